@@ -1,0 +1,1 @@
+"""A distributed reproducibility benchmark harness: does a paper's result still reproduce?"""

@@ -1,0 +1,68 @@
+"""Faults that the user can mend. Everything else is our bug and keeps its traceback."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The command line's exit codes: a contract with whoever calls it from a script."""
+
+    AS_EXPECTED = 0
+    NOT_AS_EXPECTED = 1
+    USAGE = 2
+    INCONCLUSIVE = 3
+    INCOMPLETE = 4
+    BUG = 70
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class HarnessError(Exception):
+    """A fault that the user can mend: printed as its message, without a traceback."""
+
+    exit_code: Exit = Exit.USAGE
+
+
+class UsageError(HarnessError):
+    """An option or argument of the command line that cannot be honoured."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Fault:
+    """One fault in one file, as `file:line: field: what is wrong`."""
+
+    file: str
+    line: int
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}"
+        return f"{where}: {self.field}: {self.message}" if self.field else f"{where}: {self.message}"
+
+
+class ManifestError(HarnessError):
+    """Manifests that cannot be used; carries every fault at once, in the files' order."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(sorted(set(faults)))
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class DataError(HarnessError):
+    """A data set that cannot be had, or is not the one that its digest names."""
+
+    exit_code = Exit.INCOMPLETE
+
+
+class StoreError(HarnessError):
+    """A workspace that cannot be read or written; names the file and the fault."""
+
+    exit_code = Exit.INCOMPLETE
+
+
+class ResourceError(HarnessError):
+    """Resources that were asked for and are not there (a GPU, a cluster, enough CPUs)."""
+
+    exit_code = Exit.INCOMPLETE

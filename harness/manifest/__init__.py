@@ -1,0 +1,1 @@
+"""YAML to frozen, typed experiments; every fault at once."""

@@ -1,0 +1,81 @@
+"""From manifests and seeds to the trials that have to be run; pure, and lazy."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from harness.manifest import Experiment, Resources
+from harness.record import TrialSpec
+from harness.workload import Workload
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to run: what determines its result, how far to go, and what it may use."""
+
+    spec: TrialSpec
+    experiment: str
+    epochs: int
+    resources: Resources
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the command line asks of every manifest; None keeps the manifest's own."""
+
+    seeds: tuple[int, ...] | None = None
+    epochs: int | None = None
+    cpus: float | None = None
+    gpus: float | None = None
+
+    def epochs_of(self, experiment: Experiment) -> int:
+        """How many epochs to run: never more than the manifest's."""
+        full = experiment.manifest.epochs.value
+        return full if self.epochs is None else min(self.epochs, full)
+
+    def seeds_of(self, experiment: Experiment) -> tuple[int, ...]:
+        """The seeds, in order, each once."""
+        seeds = experiment.manifest.seeds if self.seeds is None else self.seeds
+        return tuple(sorted(set(seeds)))
+
+    def resources_of(self, experiment: Experiment) -> Resources:
+        """The manifest's resources, with what the command line changes."""
+        changed = {"cpus": self.cpus, "gpus": self.gpus}
+        return experiment.manifest.resources.model_copy(
+            update={name: value for name, value in changed.items() if value is not None}
+        )
+
+
+def specs(experiment: Experiment, workload: Workload, selection: Selection) -> Iterator[TrialSpec]:
+    """The trials of one experiment, in the order of their seeds."""
+    parameters = experiment.parameters.model_dump(mode="json")
+    data = {item.name: item.digest for item in workload.data_sets(experiment.parameters)}
+    length = None if workload.prefix else selection.epochs_of(experiment)
+    for seed in selection.seeds_of(experiment):
+        yield TrialSpec(
+            workload=workload.name,
+            revision=workload.revision,
+            parameters=parameters,
+            seed=seed,
+            data=data,
+            length=length,
+        )
+
+
+def jobs(
+    experiments: Iterable[Experiment],
+    registry: Mapping[str, Workload],
+    selection: Selection,
+) -> Iterator[Job]:
+    """Every trial that the experiments ask for, once: two that ask for the same one share it.
+
+    A shared trial runs as far as the one that wants most epochs, which must therefore come first.
+    """
+    seen: set[str] = set()
+    for experiment in sorted(experiments, key=selection.epochs_of, reverse=True):
+        epochs = selection.epochs_of(experiment)
+        resources = selection.resources_of(experiment)
+        workload = registry[experiment.manifest.workload.name]
+        for spec in specs(experiment, workload, selection):
+            if spec.id not in seen:
+                seen.add(spec.id)
+                yield Job(spec, experiment.id, epochs, resources)

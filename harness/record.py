@@ -1,0 +1,198 @@
+"""What a trial is and what it leaves behind: plain, frozen data that crosses every boundary.
+
+Nothing here imports Ray, MLflow or torch, so a record can be read by anyone, anywhere.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+FORMAT = 1
+"""Version of everything that the store writes; raised when an older reader would misread it."""
+
+Json = Any
+"""What JSON can hold."""
+
+
+def canonical_json(value: Json) -> str:
+    """The one spelling of a JSON value that digests are taken of (sorted keys, no spaces).
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON cannot hold.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(text: str | bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """Everything that determines a trial's result, and nothing else."""
+
+    workload: str
+    revision: int
+    """The workload's own number, raised by hand whenever its results change."""
+    parameters: Mapping[str, Json]
+    seed: int
+    data: Mapping[str, str]
+    """Digest of each data set by name; empty for synthetic data."""
+    length: int | None = None
+    """Number of epochs, only where a run is not a prefix of a longer one."""
+
+    @cached_property
+    def id(self) -> str:
+        """The content address: equal specs have equal results on the same machine."""
+        return digest(canonical_json(self.to_json()))[:20]
+
+    def to_json(self) -> dict[str, Json]:
+        """The spec as JSON holds it; `from_json` is its inverse."""
+        return {
+            "workload": self.workload,
+            "revision": self.revision,
+            "parameters": dict(self.parameters),
+            "seed": self.seed,
+            "data": dict(self.data),
+            "length": self.length,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Json]) -> "TrialSpec":
+        """Read back what `to_json` wrote.
+
+        Raises:
+            TypeError: a field is missing or unknown.
+        """
+        return cls(**value)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One epoch of one trial."""
+
+    epoch: int
+    """Counted from 1, as papers print it."""
+    metrics: Mapping[str, float]
+    """Finite numbers only; each metric's unit is declared by the workload."""
+    ended_ms: int
+    """The worker's clock at the end of the epoch, in Unix milliseconds."""
+    seconds: float
+    """How long the epoch took, by a monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalRecord:
+    """The final estimates of a trial that ran to `epoch` (a test set, say)."""
+
+    epoch: int
+    metrics: Mapping[str, float]
+    ended_ms: int
+    seconds: float
+
+
+class FailureKind(StrEnum):
+    """Who must look at a failure; the two are never taken for one another."""
+
+    SCIENTIFIC = "scientific"
+    """The workload raised, or its estimate is NaN or infinite: a result, never retried."""
+    INFRASTRUCTURE = "infrastructure"
+    """A worker, a node, a GPU or the time ran out: says nothing about the paper, retried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a trial ended without a final estimate."""
+
+    kind: FailureKind
+    error: str
+    """The exception's type, or the name of what was lost."""
+    message: str
+    epoch: int
+    """The last epoch that was recorded before it."""
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which code ran."""
+
+    commit: str
+    dirty: bool
+    digest: str
+    """SHA-256 over the files of the harness package itself."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a trial found on the machine and set there, as its workload reports it."""
+
+    device: str
+    """'cpu', or the GPU's name."""
+    threads: int
+    form: str
+    """What a checkpoint must share to be resumed bit for bit: device, threads, form of the step."""
+    versions: Mapping[str, str]
+    hardware: Mapping[str, str]
+    settings: Mapping[str, Json]
+    """Determinism and the like."""
+    data: Mapping[str, str]
+    """Digest of each data set as it was read, by name."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where and how an attempt at a trial ran: recorded, never part of the trial's identity."""
+
+    host: str
+    source: Source
+    environment: Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trial's whole state after `epoch`, opaque to everyone but its workload."""
+
+    epoch: int
+    form: str
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first message of an attempt: epochs after `resumed_from` will be recorded afresh."""
+
+    resumed_from: int
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last message of an attempt that reached its epochs: the trial is done up to `epoch`."""
+
+    epoch: int
+
+
+Message = Started | EpochRecord | Checkpoint | FinalRecord | Finished | Failure
+"""What a trial sends to the driver, in the order in which it happened."""
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A trial as read back from the store."""
+
+    spec: TrialSpec
+    epochs: tuple[EpochRecord, ...] = ()
+    """In order, from epoch 1, each once."""
+    finals: Mapping[int, FinalRecord] = field(default_factory=dict)
+    """By the epoch at which they were taken."""
+    done: int = 0
+    """The epoch up to which the trial is finished; 0 if it is not."""
+    failure: Failure | None = None
+    provenance: tuple[Provenance, ...] = ()
+    """One for each attempt, the latest last."""
