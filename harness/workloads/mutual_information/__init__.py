@@ -1,0 +1,19 @@
+"""Fleuret's mutual-information estimator (2019): three experiments of one method.
+
+Importing this loads neither torch nor data; `start` and `load_data` do.
+"""
+
+from harness.workloads.mutual_information.spec import (
+    ImagePairParameters,
+    ImageValuesPairParameters,
+    SequencePairParameters,
+)
+from harness.workloads.mutual_information.workload import MutualInformation
+
+__all__ = ["image_pair", "image_values_pair", "sequence_pair"]
+
+image_pair = MutualInformation(name="mine_image_pair", parameters=ImagePairParameters)
+image_values_pair = MutualInformation(
+    name="mine_image_values_pair", parameters=ImageValuesPairParameters
+)
+sequence_pair = MutualInformation(name="mine_sequence_pair", parameters=SequencePairParameters)

@@ -1,0 +1,1 @@
+"""One trial under way."""

@@ -1,0 +1,149 @@
+"""What the three experiments are made of: their parameters and their metrics, without torch.
+
+The sources of the values stand in the manifests; here are only their types and their limits.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool, field_validator, model_validator
+
+from harness.workload import Metric, Parameters
+
+StrictInt = Annotated[int, Field(strict=True)]
+StrictFloat = Annotated[float, Field(strict=True)]
+Count = Annotated[StrictInt, Field(gt=0)]
+Positive = Annotated[StrictFloat, Field(gt=0)]
+NonNegative = Annotated[StrictFloat, Field(ge=0)]
+Share = Annotated[StrictFloat, Field(ge=0, le=1)]
+"""Of the time axis of a sequence, which runs from 0 to 1."""
+Digit = Annotated[StrictInt, Field(ge=0, le=9)]
+
+BLOCKS = 4
+"""Convolution and pooling blocks in each branch of the sequence network."""
+
+
+class PairParameters(Parameters):
+    """What all three experiments share."""
+
+    independent: StrictBool
+    """The control: b is drawn without regard to a, so that the mutual information is zero."""
+    redraw: StrictBool
+    """Whether the pairs are drawn anew in every epoch, or once for the whole run."""
+    optimiser: Literal["adam"]
+    learning_rate: Positive
+    batch_size: Count
+
+
+class ImagePairParameters(PairParameters):
+    """Two MNIST images of one class."""
+
+    classes: tuple[Digit, ...]
+    """The digits that are used."""
+    normalisation: Literal["training_set"]
+    """Pixels less the mean of the whole training set, over its deviation; test pixels too."""
+
+    @field_validator("classes")
+    @classmethod
+    def _two_or_more_once_each(cls, classes: tuple[int, ...]) -> tuple[int, ...]:
+        repeated = sorted({digit for digit in classes if classes.count(digit) > 1})
+        if repeated:
+            raise ValueError(f"each class once, but {', '.join(map(str, repeated))} is repeated")
+        if len(classes) < 2:
+            raise ValueError(f"at least two classes, got {len(classes)}")
+        return classes
+
+
+class ImageValuesPairParameters(ImagePairParameters):
+    """An MNIST image of class c, and the two numbers (alpha, alpha + epsilon + c)."""
+
+    offset_max: NonNegative
+    """alpha is uniform from 0 to here."""
+    noise_max: NonNegative
+    """epsilon is uniform from 0 to here."""
+
+
+class SequencePairParameters(PairParameters):
+    """A sequence with one peak as high as H, and one with two peaks as far apart as H.
+
+    Time t runs from 0 to 1, and peak(t) is 0 before 0, jumps to 1 there and halves every
+    `halving_time`. With H uniform on 1..Q, each with noise of its own:
+
+        A(t) = amplitude_a * H / (Q + 1) * peak(t - p)
+        B(t) = amplitude_b * (peak(t - q) + peak(t - q - separation * H / (Q + 1)))
+    """
+
+    classes: Annotated[StrictInt, Field(ge=2)]
+    """Q, the number of values of H."""
+    pairs: Count
+    """Drawn for an epoch of training."""
+    test_pairs: Count
+    length: Count
+    """Samples in a sequence."""
+    kernel_size: Count
+    """Of every convolution."""
+    pooling_size: Count
+    """Of every average pooling."""
+    noise: NonNegative
+    """Standard deviation of the normal noise on every sample."""
+    halving_time: Positive
+    amplitude_a: Positive
+    amplitude_b: Positive
+    separation: Positive
+    position_a_max: Share
+    """p is uniform from 0 to here."""
+    position_b_max: Share
+    """q is uniform from 0 to here."""
+
+    @property
+    def shortest(self) -> int:
+        """The fewest samples that leave one for each of the four blocks to hand on."""
+        samples = 1
+        for _ in range(BLOCKS):
+            samples = samples * self.pooling_size + self.kernel_size - 1
+        return samples
+
+    @model_validator(mode="after")
+    def _feeds_the_network(self) -> "SequencePairParameters":
+        if self.length < self.shortest:
+            raise ValueError(
+                f"length: {BLOCKS} blocks of kernel {self.kernel_size} and pooling "
+                f"{self.pooling_size} need at least {self.shortest} samples, got {self.length}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fills_a_batch(self) -> "SequencePairParameters":
+        for name, pairs in (("pairs", self.pairs), ("test_pairs", self.test_pairs)):
+            if pairs < self.batch_size:
+                raise ValueError(f"{name}: at least one batch of {self.batch_size}, got {pairs}")
+        return self
+
+    @model_validator(mode="after")
+    def _holds_both_peaks(self) -> "SequencePairParameters":
+        last = self.position_b_max + self.separation * self.classes / (self.classes + 1)
+        if last > 1:
+            raise ValueError(
+                f"separation: the second peak may come at {last:.3g}, past the end of the sequence "
+                f"at 1; lower separation or position_b_max"
+            )
+        return self
+
+
+def _bits(description: str, *, final: bool = False) -> Metric:
+    return Metric(unit="bits", description=description, final=final)
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        "mi_bits": _bits("Mean over minibatches of the estimate, taken while training"),
+        "mi_floor_bits": _bits("The same sum of estimates, over floor(pairs / batch size)"),
+        "true_mi_bits": _bits("Plug-in entropy of the classes; what the estimate should reach"),
+        "test_mi_bits": _bits("Mean over minibatches of the estimate on test pairs", final=True),
+        "test_mi_floor_bits": _bits("The same sum, over floor(pairs / batch size)", final=True),
+        "test_mi_whole_bits": _bits("The estimate from all test pairs at once", final=True),
+        "test_true_mi_bits": _bits("Plug-in entropy of the classes of the test set", final=True),
+    }
+)
+"""The same for all three. Under `independent` the entropy is what the paper still prints."""

@@ -1,0 +1,47 @@
+"""The three experiments as the harness sees them: what they need, and how a trial starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import DataError
+from harness.workload import Arrays, Context, DataSet, Metric, Parameters, Run
+from harness.workloads.mutual_information import mnist
+from harness.workloads.mutual_information.spec import METRICS, ImagePairParameters, PairParameters
+
+
+@dataclass(frozen=True)
+class MutualInformation:
+    """One experiment of the paper as a workload."""
+
+    name: str
+    parameters: type[Parameters]
+    revision: int = 1
+    metrics: Mapping[str, Metric] = METRICS
+    prefix: bool = True
+    """Every epoch draws from generators of its own, whatever the length of the run."""
+
+    def data_sets(self, parameters: Parameters) -> tuple[DataSet, ...]:
+        """MNIST for the images; the sequences are drawn, not read."""
+        return (mnist.DATA_SET,) if isinstance(parameters, ImagePairParameters) else ()
+
+    def load_data(self, name: str, cache: Path) -> Arrays:
+        """MNIST as arrays, fetched into `cache` if it is not there.
+
+        Raises:
+            DataError: another data set is asked for, no source answers, or a file is not
+                the one that its digest names.
+        """
+        if name != mnist.DATA_SET.name:
+            raise DataError(f"no data set {name!r}; this workload reads {mnist.DATA_SET.name!r}")
+        return mnist.load(cache)
+
+    def start(self, parameters: PairParameters, context: Context) -> Run:
+        """Set up a trial at epoch 0: draws the parameters of the network, reads nothing.
+
+        Raises:
+            ResourceError: a GPU is asked for and there is none.
+        """
+        from harness.workloads.mutual_information.run import MineRun  # noqa: PLC0415 (loads torch)
+
+        return MineRun(self, parameters, context)
