@@ -204,4 +204,4 @@ def _npm(_: Path, missing: list[str], temporary: Path) -> None:
 
 
 SOURCES = (_expand, _mirrors, _npm)
-"""In the order in which they are tried; each takes the folder, what is missing and where to put it."""
+"""In the order in which they are tried; each is given the folder, what it lacks, where to write."""

@@ -1,7 +1,7 @@
 """The three experiments as the harness sees them: what they need, and how a trial starts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import DataError
@@ -10,14 +10,14 @@ from harness.workloads.mutual_information import mnist
 from harness.workloads.mutual_information.spec import METRICS, ImagePairParameters, PairParameters
 
 
-@dataclass(frozen=True)
+@dataclass
 class MutualInformation:
     """One experiment of the paper as a workload."""
 
     name: str
     parameters: type[Parameters]
     revision: int = 1
-    metrics: Mapping[str, Metric] = METRICS
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS, repr=False)
     prefix: bool = True
     """Every epoch draws from generators of its own, whatever the length of the run."""
 
