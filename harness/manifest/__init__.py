@@ -1,1 +1,44 @@
 """YAML to frozen, typed experiments; every fault at once."""
+
+from harness.manifest.loader import discover, load
+from harness.manifest.model import (
+    BandClaim,
+    Basis,
+    Claim,
+    CurveClaim,
+    ExactClaim,
+    Expected,
+    Experiment,
+    Manifest,
+    OnsetClaim,
+    Paper,
+    Resources,
+    Sourced,
+    Takeoff,
+    Tolerance,
+    ValueClaim,
+    WorkloadChoice,
+)
+from harness.manifest.seeds import parse_seeds
+
+__all__ = [
+    "BandClaim",
+    "Basis",
+    "Claim",
+    "CurveClaim",
+    "ExactClaim",
+    "Expected",
+    "Experiment",
+    "Manifest",
+    "OnsetClaim",
+    "Paper",
+    "Resources",
+    "Sourced",
+    "Takeoff",
+    "Tolerance",
+    "ValueClaim",
+    "WorkloadChoice",
+    "discover",
+    "load",
+    "parse_seeds",
+]

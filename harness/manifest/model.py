@@ -7,31 +7,41 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Tag,
     model_validator,
 )
 
+from harness.manifest.seeds import LIMIT, PATTERN, parse_seeds
 from harness.workload import Parameters
 
 T = TypeVar("T")
-
-FORMAT = 1
-"""Version of the manifest's own form."""
 
 IDENTIFIER = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """A plain name: an experiment's id, which is its file's name, must match it in full."""
 
 
+Line = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
+"""A name or title: one line, no blanks around it."""
+Text = Annotated[str, Field(pattern=r"\S")]
+"""A reason or a source: never left blank."""
+
+
 class Frozen(BaseModel):
     """Base of the manifest's parts: immutable, and refuses the unknown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Basis(StrEnum):
@@ -46,11 +56,11 @@ class Sourced(Frozen, Generic[T]):
     """A value together with how it is known: exactly one of stated, inferred and assumed."""
 
     value: T
-    stated: str | None = None
+    stated: Text | None = None
     """Where the paper says so."""
-    inferred: str | None = None
+    inferred: Text | None = None
     """What it follows from, though the paper does not say so."""
-    assumed: str | None = None
+    assumed: Text | None = None
     """Why this value, where the paper leaves it open."""
 
     @property
@@ -75,21 +85,27 @@ class Sourced(Frozen, Generic[T]):
 class Paper(Frozen):
     """Where the reported values stand."""
 
-    title: str
-    author: str
-    listing: str
+    title: Line
+    author: Line
+    listing: Text
     """Which listing of the paper, in words."""
-    command: str
+    command: Text
     """The command that the paper ran."""
-    url: str | None = None
+    url: Line | None = None
+
+
+def _shareable(gpus: float) -> float:
+    if gpus > 1 and not gpus.is_integer():
+        raise ValueError(f"a fraction below 1, or a whole number of GPUs, got {gpus:g}")
+    return gpus
 
 
 class Resources(Frozen):
     """What one trial needs."""
 
     cpus: PositiveFloat = 1
-    gpus: NonNegativeFloat = 0
-    """A fraction shares a GPU between trials."""
+    gpus: Annotated[NonNegativeFloat, AfterValidator(_shareable)] = 0
+    """A fraction below 1 shares a GPU between trials; otherwise a whole number."""
     threads: PositiveInt = 1
 
 
@@ -97,7 +113,7 @@ class Tolerance(Frozen):
     """Half-width of the agreement band, in the claim's unit, and the reason for it."""
 
     value: PositiveFloat
-    reason: str
+    reason: Text
 
 
 Epoch = PositiveInt
@@ -105,13 +121,25 @@ Rows = Annotated[Mapping[Epoch, float], Field(min_length=1)]
 """Reported values by epoch, as printed."""
 
 
+def _shape(reported: object) -> str:
+    return "<rows>" if isinstance(reported, Mapping) else "<number>"
+
+
+# Told apart by hand, so that a fault speaks of the one that was meant and not of both.
+Reported = Annotated[
+    Annotated[Rows, Tag("<rows>")] | Annotated[float, Tag("<number>")], Discriminator(_shape)
+]
+"""Rows for a metric recorded every epoch, one number for a final one."""
+
+
 class BaseClaim(Frozen):
     """What all claims share."""
 
-    name: str
-    metric: str
+    name: Line
+    """Unique in its manifest."""
+    metric: Line
     """One of the workload's metrics."""
-    source: str
+    source: Text
     """Where the paper says so: the listing and the column or line."""
 
 
@@ -119,15 +147,16 @@ class ExactClaim(BaseClaim):
     """Values that must agree to the last printed decimal in every seed."""
 
     kind: Literal["exact"]
-    reported: Rows | float
+    reported: Reported
     decimals: NonNegativeInt
+    """How many the paper prints."""
 
 
 class ValueClaim(BaseClaim):
     """Values compared one by one: a final estimate, or rows at their own epochs."""
 
     kind: Literal["value"]
-    reported: Rows | float
+    reported: Reported
     tolerance: Tolerance
 
 
@@ -135,11 +164,11 @@ class Takeoff(Frozen):
     """Where a curve leaves its plateau: the first crossing of `threshold`, in the metric's unit."""
 
     threshold: PositiveFloat
-    reason: str
+    reason: Text
 
 
 class CurveClaim(BaseClaim):
-    """A listing's rows; with `takeoff`, compared after lining both curves up where they take off."""
+    """A listing's rows; with `takeoff`, compared after lining both curves up at their take-off."""
 
     kind: Literal["curve"]
     reported: Rows
@@ -160,7 +189,7 @@ class BandClaim(BaseClaim):
     """A control: every recorded epoch of every seed stays within the tolerance of the reported."""
 
     kind: Literal["band"]
-    reported: Rows | float
+    reported: Reported
     tolerance: Tolerance
 
 
@@ -172,28 +201,55 @@ Claim = Annotated[
 class Expected(Frozen):
     """Claims that are known not to hold, and why; any other outcome is red, a pass too."""
 
-    not_reproduced: Annotated[tuple[str, ...], Field(min_length=1)]
+    not_reproduced: Annotated[tuple[Line, ...], Field(min_length=1)]
     """Names of claims of this manifest."""
-    reason: str
+    reason: Text
 
 
 class WorkloadChoice(Frozen):
     """A workload by name, with every one of its parameters sourced."""
 
-    name: str
+    name: Line
+    """One of the installed workloads."""
     parameters: Mapping[str, Sourced[Any]]
+    """Typed by the workload; all of them, for there are no defaults."""
+
+
+def _listed(seeds: object) -> object:
+    if isinstance(seeds, str):
+        return parse_seeds(seeds)
+    return tuple(seeds) if isinstance(seeds, list) else seeds
+
+
+def _ordered(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(seeds)))
+
+
+Seed = Annotated[NonNegativeInt, Field(lt=LIMIT)]
+Seeds = Annotated[
+    tuple[Seed, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        _listed, json_schema_input_type=Annotated[str, Field(pattern=PATTERN)] | tuple[Seed, ...]
+    ),
+    AfterValidator(_ordered),
+]
 
 
 class Manifest(Frozen):
     """One experiment of a paper: one run that it reports, and all that it claims of it."""
 
     format: Literal[1]
-    title: str
+    """Version of the manifest's own form."""
+    title: Line
     paper: Paper
-    unit: str
+    unit: Line
+    """Of every claim that is not an epoch: 'bits', 'accuracy', '%'."""
     workload: WorkloadChoice
     epochs: Sourced[PositiveInt]
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    """How many the paper ran."""
+    seeds: Seeds
+    """As `0-9`, as `0-2,5` or as a list."""
     resources: Resources = Resources()
     control: bool = False
     """Whether this is a control: if it fails, nothing of its paper is reproduced."""

@@ -1,0 +1,154 @@
+"""What a manifest must keep beyond its form: its workload, its run and its own names.
+
+The checks read the tree rather than the models, and pass over what has the wrong form, so that
+these faults are reported together with those of form.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from pydantic import ValidationError
+
+from harness.manifest.faults import Finding, findings, suggest
+from harness.manifest.tree import Node, Path, show
+from harness.record import Json
+from harness.workload import Metric, Workload
+
+PER_EPOCH_KINDS = ("curve", "onset")
+"""Claims that only a metric recorded after every epoch can bear."""
+
+
+def check(root: Node, registry: Mapping[str, Workload]) -> Iterator[Finding]:
+    """Every fault of meaning, in no particular order."""
+    yield from _names(root)
+    yield from _epochs(root)
+    name = root.get("workload", "name")
+    if name is None or name.text is None:
+        return
+    workload = registry.get(name.text)
+    if workload is None:
+        said = suggest(name.text, list(registry))
+        yield Finding(("workload", "name"), f"unknown workload {show(name.text)}{said}")
+        return
+    yield from _parameters(root, workload)
+    yield from _metrics(root, workload)
+
+
+def given(root: Node) -> dict[str, Json]:
+    """The values of the workload's parameters, as far as they are there."""
+    parameters = root.get("workload", "parameters")
+    entries = parameters.fields.items() if parameters else ()
+    return {name: node.fields["value"].plain() for name, node in entries if "value" in node.fields}
+
+
+def _claims(root: Node) -> list[tuple[Path, Node]]:
+    claims = root.get("claims")
+    items = claims.items if claims else []
+    return [(("claims", place), claim) for place, claim in enumerate(items)]
+
+
+def _text(node: Node, *keys: str) -> str | None:
+    found = node.get(*keys)
+    return found.text if found else None
+
+
+def _names(root: Node) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for path, claim in _claims(root):
+        name = _text(claim, "name")
+        if name in seen:
+            yield Finding((*path, "name"), f"another claim is called {show(name)} already")
+        elif name is not None:
+            seen.add(name)
+    expected = root.get("expected", "not_reproduced")
+    for place, item in enumerate(expected.items if expected else []):
+        if item.text is not None and item.text not in seen:
+            said = f"no claim is called {show(item.text)}{suggest(item.text, sorted(seen))}"
+            yield Finding(("expected", "not_reproduced", place), said)
+
+
+def _epochs(root: Node) -> Iterator[Finding]:
+    """Reported epochs that the run does not reach."""
+    run = root.get("epochs", "value")
+    if run is None or not isinstance(run.value, int):
+        return
+    for path, claim in _claims(root):
+        reported = claim.get("reported")
+        if reported is None:
+            continue
+        for row in reported.fields:
+            if row.isdecimal() and int(row) > run.value:
+                yield Finding((*path, "reported", row), f"beyond the run of {run.value} epochs")
+        if _text(claim, "kind") == "onset" and _beyond(reported, run.value):
+            yield Finding((*path, "reported"), f"beyond the run of {run.value} epochs")
+
+
+def _beyond(reported: Node, epochs: int) -> bool:
+    return isinstance(reported.value, int | float) and reported.value > epochs
+
+
+def _parameters(root: Node, workload: Workload) -> Iterator[Finding]:
+    base: Path = ("workload", "parameters")
+    parameters = root.at(base)
+    if not isinstance(parameters.value, dict) or root.get(*map(str, base)) is None:
+        return
+    allowed = list(workload.parameters.model_fields)
+    known = {name: value for name, value in given(root).items() if name in allowed}
+    for name in parameters.fields:
+        if name not in allowed:
+            yield Finding((*base, name), f"unknown parameter{suggest(name, allowed)}")
+    try:
+        workload.parameters.model_validate_json(json.dumps(known), strict=True)
+    except ValidationError as error:
+        for finding in findings(error, workload.parameters, Node({}, parameters.line)):
+            yield from _in_place(finding, parameters)
+
+
+def _in_place(finding: Finding, parameters: Node) -> Iterator[Finding]:
+    """A fault of the parameters' values, moved to where the manifest gives them."""
+    base: Path = ("workload", "parameters")
+    if not finding.path:
+        # A rule across parameters names, by the workload's convention, the one to look at first.
+        name, _, rest = finding.message.partition(": ")
+        named = name in parameters.fields and rest
+        yield Finding((*base, name, "value"), rest) if named else Finding(base, finding.message)
+        return
+    name = str(finding.path[0])
+    if "value" in (parameters.get(name) or parameters).fields:
+        yield Finding((*base, name, "value", *finding.path[1:]), finding.message)
+    elif name not in parameters.fields:
+        yield Finding((*base, name), finding.message)
+
+
+def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
+    """Claims of a metric that the workload does not record, or not in this way."""
+    unit = _text(root, "unit")
+    for path, claim in _claims(root):
+        name = _text(claim, "metric")
+        if name is None:
+            continue
+        metric = workload.metrics.get(name)
+        if metric is None:
+            said = suggest(name, list(workload.metrics))
+            yield Finding((*path, "metric"), f"unknown metric {show(name)}{said}")
+            continue
+        if unit is not None and metric.unit != unit:
+            said = f"{name} is in {metric.unit}, the manifest in {show(unit)}"
+            yield Finding((*path, "metric"), said)
+        yield from _shape(path, claim, name, metric)
+
+
+def _shape(path: Path, claim: Node, name: str, metric: Metric) -> Iterator[Finding]:
+    """Rows for what is recorded every epoch, one number for what is estimated at the end."""
+    kind, reported = _text(claim, "kind"), claim.get("reported")
+    if metric.final and kind in PER_EPOCH_KINDS:
+        said = f"{name} is estimated once, at the end; a claim of kind {kind} needs every epoch"
+        yield Finding((*path, "metric"), said)
+    elif kind in PER_EPOCH_KINDS or reported is None:
+        return
+    elif metric.final and isinstance(reported.value, dict):
+        said = f"{name} is estimated once, at the end: one number is wanted, not rows"
+        yield Finding((*path, "reported"), said)
+    elif not metric.final and isinstance(reported.value, int | float):
+        said = f"{name} is recorded every epoch: rows are wanted, as {{epoch: value}}"
+        yield Finding((*path, "reported"), said)
