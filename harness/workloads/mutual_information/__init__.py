@@ -3,6 +3,7 @@
 Importing this loads neither torch nor data; `start` and `load_data` do.
 """
 
+from harness.workload import Workload
 from harness.workloads.mutual_information.spec import (
     ImagePairParameters,
     ImageValuesPairParameters,
@@ -12,8 +13,10 @@ from harness.workloads.mutual_information.workload import MutualInformation
 
 __all__ = ["image_pair", "image_values_pair", "sequence_pair"]
 
-image_pair = MutualInformation(name="mine_image_pair", parameters=ImagePairParameters)
-image_values_pair = MutualInformation(
+image_pair: Workload = MutualInformation(name="mine_image_pair", parameters=ImagePairParameters)
+image_values_pair: Workload = MutualInformation(
     name="mine_image_values_pair", parameters=ImageValuesPairParameters
 )
-sequence_pair = MutualInformation(name="mine_sequence_pair", parameters=SequencePairParameters)
+sequence_pair: Workload = MutualInformation(
+    name="mine_sequence_pair", parameters=SequencePairParameters
+)

@@ -1,1 +1,135 @@
-"""One trial under way."""
+"""One trial under way: epochs, the test estimate, and its state as bytes."""
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from harness.errors import UsageError
+from harness.record import Environment
+from harness.workload import Context
+from harness.workloads.mutual_information import checkpoint, machine
+from harness.workloads.mutual_information.bounds import entropy_bits
+from harness.workloads.mutual_information.experiments import experiment
+from harness.workloads.mutual_information.networks import Critic
+from harness.workloads.mutual_information.randomness import Stream, generator, state
+from harness.workloads.mutual_information.samplers import Pairs
+from harness.workloads.mutual_information.spec import PairParameters
+from harness.workloads.mutual_information.training import FORMS, evaluate, train
+
+
+class NonFiniteEstimate(ArithmeticError):  # noqa: N818 (its name stands in failure records)
+    """An estimate that is NaN or infinite: the method's own failure, at that epoch."""
+
+
+class MineRun:
+    """A trial of any of the three experiments; keeps the protocol `harness.workload.Run`."""
+
+    environment: Environment
+
+    def __init__(self, parameters: PairParameters, context: Context) -> None:
+        form = str(context.options.get("form", "plain"))
+        if form not in FORMS:
+            raise UsageError(f"no form {form!r} of the step; there are: {', '.join(FORMS)}")
+        device = machine.configure(context.device, context.threads)
+        self._parameters, self._seed = parameters, context.seed
+        self._scores = FORMS[form]
+        self._experiment = experiment(parameters, context.data, device)
+        self._critic = self._initialised().to(device)
+        self._optimiser = torch.optim.Adam(self._critic.parameters(), lr=parameters.learning_rate)
+        self._epoch = 0
+        self.environment = machine.describe(device, context.threads, form, self._experiment.data)
+
+    def _initialised(self) -> Critic:
+        """A new network, drawn on the CPU so that it is the same on every device.
+
+        The layers initialise themselves from torch's global generator and take no other, so it
+        is seeded here and put back as it was. By `default_generator`, since `torch.manual_seed`
+        would seed the GPUs too.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(state(self._seed, Stream.INITIALISATION))
+            return self._experiment.critic()
+
+    def epoch(self) -> Mapping[str, float]:
+        """Train for one epoch and return its estimates, in bits.
+
+        Raises:
+            NonFiniteEstimate: one of them is NaN or infinite.
+            ValueError: there are too few pairs for one minibatch.
+        """
+        number = self._epoch + 1
+        pairs = self._training_pairs(number)
+        estimates = train(
+            self._critic,
+            self._optimiser,
+            pairs,
+            self._permutation(pairs, Stream.PERMUTATION, number),
+            batch_size=self._parameters.batch_size,
+            scores=self._scores,
+        )
+        self._epoch = number
+        return self._finite(
+            {
+                "mi_bits": estimates.mean_bits,
+                "mi_floor_bits": estimates.floor_bits,
+                "true_mi_bits": entropy_bits(pairs.population),
+            }
+        )
+
+    def final(self) -> Mapping[str, float]:
+        """The estimates on the test pairs, in bits; the same pairs after whichever epoch.
+
+        Raises:
+            NonFiniteEstimate: one of them is NaN or infinite.
+            ValueError: there are too few pairs for one minibatch.
+        """
+        pairs = self._experiment.test(generator(self._seed, Stream.TEST))
+        estimates, whole_bits = evaluate(
+            self._critic,
+            pairs,
+            self._permutation(pairs, Stream.TEST_PERMUTATION),
+            batch_size=self._parameters.batch_size,
+            scores=self._scores,
+        )
+        return self._finite(
+            {
+                "test_mi_bits": estimates.mean_bits,
+                "test_mi_floor_bits": estimates.floor_bits,
+                "test_mi_whole_bits": whole_bits,
+                "test_true_mi_bits": entropy_bits(pairs.population),
+            }
+        )
+
+    def _training_pairs(self, epoch: int) -> Pairs:
+        if self._parameters.redraw:
+            return self._experiment.training(generator(self._seed, Stream.TRAINING, epoch))
+        return self._fixed_pairs
+
+    @cached_property
+    def _fixed_pairs(self) -> Pairs:
+        """Without `redraw`: those of the first epoch, for every epoch."""
+        return self._experiment.training(generator(self._seed, Stream.TRAINING, 1))
+
+    def _permutation(self, pairs: Pairs, stream: Stream, epoch: int = 0) -> Tensor:
+        return torch.randperm(len(pairs.b), generator=generator(self._seed, stream, epoch))
+
+    def _finite(self, metrics: dict[str, float]) -> Mapping[str, float]:
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise NonFiniteEstimate(f"{name} is {value} at epoch {self._epoch}")
+        return metrics
+
+    def save(self) -> bytes:
+        """Weights, optimiser and epoch."""
+        return checkpoint.dump(self._epoch, self._critic, self._optimiser)
+
+    def load(self, payload: bytes) -> None:
+        """Go on from what `save` gave; leaves this run as it was if that does not fit it.
+
+        Raises:
+            StoreError: it is no checkpoint, or one of another network or optimiser.
+        """
+        self._epoch = checkpoint.restore(payload, self._critic, self._optimiser)

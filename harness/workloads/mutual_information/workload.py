@@ -44,4 +44,4 @@ class MutualInformation:
         """
         from harness.workloads.mutual_information.run import MineRun  # noqa: PLC0415 (loads torch)
 
-        return MineRun(self, parameters, context)
+        return MineRun(parameters, context)

@@ -1,0 +1,110 @@
+"""What sets the three experiments apart: where the pairs come from, and what scores them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from harness.workload import Arrays
+from harness.workloads.mutual_information import mnist, networks, samplers
+from harness.workloads.mutual_information.samplers import Images, Pairs
+from harness.workloads.mutual_information.spec import (
+    ImagePairParameters,
+    ImageValuesPairParameters,
+    PairParameters,
+    SequencePairParameters,
+)
+
+Draw = Callable[[Generator], Pairs]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment on one device, ready to be run with any seed."""
+
+    critic: Callable[[], networks.Critic]
+    """A new network, initialised by torch's global generator, as its layers do."""
+    training: Draw
+    test: Draw
+    data: Mapping[str, str]
+    """Digest of each data set as it was read."""
+
+
+def experiment(
+    parameters: PairParameters, data: Mapping[str, Arrays], device: torch.device
+) -> Experiment:
+    """The experiment that these parameters describe, its data on the device.
+
+    Raises:
+        TypeError: they are the parameters of no experiment of this paper.
+    """
+    match parameters:
+        case SequencePairParameters():
+            return _sequences(parameters, device)
+        case ImagePairParameters():
+            return _images(parameters, data[mnist.DATA_SET.name], device)
+    raise TypeError(f"no experiment has {type(parameters).__name__}")
+
+
+def _sequences(parameters: SequencePairParameters, device: torch.device) -> Experiment:
+    def draw(pairs: int) -> Draw:
+        return lambda generator: samplers.sequence_pairs(
+            parameters, pairs=pairs, device=device, generator=generator
+        )
+
+    return Experiment(
+        critic=partial(
+            networks.NetForSequencePair,
+            kernel_size=parameters.kernel_size,
+            pooling_size=parameters.pooling_size,
+        ),
+        training=draw(parameters.pairs),
+        test=draw(parameters.test_pairs),
+        data={},
+    )
+
+
+def _images(parameters: ImagePairParameters, arrays: Arrays, device: torch.device) -> Experiment:
+    measured = mnist.measure(arrays)
+
+    def draw(part: str) -> Draw:
+        images = _used(arrays, part, parameters.classes, measured, device)
+        if isinstance(parameters, ImageValuesPairParameters):
+            return lambda generator: samplers.image_values_pairs(
+                images,
+                offset_max=parameters.offset_max,
+                noise_max=parameters.noise_max,
+                independent=parameters.independent,
+                generator=generator,
+            )
+        return lambda generator: samplers.image_pairs(
+            images, independent=parameters.independent, generator=generator
+        )
+
+    values = isinstance(parameters, ImageValuesPairParameters)
+    return Experiment(
+        critic=networks.NetForImageValuesPair if values else networks.NetForImagePair,
+        training=draw("train"),
+        test=draw("test"),
+        data={mnist.DATA_SET.name: measured.digest},
+    )
+
+
+def _used(
+    arrays: Arrays,
+    part: str,
+    classes: tuple[int, ...],
+    measured: mnist.Measured,
+    device: torch.device,
+) -> Images:
+    """The images of the used classes, by the whole training set's mean and deviation."""
+    labels = np.asarray(arrays[f"{part}_labels"])
+    used = np.isin(labels, classes)
+    pixels: Tensor = torch.from_numpy(arrays[f"{part}_images"][used]).to(device)
+    return Images(
+        pixels=pixels.float().sub_(measured.mean).div_(measured.deviation).unsqueeze_(1),
+        labels=torch.from_numpy(labels[used].astype(np.int64)),
+    )
