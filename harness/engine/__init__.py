@@ -1,0 +1,11 @@
+"""Trials on Ray: the only part of the harness that imports it.
+
+Workers hold no durable state: each streams its trial's messages to the driver, which hands them to
+a sink and, where a worker is lost, starts the trial again from the sink's last checkpoint.
+"""
+
+from harness.engine.cluster import cluster, require
+from harness.engine.driver import run
+from harness.engine.interface import Options, Sink
+
+__all__ = ["Options", "Sink", "cluster", "require", "run"]

@@ -1,0 +1,202 @@
+"""The driver's loop: hand out trials, take in what they send, try again what was lost."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+from tenacity import RetryCallState, Retrying, wait_exponential
+
+from harness.engine.interface import Options, Sink
+from harness.engine.tasks import Stream, Tasks
+from harness.plan import Job
+from harness.record import (
+    EpochRecord,
+    Failure,
+    FailureKind,
+    Finished,
+    Message,
+    Started,
+)
+from harness.workload import Arrays, Workload
+
+_POLL_S = 0.2
+
+
+def run(
+    jobs: Iterable[Job],
+    sink: Sink,
+    *,
+    workloads: Mapping[str, Workload],
+    load_data: Callable[[Workload, str], Arrays],
+    options: Options | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Run every job to its end on the cluster that this process is connected to.
+
+    Args:
+        jobs: what to run; consumed as the cluster has room, a few ahead.
+        sink: where the messages go.
+        workloads: by name; pickled once, so that workers must be able to import their modules.
+        load_data: a workload's data set by name; called once each, the arrays are shared.
+        options: how to run them.
+        stop: once set, nothing more is handed out, what runs is cancelled, and `run` returns.
+
+    Raises:
+        ResourceError: a job asks for what no node has.
+    """
+    driver = _Driver(sink, workloads, load_data, options or Options())
+    driver.run(iter(jobs), stop or threading.Event())
+
+
+@dataclass(eq=False)
+class _Attempt:
+    """One attempt at one trial, somewhere on the cluster."""
+
+    job: Job
+    number: int
+    stream: Stream
+    epoch: int
+    """The last epoch that was heard of."""
+    heard_s: float | None = None
+    """When the last message came; None while it waits for a worker."""
+
+
+class _Driver:
+    """The state of one call of `run`."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        workloads: Mapping[str, Workload],
+        load_data: Callable[[Workload, str], Arrays],
+        options: Options,
+    ) -> None:
+        self._sink = sink
+        self._options = options
+        self._tasks = Tasks(workloads, load_data, options)
+        self._running: dict[Stream, _Attempt] = {}
+        """By stream."""
+        self._again: list[tuple[float, Job, int]] = []
+        """What is to be tried again: when, what, and which attempt it will be."""
+        self._ahead = max(4, int(ray.cluster_resources().get("CPU", 0)))  # type: ignore[no-untyped-call]
+        """Attempts that may wait at Ray for a worker, so that none stands idle."""
+
+    def run(self, jobs: Iterator[Job], stop: threading.Event) -> None:
+        """Until nothing is left, or `stop` is set."""
+        try:
+            while not stop.is_set():
+                self._hand_out(jobs)
+                if self._running:
+                    self._take_in()
+                    self._give_up_the_silent()
+                elif self._again:
+                    stop.wait(_POLL_S)
+                else:
+                    return
+        finally:
+            self._cancel_all()
+
+    def _hand_out(self, jobs: Iterator[Job]) -> None:
+        """Keep a few attempts waiting for a worker; what was lost before comes first."""
+        waiting = sum(attempt.heard_s is None for attempt in self._running.values())
+        for _ in range(self._ahead - waiting):
+            job, number = self._due() or (next(jobs, None), 1)
+            if job is None:
+                return
+            self._start(job, number)
+
+    def _due(self) -> tuple[Job, int] | None:
+        """A lost trial whose time has come."""
+        now_s = time.monotonic()
+        for entry in self._again:
+            if entry[0] <= now_s:
+                self._again.remove(entry)
+                return entry[1:]
+        return None
+
+    def _start(self, job: Job, number: int) -> None:
+        checkpoint = self._sink.resume_point(job)
+        stream = self._tasks.start(job, checkpoint)
+        epoch = checkpoint.epoch if checkpoint else 0
+        self._running[stream] = _Attempt(job, number, stream, epoch)
+
+    def _take_in(self) -> None:
+        """Wait for a message, and hand the sink all that have come, so that it writes once."""
+        streams = list(self._running)
+        ready, _ = ray.wait(streams, num_returns=1, timeout=_POLL_S)
+        if ready:
+            ready, _ = ray.wait(streams, num_returns=len(streams), timeout=0)
+        batch: list[tuple[Job, Message]] = []
+        for each in ready:
+            attempt = self._running[each]
+            batch.extend((attempt.job, message) for message in self._next(attempt))
+        if batch:
+            self._sink.receive(batch)
+
+    def _next(self, attempt: _Attempt) -> list[Message]:
+        """The attempt's next messages; none after its end, or after the loss of its worker."""
+        try:
+            messages: list[Message] = ray.get(next(attempt.stream))
+        except StopIteration:
+            return self._lost(attempt, "StreamEnded", "the worker ended without a last word")
+        except RayError as error:
+            if isinstance(error, RayTaskError) and not isinstance(error.cause, RayError):
+                raise  # the workload's exceptions are messages: this is a fault of our own
+            return self._lost(attempt, type(error).__name__, str(error))
+        attempt.heard_s = time.monotonic()
+        kept: list[Message] = []
+        for message in messages:
+            match message:
+                case EpochRecord() | Started():
+                    attempt.epoch = _epoch(message)
+                case Failure(kind=FailureKind.INFRASTRUCTURE):
+                    return kept + self._lost(attempt, message.error, message.message)
+                case Failure() | Finished():
+                    del self._running[attempt.stream]
+            kept.append(message)
+        return kept
+
+    def _lost(self, attempt: _Attempt, error: str, message: str) -> list[Message]:
+        """Have the trial tried again, or give it up: then the failure is its last message."""
+        del self._running[attempt.stream]
+        failure = Failure(FailureKind.INFRASTRUCTURE, error, message, attempt.epoch)
+        if attempt.number > self._options.retries:
+            return [failure]
+        wait_s = self._backoff_s(attempt.number)
+        number = attempt.number + 1
+        self._again.append((time.monotonic() + wait_s, attempt.job, number))
+        self._sink.retrying(attempt.job, failure, attempt=number, wait_s=wait_s)
+        return []
+
+    def _backoff_s(self, number: int) -> float:
+        state = RetryCallState(Retrying(), None, (), {})
+        state.attempt_number = number
+        return wait_exponential(multiplier=self._options.backoff_s, max=60)(state)
+
+    def _give_up_the_silent(self) -> None:
+        """A cut-off node may go on training: it is no longer listened to, so it harms nothing."""
+        limit_s = self._options.silence_s
+        now_s = time.monotonic()
+        for attempt in list(self._running.values()):
+            if attempt.heard_s is not None and now_s - attempt.heard_s > limit_s:
+                ray.cancel(attempt.stream, force=True)
+                last = self._lost(attempt, "NoProgress", f"nothing was heard for {limit_s:g} s")
+                if last:
+                    self._sink.receive([(attempt.job, message) for message in last])
+
+    def _cancel_all(self) -> None:
+        """Cancel what runs, and wait a while for it to end."""
+        streams = list(self._running)
+        for each in streams:
+            ray.cancel(each, force=True)
+        if streams:
+            ends = [each.completed() for each in streams]
+            ray.wait(ends, num_returns=len(ends), timeout=self._options.stop_s)
+
+
+def _epoch(message: EpochRecord | Started) -> int:
+    """How far the trial has come."""
+    return message.epoch if isinstance(message, EpochRecord) else message.resumed_from

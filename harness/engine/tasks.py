@@ -1,0 +1,97 @@
+"""How an attempt at a trial is put to Ray: a task that streams, with what it shares with others."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+
+from harness.engine.cluster import require
+from harness.engine.interface import Options
+from harness.engine.worker import Call, stream
+from harness.manifest import Resources
+from harness.plan import Job
+from harness.record import Checkpoint
+from harness.source import source
+from harness.workload import Arrays, Workload
+
+UNREAD = 16
+"""Batches that a worker may be ahead of the driver."""
+
+Stream = Any
+"""Ray's generator of batches."""
+
+
+class Tasks:
+    """Starts attempts; workloads and data sets are put into Ray's object store once.
+
+    Args:
+        workloads: by name; workers must be able to import their modules.
+        load_data: a workload's data set by name.
+        options: how to run them.
+    """
+
+    def __init__(
+        self,
+        workloads: Mapping[str, Workload],
+        load_data: Callable[[Workload, str], Arrays],
+        options: Options,
+    ) -> None:
+        self._workloads = workloads
+        self._load_data = load_data
+        self._options = options
+        self._source = source()
+        # Unsaid, max_calls is 1 wherever there is a GPU: a fresh process, and torch's import, each.
+        self._remote: Any = ray.remote(
+            max_calls=1 if options.isolate else 0, max_retries=0, num_returns="streaming"
+        )(stream)
+        self._possible: set[tuple[float, float]] = set()
+        self._objects: dict[tuple[str, ...], Any] = {}
+
+    def start(self, job: Job, checkpoint: Checkpoint | None) -> Stream:
+        """Queue one attempt.
+
+        Raises:
+            ResourceError: no node could ever run it.
+        """
+        resources = job.resources
+        self._check(resources)
+        call = Call(
+            job=job,
+            source=self._source,
+            device="cuda" if resources.gpus else "cpu",
+            options=self._options.workload,
+            checkpoint=checkpoint,
+            checkpoint_interval_s=self._options.checkpoint_interval_s,
+        )
+        task = self._remote.options(
+            name=f"{job.experiment} seed {job.spec.seed}",
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus,
+            runtime_env={"env_vars": _thread_settings(resources.threads)},
+            _generator_backpressure_num_objects=UNREAD,
+        )
+        return task.remote(call, *self._shared(job))
+
+    def _check(self, resources: Resources) -> None:
+        """Ask the cluster once for each request that differs."""
+        wanted = (resources.cpus, resources.gpus)
+        if wanted not in self._possible:
+            require(resources)
+            self._possible.add(wanted)
+
+    def _shared(self, job: Job) -> list[Any]:
+        """References to the job's workload and to its data sets, in the spec's order."""
+        workload = self._workloads[job.spec.workload]
+        if (workload.name,) not in self._objects:
+            self._objects[workload.name,] = ray.put(workload)
+        for name in job.spec.data:
+            if (workload.name, name) not in self._objects:
+                self._objects[workload.name, name] = ray.put(self._load_data(workload, name))
+        data = [self._objects[workload.name, name] for name in job.spec.data]
+        return [self._objects[workload.name,], *data]
+
+
+def _thread_settings(threads: int) -> dict[str, str]:
+    """Read by the numeric libraries when they are first imported, which is before any trial."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(threads))

@@ -1,0 +1,60 @@
+"""What runs on a worker: one trial, its messages sent in batches."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from harness.plan import Job
+from harness.record import Checkpoint, Json, Message, Source, Started
+from harness.source import package_digest
+from harness.trial import attempt
+from harness.workload import Arrays, Workload
+
+EVERY_S = 0.5
+"""Messages wait for one another no longer than this, unless an epoch is longer."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One attempt at a trial, as it is sent to a worker."""
+
+    job: Job
+    source: Source
+    device: str
+    options: Mapping[str, Json]
+    checkpoint: Checkpoint | None
+    checkpoint_interval_s: float
+
+
+def stream(call: Call, workload: Workload, *data: Arrays) -> Iterator[list[Message]]:
+    """Run the attempt; `data` are the data sets that the spec names, in its order.
+
+    The first batch is empty: it tells the driver that the wait for a worker is over.
+    """
+    yield []
+    messages = attempt(
+        call.job,
+        workload,
+        data=dict(zip(call.job.spec.data, data, strict=True)),
+        source=replace(call.source, digest=package_digest()),
+        device=call.device,
+        options=call.options,
+        checkpoint=call.checkpoint,
+        checkpoint_interval_s=call.checkpoint_interval_s,
+    )
+    yield from batches(messages)
+
+
+def batches(
+    messages: Iterable[Message], clock: Callable[[], float] = time.monotonic
+) -> Iterator[list[Message]]:
+    """The messages in order: Started and a checkpoint leave at once, the others in company."""
+    batch: list[Message] = []
+    sent_s = clock()
+    for message in messages:
+        batch.append(message)
+        if isinstance(message, Started | Checkpoint) or clock() - sent_s >= EVERY_S:
+            yield batch
+            batch, sent_s = [], clock()
+    if batch:
+        yield batch

@@ -1,0 +1,16 @@
+"""The results folder: what the driver appends, what a trial resumes from, what anyone reads back.
+
+    <workspace>/workspace.json             the format's version
+    <workspace>/trials/<id>/spec.json      what determines the trial's result
+    <workspace>/trials/<id>/records.jsonl  one line an epoch
+    <workspace>/trials/<id>/checkpoint.pt  the state to resume from, and which records it covers
+    <workspace>/trials/<id>/result.json    how the trial ended, and which records that covers
+
+Records count only where a checkpoint or a result covers them: each holds the length and the digest
+of the part of records.jsonl that goes with it. Both are written whole, under another name, and then
+renamed; so whatever was cut off at any byte, one or the other of two good states is read.
+"""
+
+from harness.store.workspace import Store
+
+__all__ = ["Store"]

@@ -1,0 +1,190 @@
+"""The workspace as a whole: its format, its lock, its trials."""
+
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from harness.errors import StoreError
+from harness.record import (
+    FORMAT,
+    Checkpoint,
+    Failure,
+    FailureKind,
+    Finished,
+    Message,
+    Started,
+    StoredTrial,
+    TrialSpec,
+)
+from harness.store import files
+from harness.store.folder import Folder
+from harness.store.writer import TrialWriter
+
+_ID = re.compile(r"[0-9a-f]{20}")
+
+
+class Store:
+    """A results folder. Reading writes nothing, and needs neither the lock nor the folder.
+
+    Args:
+        root: the workspace; one that is not there reads as empty.
+
+    Raises:
+        StoreError: it is of another format, or is no workspace.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._trials = root / "trials"
+        self._writers: dict[str, TrialWriter] = {}
+        self._check_format()
+
+    def trials(self) -> Iterator[str]:
+        """The ids of all trials of which anything is stored, in order."""
+        with files.faults_named(self._trials):
+            names = os.listdir(self._trials) if self._trials.is_dir() else []
+        return iter(sorted(name for name in names if _ID.fullmatch(name)))
+
+    def read(self, trial_id: str) -> StoredTrial | None:
+        """What is durable of a trial: never a record that a resumed trial would record again."""
+        return self._folder(trial_id).stored()
+
+    def done(self, trial_id: str) -> int:
+        """The epoch up to which the trial is finished; 0 if it is not."""
+        folder = self._folder(trial_id)
+        result = folder.result()
+        return result.done if result and folder.spec() else 0
+
+    def settled(self, trial_id: str, epochs: int) -> bool:
+        """Whether there is nothing left to run: finished so far, or failed for good.
+
+        A scientific failure is an outcome; one of infrastructure is tried again.
+        """
+        folder = self._folder(trial_id)
+        result = folder.result()
+        if result is None or folder.spec() is None:
+            return False
+        failed = result.failure is not None and result.failure.kind is FailureKind.SCIENTIFIC
+        return failed or result.done >= epochs
+
+    def resume_point(self, trial_id: str) -> Checkpoint | None:
+        """The state from which the trial goes on, if there is a sound one."""
+        return self._folder(trial_id).checkpoint()
+
+    def append(self, batch: Sequence[tuple[TrialSpec, Message]]) -> None:
+        """Write down what the trials sent, in order; all of it is durable on return.
+
+        Only under `lock`. An attempt begins with Started, which drops the records that no
+        checkpoint covers; a Failure alone stands for an attempt that never started.
+
+        Raises:
+            StoreError: it cannot be written; whatever was durable before still is.
+        """
+        by_trial: dict[str, tuple[TrialSpec, list[Message]]] = {}
+        for spec, message in batch:
+            by_trial.setdefault(spec.id, (spec, []))[1].append(message)
+        new = [trial_id for trial_id in by_trial if not self._folder(trial_id).path.exists()]
+        for spec, messages in by_trial.values():
+            self._append(spec, messages)
+        if new:
+            files.sync_folder(self._trials)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the workspace as its one driver; makes the folder if it is not there.
+
+        Raises:
+            StoreError: another driver holds it (named), or it cannot be written.
+        """
+        with files.faults_named(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.root / "driver.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise StoreError(f"{self.root}: in use by {self._holder()}") from None
+        try:
+            self._establish()
+            yield
+        finally:
+            self._writers.clear()
+            lock.release()
+
+    def _append(self, spec: TrialSpec, messages: Sequence[Message]) -> None:
+        """Write one trial's messages; a writer that failed is forgotten, the disk is the truth."""
+        folder = self._folder(spec.id)
+        writer = self._writers.pop(spec.id, None)
+        for part in _attempts(messages):
+            first = part[0]
+            if isinstance(first, Started):
+                writer = TrialWriter(folder, spec, first)
+            elif writer is None and isinstance(first, Failure):
+                writer = TrialWriter(folder, spec, None)
+            elif writer is None:
+                raise ValueError(f"trial {spec.id}: {first} came before Started")
+            writer.write(part)
+        files.sync_folder(folder.path)
+        if writer is not None and not isinstance(messages[-1], Finished | Failure):
+            self._writers[spec.id] = writer
+
+    def _folder(self, trial_id: str) -> Folder:
+        """The trial's folder; an id is never a path out of the workspace."""
+        if not _ID.fullmatch(trial_id):
+            raise StoreError(f"{self._trials}: {trial_id!r} is no trial's id")
+        return Folder(self._trials / trial_id)
+
+    def _check_format(self) -> None:
+        """Refuse what this version would misread."""
+        file = self.root / "workspace.json"
+        text = files.read(file)
+        if text is None:
+            if self._trials.exists():
+                raise StoreError(f"{file}: missing, though there are trials; no workspace of ours")
+            return
+        try:
+            found = json.loads(text)["format"]
+        except (ValueError, TypeError, KeyError):
+            raise StoreError(f"{file}: does not say which format the workspace has") from None
+        if found != FORMAT:
+            age = "an older" if isinstance(found, int) and found < FORMAT else "a newer"
+            raise StoreError(
+                f"{file}: format {found} is {age} one than {FORMAT}, which this version reads; "
+                "choose another workspace or the version that wrote it"
+            )
+
+    def _establish(self) -> None:
+        """Say who holds the workspace, and make it one if it is new."""
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        files.replace(self.root / "driver.json", json.dumps(holder).encode() + b"\n")
+        self._check_format()
+        if not (self.root / "workspace.json").exists():
+            files.replace(self.root / "workspace.json", b'{"format": %d}\n' % FORMAT)
+        with files.faults_named(self._trials):
+            self._trials.mkdir(exist_ok=True)
+        files.sync_folder(self.root)
+
+    def _holder(self) -> str:
+        """The driver that holds the workspace, in words."""
+        try:
+            holder = json.loads(files.read(self.root / "driver.json") or b"")
+            return "the driver with pid {pid} on {host}, since {since}".format(**holder)
+        except (ValueError, KeyError, TypeError):
+            return "another driver"  # which has only just begun
+
+
+def _attempts(messages: Sequence[Message]) -> list[list[Message]]:
+    """The messages in order, parted before each Started."""
+    parts: list[list[Message]] = [[]]
+    for message in messages:
+        if isinstance(message, Started):
+            parts.append([])
+        parts[-1].append(message)
+    return [part for part in parts if part]
