@@ -1,0 +1,27 @@
+"""The store's projection into MLflow: live while trials run, or replayed from records later.
+
+The only package that imports MLflow. That import takes about three seconds, so whoever does not
+track should not import this either.
+
+A run is an *image* of what the store holds, and tracking sends what the run does not have yet.
+Live and replay are therefore one code path, and doing it twice does nothing the second time.
+"""
+
+import harness.tracking._environment  # noqa: F401  # settles MLflow's environment before its import
+from harness.tracking.experiments import experiment_ids
+from harness.tracking.local import ServerCommand, chart_url, default_uri, ui_command
+from harness.tracking.projector import Conclusion, Tracked
+from harness.tracking.tracker import Summary, Tracker, sync
+
+__all__ = [
+    "Conclusion",
+    "ServerCommand",
+    "Summary",
+    "Tracked",
+    "Tracker",
+    "chart_url",
+    "default_uri",
+    "experiment_ids",
+    "sync",
+    "ui_command",
+]

@@ -1,0 +1,147 @@
+"""The projection, step by step in the caller's thread; every step may be repeated."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from harness.manifest.model import Experiment
+from harness.record import StoredTrial
+from harness.tracking.experiments import experiment_ids, open_experiment
+from harness.tracking.image import Image, Kind, Status, Tag
+from harness.tracking.local import artifact_location, set_wal, workspace_id
+from harness.tracking.reference import reference_images
+from harness.tracking.runs import Runs, search
+from harness.tracking.seeds import ended_ms, seed_image
+
+Read = Callable[[str], StoredTrial | None]
+"""The durable part of a trial by its id; None if the store has nothing of it."""
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """An experiment and the ids of its trials; two experiments may share a trial."""
+
+    experiment: Experiment
+    trials: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What was found of an experiment, for its runs to tell."""
+
+    experiment: str
+    verdict: str
+    as_expected: bool
+    report: str
+    """Markdown; becomes the artifact `report.md` of the paper's run."""
+    files: tuple[Path, ...] = ()
+    """Further artifacts of the paper's run: figures, the HTML report."""
+    trials: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Tags of single trials, by the trial's id."""
+
+    def tags_of(self, key: str) -> dict[str, str]:
+        """What the run of a trial, or a reference, tells of it."""
+        expected = "true" if self.as_expected else "false"
+        verdict = {Tag.VERDICT.value: self.verdict, Tag.AS_EXPECTED.value: expected}
+        return verdict | dict(self.trials.get(key, {}))
+
+
+class Projector:
+    """Projects a store into MLflow.
+
+    Its methods raise what MLflow, the disk and `read` raise; after `forget` they can be called
+    again, and go on where MLflow is.
+    """
+
+    def __init__(
+        self, uri: str, *, workspace: Path, read: Read, tracked: Iterable[Tracked]
+    ) -> None:
+        self._uri = uri
+        self._workspace = workspace
+        self._read = read
+        self._tracked = {item.experiment.id: item for item in tracked}
+        self._conclusions: dict[str, Conclusion] = {}
+        self._runs: dict[str, Runs] | None = None
+        self._orphans_closed = False
+        self.sent = 0
+        """How many points were sent."""
+
+    @property
+    def trials(self) -> tuple[str, ...]:
+        """Every trial that an experiment asks for, once."""
+        return tuple(dict.fromkeys(one for item in self._tracked.values() for one in item.trials))
+
+    def trials_of(self, experiment: str) -> tuple[str, ...]:
+        """The trials of one experiment."""
+        return self._tracked[experiment].trials
+
+    def begin(self) -> dict[str, Runs]:
+        """Open every experiment, with its references, unless they are open already."""
+        if self._runs is None:
+            client = MlflowClient(self._uri)
+            client.search_experiments(max_results=1)  # creates the tables of a new database
+            set_wal(self._uri)
+            workspace = workspace_id(self._workspace)
+            self._close_orphans(client, workspace)
+            runs = {name: self._open(client, name, workspace) for name in self._tracked}
+            for name, opened in runs.items():
+                self._project_references(name, opened)
+            self._runs = runs
+        return self._runs
+
+    def forget(self) -> None:
+        """After trouble: look again at what is there before anything is sent."""
+        self._runs = None
+
+    def project(self, trial_id: str, *, live: bool) -> None:
+        """Bring the runs of a trial up to date, in every experiment that asks for it."""
+        runs = self.begin()
+        trial = self._read(trial_id)
+        if trial is None:
+            return
+        for name, item in self._tracked.items():
+            image = seed_image(item.experiment, trial, live=live)
+            if image and trial_id in item.trials:
+                self._send(name, runs[name], image)
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        """Put verdict and report to the paper's run; a trial tells them when next projected."""
+        name = conclusion.experiment
+        runs = self.begin()[name]
+        self._conclusions[name] = conclusion
+        self._project_references(name, runs)
+        runs.attach(Kind.PAPER, report=conclusion.report, files=conclusion.files)
+
+    def settle(self) -> None:
+        """Leave no run running: what is not finished by now was cut off."""
+        for runs in self.begin().values():
+            for trial_id in runs.running():
+                self.project(trial_id, live=False)
+
+    def _open(self, client: MlflowClient, name: str, workspace: str) -> Runs:
+        artifacts = artifact_location(self._uri, self._workspace, name)
+        number = open_experiment(client, self._tracked[name].experiment, artifacts)
+        return Runs(client, number, workspace)
+
+    def _project_references(self, name: str, runs: Runs) -> None:
+        for image in reference_images(self._tracked[name].experiment):
+            self._send(name, runs, image)
+
+    def _send(self, name: str, runs: Runs, image: Image) -> None:
+        conclusion = self._conclusions.get(name)
+        if conclusion:
+            image = replace(image, tags={**image.tags, **conclusion.tags_of(image.key)})
+        self.sent += runs.project(image)
+
+    def _close_orphans(self, client: MlflowClient, workspace: str) -> None:
+        """End the runs that a killed driver left running, when the last record was taken."""
+        if self._orphans_closed:
+            return
+        numbers = list(experiment_ids(self._uri).values())
+        for run in list(search(client, numbers, workspace, running=True)):
+            trial = self._read(run.data.tags[Tag.KEY])
+            last = ended_ms(trial) if trial else None
+            client.set_terminated(run.info.run_id, status=Status.KILLED, end_time=last)
+        self._orphans_closed = True

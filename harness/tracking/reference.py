@@ -1,0 +1,94 @@
+"""The images of what the paper reports: a run to draw over the seeds, and one of the true value."""
+
+from collections.abc import Iterable, Mapping
+
+from harness.manifest.model import (
+    BandClaim,
+    Claim,
+    ExactClaim,
+    Experiment,
+    Manifest,
+    OnsetClaim,
+)
+from harness.record import canonical_json, digest
+from harness.tracking.image import Image, Kind, Row, Status
+from harness.tracking.seeds import claimed_metrics, describing_tags
+
+_PAPER_COLOUR = "#000000"
+_TRUE_COLOUR = "#9e9e9e"
+
+Points = Mapping[tuple[str, int], float]
+"""Values by metric and epoch."""
+
+
+def reference_images(experiment: Experiment) -> tuple[Image, ...]:
+    """The paper's run and, where the manifest has true values, theirs."""
+    paper = _image(experiment, Kind.PAPER, "paper", _reported(experiment.manifest))
+    truth = _true_values(experiment)
+    if not truth:
+        return (paper,)
+    return (paper, _image(experiment, Kind.TRUE, "true value", truth))
+
+
+def _reported(manifest: Manifest) -> Points:
+    """Every reported value under the key that the seeds use; an onset is no value of its metric."""
+    points: dict[tuple[str, int], float] = {}
+    for claim in manifest.claims:
+        if not isinstance(claim, OnsetClaim):
+            points |= {(claim.metric, e): v for e, v in _by_epoch(claim, manifest.epochs.value)}
+    return points
+
+
+def _by_epoch(claim: Claim, last: int) -> Iterable[tuple[int, float]]:
+    """A single number stands at the last epoch, or, if it holds at every epoch, at both ends."""
+    if isinstance(claim.reported, Mapping):
+        return claim.reported.items()
+    ends = (1, last) if isinstance(claim, BandClaim) else (last,)
+    return [(epoch, claim.reported) for epoch in ends]
+
+
+def _true_values(experiment: Experiment) -> Points:
+    """The exact claims, each under the key of the estimate that it is the truth of.
+
+    By name: `true_mi_bits` is the truth of `mi_bits`. It is then a line in the estimate's chart.
+    """
+    manifest = experiment.manifest
+    named = claimed_metrics(experiment)
+    points: dict[tuple[str, int], float] = {}
+    for claim in manifest.claims:
+        estimate = claim.metric.replace("true_", "", 1)
+        if isinstance(claim, ExactClaim) and estimate != claim.metric and estimate in named:
+            points |= {(estimate, e): v for e, v in _by_epoch(claim, manifest.epochs.value)}
+    return points
+
+
+def _image(experiment: Experiment, kind: Kind, name: str, points: Points) -> Image:
+    colour = _PAPER_COLOUR if kind is Kind.PAPER else _TRUE_COLOUR
+    return Image(
+        key=kind,
+        kind=kind,
+        name=name,
+        # Reported values that were corrected make another run; MLflow's points cannot be changed.
+        origin=digest(canonical_json([[*at, value] for at, value in sorted(points.items())]))[:12],
+        note=_note(experiment, kind),
+        rows=_rows(points),
+        status=Status.FINISHED,
+        params={},
+        tags=describing_tags(experiment) | {"mlflow.runColor": colour},
+    )
+
+
+def _rows(points: Points) -> tuple[Row, ...]:
+    epochs: dict[int, dict[str, float]] = {}
+    for (metric, epoch), value in points.items():
+        epochs.setdefault(epoch, {})[metric] = value
+    return tuple(Row(epoch, epochs[epoch]) for epoch in sorted(epochs))
+
+
+def _note(experiment: Experiment, kind: Kind) -> str:
+    paper = experiment.manifest.paper
+    what = "The values that the paper reports" if kind is Kind.PAPER else "The true values"
+    return (
+        f"**{experiment.manifest.title}**. {what}, as printed in "
+        f"{paper.author}, *{paper.title}*, {paper.listing}; the paper ran `{paper.command}`."
+    )

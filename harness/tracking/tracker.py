@@ -1,0 +1,199 @@
+"""Live tracking by one background thread, and replay; neither ever fails a trial."""
+
+import logging
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError  # what MLflow is built on, and lets through
+
+from harness.errors import HarnessError
+from harness.tracking.projector import Conclusion, Projector, Read, Tracked
+
+_log = logging.getLogger(__name__)
+
+_TROUBLE = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, HarnessError)
+"""What a server, a database, a disk or the store may do to us. Anything else is our bug."""
+
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+
+Job = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the tracking."""
+
+    uri: str
+    """Without a password that it may hold."""
+    points: int
+    """How many points were sent."""
+    left: int
+    """How many steps are still to be done; `sync` does them."""
+    trouble: str | None
+    """The first thing that went wrong, which may have been mended since: see `left`."""
+
+
+class Tracker:
+    """Projects trials while they run. Nothing here blocks, but for `close`, and nothing raises.
+
+    A trial that is notified again before its turn comes is projected once: the thread reads what
+    the store then holds.
+    """
+
+    def __init__(
+        self, uri: str, *, workspace: Path, read: Read, tracked: Iterable[Tracked]
+    ) -> None:
+        """Start at once to open the experiments, and to put the paper's runs there.
+
+        Args:
+            uri: MLflow's server or database.
+            workspace: where the local database and the workspace's name in MLflow are kept.
+            read: the durable part of a trial; called from the thread.
+            tracked: the experiments, and which trials are whose.
+        """
+        self._projector = Projector(uri, workspace=workspace, read=read, tracked=tracked)
+        self._attempts = _Attempts(uri, self._projector)
+        self._jobs: dict[tuple[str, str], Job] = {}
+        self._failed = 0
+        self._deadline: float | None = None
+        self._changed = threading.Condition()
+        # A daemon: a call that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._serve, name="tracking", daemon=True)
+        self._put(("begin", ""), self._projector.begin)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def notify(self, trial_id: str) -> None:
+        """The store holds more of a trial than before."""
+        self._put(("trial", trial_id), partial(self._projector.project, trial_id, live=True))
+
+    def conclude(self, conclusions: Iterable[Conclusion]) -> None:
+        """Let the runs tell the verdicts, and attach the reports."""
+        for item in conclusions:
+            self._put(("verdict", item.experiment), partial(self._projector.conclude, item))
+            for trial_id in self._projector.trials_of(item.experiment):
+                self.notify(trial_id)
+
+    def close(self, timeout_s: float = 30) -> Summary:
+        """Send what is left, for so many seconds at most, and leave no run running."""
+        self._put(("settle", ""), self._projector.settle)
+        with self._changed:
+            if self._deadline is None:
+                self._deadline = time.monotonic() + timeout_s
+            self._changed.notify()
+        self._thread.join(max(0, self._deadline - time.monotonic()))
+        left = len(self._jobs) + self._failed + self._thread.is_alive()
+        return self._attempts.summary(left)
+
+    def _put(self, key: tuple[str, str], job: Job) -> None:
+        with self._changed:
+            self._jobs[key] = job
+            self._changed.notify()
+
+    def _serve(self) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while (item := self._take()) is not None:
+            key, job = item
+            if self._attempts.make(job):
+                pause_s = _FIRST_PAUSE_S
+            else:
+                self._keep(key, job)
+                self._rest(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _take(self) -> tuple[tuple[str, str], Job] | None:
+        """The job that waits longest; None at the end, which is the deadline or an empty queue."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._deadline is not None)
+            if self._deadline is not None and time.monotonic() > self._deadline:
+                return None
+            key = next(iter(self._jobs), None)
+            return None if key is None else (key, self._jobs.pop(key))
+
+    def _keep(self, key: tuple[str, str], job: Job) -> None:
+        """Try a failed job again later; once we are closing, each is tried a last time only."""
+        with self._changed:
+            if self._deadline is None:
+                self._jobs.setdefault(key, job)
+            else:
+                self._failed += 1
+
+    def _rest(self, pause_s: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._deadline is not None, timeout=pause_s)
+
+
+def sync(
+    uri: str,
+    *,
+    workspace: Path,
+    read: Read,
+    tracked: Iterable[Tracked],
+    conclusions: Iterable[Conclusion] = (),
+) -> Summary:
+    """Replay everything that the store holds; what MLflow has already is not sent again."""
+    projector = Projector(uri, workspace=workspace, read=read, tracked=tracked)
+    attempts = _Attempts(uri, projector)
+    jobs: list[Job] = [partial(projector.conclude, item) for item in conclusions]
+    jobs += [partial(projector.project, trial_id, live=False) for trial_id in projector.trials]
+    if not attempts.make(projector.begin):
+        return attempts.summary(1 + len(jobs))
+    return attempts.summary(sum(not attempts.make(job) for job in jobs))
+
+
+class _Attempts:
+    """Makes attempts that may fail, and says so once."""
+
+    def __init__(self, uri: str, projector: Projector) -> None:
+        self._uri = _without_password(uri)
+        self._projector = projector
+        self._trouble: str | None = None
+
+    def make(self, job: Job) -> bool:
+        """Whether the job could be done."""
+        try:
+            job()
+        except _TROUBLE as error:
+            self._projector.forget()
+            self._tell(error)
+            return False
+        return True
+
+    def summary(self, left: int) -> Summary:
+        """What became of all attempts, with so many steps left."""
+        return Summary(self._uri, self._projector.sent, left, self._trouble)
+
+    def _tell(self, error: Exception) -> None:
+        if self._trouble is None:
+            first_line = (str(error).splitlines() or [""])[0]
+            self._trouble = _without_password(f"{type(error).__name__}: {first_line}"[:300])
+            _log.warning(
+                "tracking at %s does not work for now (%s); trials are not affected, and "
+                "`harness sync` sends later what it misses",
+                self._uri,
+                self._trouble,
+            )
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"://[^/@\s]+@", "://***@", text)

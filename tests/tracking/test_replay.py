@@ -1,0 +1,292 @@
+"""What `sync` leaves in MLflow's database, read past MLflow."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.record import Failure, FailureKind, StoredTrial
+from harness.tracking import Conclusion, Summary, Tracked, sync
+from tests.tracking.conftest import (
+    MANIFEST,
+    T0_MS,
+    Database,
+    Shelf,
+    make_experiment,
+    make_trial,
+)
+
+EXPERIMENT = make_experiment()
+
+
+def replay(database: Database, shelf: Shelf, *conclusions: Conclusion) -> Summary:
+    tracked = shelf.tracked(EXPERIMENT)
+    summary = sync(
+        database.uri,
+        workspace=database.workspace,
+        read=shelf.read,
+        tracked=tracked,
+        conclusions=conclusions,
+    )
+    assert summary.trouble is None
+    assert summary.left == 0
+    return summary
+
+
+def test_each_trial_has_exactly_its_epochs_of_each_metric(database: Database) -> None:
+    trials = [make_trial(seed, epochs, done=epochs) for seed, epochs in ((0, 10), (3, 7))]
+    replay(database, Shelf(*trials))
+    for trial in trials:
+        expected = {}
+        for record in trial.epochs:
+            expected["mi_bits", record.epoch] = record.metrics["mi_bits"]
+            expected["true_mi_bits", record.epoch] = record.metrics["true_mi_bits"]
+            expected["detail/grad", record.epoch] = record.metrics["grad"]
+            expected["time/seconds", record.epoch] = record.seconds
+        name = f"seed {trial.spec.seed}"
+        assert database.values(name) == expected
+        assert len(database.points(name)) == len(expected)
+
+
+def test_points_bear_the_times_at_which_they_were_recorded(database: Database) -> None:
+    replay(database, Shelf(make_trial(epochs=5, done=5)))
+    assert {(step, at) for _, step, _, at in database.points("seed 0")} == {
+        (n, T0_MS + 1000 * n) for n in range(1, 6)
+    }
+    [times] = database.rows("SELECT start_time, end_time FROM runs WHERE name = 'seed 0'")
+    assert times == (T0_MS + 1000 - 750, T0_MS + 5000)
+
+
+def test_final_estimates_stand_at_the_epoch_at_which_they_were_taken(database: Database) -> None:
+    replay(database, Shelf(make_trial(seed=2, epochs=20, done=20, finals=(10, 20))))
+    values = database.values("seed 2")
+    assert values["test_mi_bits", 10] == 2.2
+    assert values["test_mi_bits", 20] == 2.1
+    assert values["detail/test_whole_bits", 20] == 1.8
+
+
+def test_parameters_tags_and_data_tell_where_a_run_is_from(database: Database) -> None:
+    trial = make_trial(seed=3, epochs=2, done=2)
+    replay(database, Shelf(trial))
+    assert database.params("seed 3") == {
+        "rate": "0.5",
+        "layers": "[2,3]",
+        "seed": "3",
+        "workload": "toy",
+        "revision": "1",
+    }
+    tags = database.tags("seed 3")
+    expected = {
+        "harness.trial": trial.spec.id,
+        "harness.kind": "seed",
+        "harness.seed": "3",
+        "harness.experiment": "toy-4",
+        "manifest": EXPERIMENT.digest,
+        "commit": "c0ffee",
+        "dirty": "true",
+        "host": "node-7",
+        "device": "cpu",
+        "version.torch": "2.14.1",
+        "paper.command": "./run 1",
+        "data.digits": "ab" * 32,
+        "harness.epochs": "2",
+    }
+    assert expected.items() <= tags.items()
+    assert "harness trial experiments/toy-4.yaml --seed 3" in tags["mlflow.note.content"]
+    assert database.rows("SELECT name, digest FROM datasets") == [("digits", ("ab" * 32)[:36])]
+
+
+def test_the_papers_run_holds_the_reported_values_at_the_reported_epochs(
+    database: Database,
+) -> None:
+    replay(database, Shelf(make_trial(epochs=2, done=2)))
+    assert database.values("paper") == {
+        ("mi_bits", 1): 0.5,
+        ("mi_bits", 10): 1.5,
+        ("mi_bits", 50): 1.9,
+        ("true_mi_bits", 1): 1.9991,
+        ("true_mi_bits", 50): 1.9991,
+        ("test_mi_bits", 50): 2.0831,
+    }
+    assert database.values("true value") == {("mi_bits", 1): 1.9991, ("mi_bits", 50): 1.9991}
+    assert database.tags("paper")["mlflow.runColor"] == "#000000"
+    assert database.tags("paper")["harness.kind"] == "paper"
+
+
+def test_a_control_that_holds_at_every_epoch_is_drawn_as_a_line(database: Database) -> None:
+    band = {**MANIFEST["claims"][0], "kind": "band", "reported": 0.0}
+    control = make_experiment(claims=[band])
+    sync(
+        database.uri,
+        workspace=database.workspace,
+        read=Shelf().read,
+        tracked=[Tracked(control, ())],
+    )
+    assert database.values("paper") == {("mi_bits", 1): 0.0, ("mi_bits", 50): 0.0}
+
+
+def test_the_papers_run_is_among_the_first_ten_however_many_seeds_come_later(
+    database: Database,
+) -> None:
+    trials = [make_trial(n, 1, done=1, t0_ms=T0_MS + n * 10**8) for n in range(15)]
+    replay(database, Shelf(*trials))
+    newest = database.rows("SELECT name FROM runs ORDER BY start_time DESC LIMIT 10")
+    assert {("paper",), ("true value",)} <= set(newest)
+
+
+@pytest.mark.parametrize(
+    ("trial", "status"),
+    [
+        (make_trial(epochs=5, done=5), "FINISHED"),
+        (make_trial(epochs=5), "KILLED"),
+        (make_trial(epochs=9, done=5, finals=(5,)), "KILLED"),
+        (
+            make_trial(epochs=5, failure=Failure(FailureKind.SCIENTIFIC, "NaN", "mi is nan", 5)),
+            "FAILED",
+        ),
+    ],
+)
+def test_a_run_ends_as_its_trial_did(database: Database, trial: StoredTrial, status: str) -> None:
+    replay(database, Shelf(trial))
+    assert database.statuses()["seed 0"] == status
+
+
+def test_a_failed_trial_says_what_failed_and_keeps_its_epochs(database: Database) -> None:
+    failure = Failure(FailureKind.SCIENTIFIC, "NotFinite", "mi_bits is nan " + "x" * 9000, 3)
+    replay(database, Shelf(make_trial(epochs=3, failure=failure)))
+    tags = database.tags("seed 0")
+    assert tags["failure.kind"] == "scientific"
+    assert tags["failure.error"] == "NotFinite"
+    assert tags["failure.message"].startswith("mi_bits is nan x")
+    assert len(database.points("seed 0")) == 3 * 4
+
+
+def test_a_trial_that_failed_at_once_has_a_run_too(database: Database) -> None:
+    shelf = Shelf(make_trial(epochs=0, failure=Failure(FailureKind.SCIENTIFIC, "E", "m", 0)))
+    replay(database, shelf)
+    assert database.statuses()["seed 0"] == "FAILED"
+    before = database.counts()
+    assert replay(database, shelf).points == 0
+    assert database.counts() == before
+
+
+def test_a_failure_that_a_later_attempt_got_past_is_gone(database: Database) -> None:
+    lost = Failure(FailureKind.INFRASTRUCTURE, "WorkerCrashedError", "gone", 3)
+    shelf = Shelf(make_trial(epochs=3, failure=lost))
+    replay(database, shelf)
+    shelf.put(make_trial(epochs=5, done=5))
+    replay(database, shelf)
+    assert database.statuses()["seed 0"] == "FINISHED"
+    assert not [name for name in database.tags("seed 0") if name.startswith("failure.")]
+
+
+def test_replaying_twice_does_nothing(database: Database, tmp_path: Path) -> None:
+    shelf = Shelf(
+        make_trial(0, 10, done=10, finals=(10,)),
+        make_trial(1, 4),
+        make_trial(2, 3, failure=Failure(FailureKind.SCIENTIFIC, "NaN", "nan", 3)),
+    )
+    figure = tmp_path / "curve.svg"
+    figure.write_text("<svg/>")
+    conclusion = Conclusion("toy-4", "REPRODUCED", True, "# Report", (figure,))
+    replay(database, shelf, conclusion)
+    written = database.rows("SELECT * FROM tags"), database.rows("SELECT * FROM runs")
+    counts = database.counts()
+    for again in (replay(database, shelf, conclusion), replay(database, shelf)):
+        assert again.points == 0
+        assert database.counts() == counts
+    assert (database.rows("SELECT * FROM tags"), database.rows("SELECT * FROM runs")) == written
+
+
+def test_a_trial_continued_from_10_to_50_epochs_appends(database: Database) -> None:
+    shelf = Shelf(make_trial(epochs=10, done=10, finals=(10,)))
+    first = replay(database, shelf)
+    run, points = database.run_id("seed 0"), database.points("seed 0")
+    shelf.put(make_trial(epochs=50, done=50, finals=(10, 50)))
+    second = replay(database, shelf)
+    assert database.run_id("seed 0") == run
+    assert set(points) < set(database.points("seed 0"))
+    assert second.points == 40 * 4 + 3
+    assert len(database.points("seed 0")) == 50 * 4 + 2 * 3
+    assert first.points > 0
+
+
+def test_a_trial_recorded_afresh_replaces_the_run_of_the_old_recording(
+    database: Database,
+) -> None:
+    replay(database, Shelf(make_trial(epochs=5, done=5)))
+    again = make_trial(epochs=3, done=3, t0_ms=T0_MS + 10**7)
+    replay(database, Shelf(again))
+    assert {at for _, _, _, at in database.points("seed 0")} == {
+        record.ended_ms for record in again.epochs
+    }
+
+
+def test_a_reported_value_that_was_corrected_replaces_the_papers_run(database: Database) -> None:
+    shelf = Shelf()
+    replay(database, shelf)
+    curve = MANIFEST["claims"][0]
+    changed = make_experiment(claims=[{**curve, "reported": {1: 0.6}}])
+    sync(
+        database.uri,
+        workspace=database.workspace,
+        read=shelf.read,
+        tracked=shelf.tracked(changed),
+    )
+    assert database.values("paper") == {("mi_bits", 1): 0.6}
+
+
+def test_a_trial_that_two_experiments_ask_for_has_a_run_in_each(database: Database) -> None:
+    shelf = Shelf(make_trial(epochs=2, done=2))
+    sync(
+        database.uri,
+        workspace=database.workspace,
+        read=shelf.read,
+        tracked=shelf.tracked(EXPERIMENT, make_experiment("toy-8")),
+    )
+    runs = database.rows("SELECT experiment_id FROM runs WHERE name = 'seed 0'")
+    assert len(set(runs)) == 2
+
+
+def test_two_workspaces_share_an_experiment_and_keep_their_own_runs(
+    database: Database, tmp_path: Path
+) -> None:
+    shelf = Shelf(make_trial(epochs=2, done=2))
+    for workspace in (database.workspace, tmp_path / "other"):
+        sync(database.uri, workspace=workspace, read=shelf.read, tracked=shelf.tracked(EXPERIMENT))
+    assert database.rows("SELECT count(*) FROM experiments WHERE name = 'toy-4'") == [(1,)]
+    tags = database.rows("SELECT DISTINCT value FROM tags WHERE key = 'harness.workspace'")
+    assert len(tags) == 2
+    assert database.rows("SELECT count(*) FROM runs WHERE name = 'seed 0'") == [(2,)]
+
+
+def test_the_verdict_and_the_report_go_to_the_runs(database: Database, tmp_path: Path) -> None:
+    shelf = Shelf(make_trial(0, 2, done=2), make_trial(1, 2, done=2))
+    figure = tmp_path / "curve.svg"
+    figure.write_text("<svg/>")
+    conclusion = Conclusion(
+        experiment="toy-4",
+        verdict="NOT REPRODUCED",
+        as_expected=False,
+        report="# Report\n",
+        files=(figure,),
+        trials={make_trial(1).spec.id: {"difference": "0.3"}},
+    )
+    replay(database, shelf, conclusion)
+    for name in ("paper", "true value", "seed 0", "seed 1"):
+        assert database.tags(name)["verdict"] == "NOT REPRODUCED"
+        assert database.tags(name)["verdict.as_expected"] == "false"
+        assert database.tags(name)["mlflow.note.content"].endswith("Verdict: **NOT REPRODUCED**")
+    assert database.tags("seed 1")["difference"] == "0.3"
+    assert "difference" not in database.tags("seed 0")
+    artifacts = database.workspace / "mlflow/artifacts/toy-4" / database.run_id("paper")
+    assert (artifacts / "artifacts/report.md").read_text() == "# Report\n"
+    assert (artifacts / "artifacts/curve.svg").read_text() == "<svg/>"
+    replay(database, shelf, replace(conclusion, verdict="REPRODUCED", report="# New\n"))
+    assert (artifacts / "artifacts/report.md").read_text() == "# New\n"
+    assert database.tags("seed 0")["verdict"] == "REPRODUCED"
+
+
+def test_a_run_longer_than_one_call_may_be_arrives_whole(database: Database) -> None:
+    replay(database, Shelf(make_trial(epochs=450, done=450)))
+    assert len(database.points("seed 0")) == 450 * 4
