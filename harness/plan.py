@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from harness.manifest import Experiment, Resources
+from pydantic import ValidationError
+
+from harness.errors import UsageError
+from harness.manifest import Experiment, Resources, describe
 from harness.record import TrialSpec
 from harness.workload import Workload
 
@@ -38,11 +41,18 @@ class Selection:
         return tuple(sorted(set(seeds)))
 
     def resources_of(self, experiment: Experiment) -> Resources:
-        """The manifest's resources, with what the command line changes."""
-        changed = {"cpus": self.cpus, "gpus": self.gpus}
-        return experiment.manifest.resources.model_copy(
-            update={name: value for name, value in changed.items() if value is not None}
-        )
+        """The manifest's resources, with what the command line changes.
+
+        Raises:
+            UsageError: no trial can have these.
+        """
+        asked = {"cpus": self.cpus, "gpus": self.gpus}
+        changed = {name: value for name, value in asked.items() if value is not None}
+        try:
+            return Resources(**(experiment.manifest.resources.model_dump() | changed))
+        except ValidationError as error:
+            said = (f"{e['loc'][0]}: {describe(e, Resources)}" for e in error.errors())
+            raise UsageError("\n".join(said)) from error
 
 
 def specs(experiment: Experiment, workload: Workload, selection: Selection) -> Iterator[TrialSpec]:

@@ -17,7 +17,9 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 class Parameters(BaseModel):
     """Base of a workload's typed parameters. No defaults: a manifest says where each is from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 @dataclass(frozen=True)

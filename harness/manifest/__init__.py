@@ -1,5 +1,6 @@
 """YAML to frozen, typed experiments; every fault at once."""
 
+from harness.manifest.faults import describe
 from harness.manifest.loader import discover, load
 from harness.manifest.model import (
     BandClaim,
@@ -38,6 +39,7 @@ __all__ = [
     "Tolerance",
     "ValueClaim",
     "WorkloadChoice",
+    "describe",
     "discover",
     "load",
     "parse_seeds",

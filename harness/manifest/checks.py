@@ -70,7 +70,7 @@ def _names(root: Node) -> Iterator[Finding]:
 def _epochs(root: Node) -> Iterator[Finding]:
     """Reported epochs that the run does not reach."""
     run = root.get("epochs", "value")
-    if run is None or not isinstance(run.value, int):
+    if run is None or not isinstance(run.value, int) or run.value < 1:
         return
     for path, claim in _claims(root):
         reported = claim.get("reported")

@@ -32,7 +32,11 @@ def suggest(word: str, allowed: Collection[str]) -> str:
 def findings(error: ValidationError, model: type[BaseModel], root: Node) -> Iterator[Finding]:
     """Every fault that validating the plain value of `root` against `model` brought up."""
     for details in error.errors(include_url=False):
-        yield Finding(_path(details, root), describe(details, model))
+        path = _path(details, root)
+        # Items with faults of their own do not count for pydantic; the list need not be short.
+        if details["type"] == "too_short" and root.at(path).items:
+            continue
+        yield Finding(path, describe(details, model))
 
 
 def describe(details: ErrorDetails, model: type[BaseModel]) -> str:

@@ -26,6 +26,9 @@ from harness.workload import Parameters
 
 T = TypeVar("T")
 
+FORMAT = 1
+"""Version of the manifest's own form."""
+
 IDENTIFIER = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """A plain name: an experiment's id, which is its file's name, must match it in full."""
 
@@ -54,6 +57,10 @@ class Basis(StrEnum):
 
 class Sourced(Frozen, Generic[T]):
     """A value together with how it is known: exactly one of stated, inferred and assumed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [basis.value]} for basis in Basis]}
+    )
 
     value: T
     stated: Text | None = None
@@ -218,11 +225,19 @@ class WorkloadChoice(Frozen):
 def _listed(seeds: object) -> object:
     if isinstance(seeds, str):
         return parse_seeds(seeds)
-    return tuple(seeds) if isinstance(seeds, list) else seeds
+    if isinstance(seeds, list | tuple):
+        return tuple(seeds)
+    raise ValueError(f"a list, or text such as 0-9, is wanted, got {str(seeds)[:40]}")
 
 
 def _ordered(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(set(seeds)))
+
+
+def _supported(version: int) -> int:
+    if version != FORMAT:
+        raise ValueError(f"format {version} is unknown; this harness reads format {FORMAT}")
+    return version
 
 
 Seed = Annotated[NonNegativeInt, Field(lt=LIMIT)]
@@ -239,7 +254,7 @@ Seeds = Annotated[
 class Manifest(Frozen):
     """One experiment of a paper: one run that it reports, and all that it claims of it."""
 
-    format: Literal[1]
+    format: Annotated[int, AfterValidator(_supported), Field(json_schema_extra={"const": FORMAT})]
     """Version of the manifest's own form."""
     title: Line
     paper: Paper

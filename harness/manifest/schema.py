@@ -1,0 +1,80 @@
+"""The manifests' JSON Schema, so that an editor completes and checks as one types.
+
+`python -m harness.manifest.schema [FILE]` writes it, for the workloads that are installed. It
+knows the form; what spans several fields is for `harness validate`.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from harness.manifest.model import Manifest
+from harness.record import Json
+from harness.workload import Workload
+
+FILE = Path("experiments/manifest.schema.json")
+
+
+def schema(registry: Mapping[str, Workload]) -> dict[str, Json]:
+    """The JSON Schema of a manifest whose workload is one of `registry`."""
+    whole = Manifest.model_json_schema()
+    whole["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    whole["title"] = "Manifest of one experiment"
+    definitions = whole["$defs"]
+    sourced = next(name for name in definitions if name.startswith("Sourced_Any"))
+    definitions["WorkloadChoice"] = {
+        "oneOf": [_choice(workload, sourced, definitions) for workload in registry.values()]
+    }
+    metrics = sorted({name for workload in registry.values() for name in workload.metrics})
+    for definition in definitions.values():
+        if "metric" in definition.get("properties", {}):
+            definition["properties"]["metric"]["enum"] = metrics
+    return whole
+
+
+def _choice(workload: Workload, sourced: str, definitions: dict[str, Json]) -> dict[str, Json]:
+    """One workload with its parameters, each a value of its own type with its source."""
+    parameters = workload.parameters.model_json_schema()
+    definitions |= parameters.get("$defs", {})
+    properties = {
+        name: {
+            "$ref": f"#/$defs/{sourced}",
+            "description": value.get("description", name),
+            "properties": {"value": value},
+        }
+        for name, value in parameters["properties"].items()
+    }
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["name", "parameters"],
+        "properties": {
+            "name": {"const": workload.name},
+            "parameters": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": parameters["required"],
+                "properties": properties,
+            },
+        },
+    }
+
+
+def text(registry: Mapping[str, Workload]) -> str:
+    """The schema as its file holds it."""
+    return json.dumps(schema(registry), indent=2, ensure_ascii=False) + "\n"
+
+
+def main(arguments: list[str]) -> None:
+    """Write the schema of the installed workloads."""
+    # By entry point, as everything below the command line must do without the workloads' code.
+    installed = sorted(entry_points(group="harness.workloads"))
+    registry: dict[str, Workload] = {entry.name: entry.load() for entry in installed}
+    file = Path(arguments[0]) if arguments else FILE
+    file.write_text(text(registry), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,277 @@
+"""The six manifests say what the paper's listings say, and say it to editors too."""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from harness.errors import ManifestError
+from harness.manifest import (
+    Basis,
+    Claim,
+    CurveClaim,
+    ExactClaim,
+    Experiment,
+    OnsetClaim,
+    Tolerance,
+    load,
+)
+from harness.manifest.schema import text
+from harness.manifest.tree import parse
+from harness.workload import Workload
+from harness.workloads import registry
+from tests.conftest import REPOSITORY
+from tests.manifest.conftest import SOUND, TOY
+
+FOLDER = REPOSITORY / "experiments"
+SCHEMA = FOLDER / "manifest.schema.json"
+ORDER = (
+    "image-pair-4",
+    "image-pair-8",
+    "image-values-pair-4",
+    "image-values-pair-8",
+    "sequence-pair-16",
+    "sequence-pair-16-independent",
+)
+"""As the paper lists them."""
+
+
+@pytest.fixture(scope="module")
+def workloads() -> Mapping[str, Workload]:
+    return registry()
+
+
+@pytest.fixture(scope="module")
+def experiments(workloads: Mapping[str, Workload]) -> dict[str, Experiment]:
+    return {experiment.id: experiment for experiment in load([FOLDER], workloads)}
+
+
+@pytest.fixture(scope="module")
+def listings() -> dict[str, Any]:
+    runs = yaml.safe_load(Path(__file__).with_name("reported.yaml").read_text(encoding="utf-8"))
+    return dict(zip(ORDER, runs, strict=True))
+
+
+def rows_of(experiment: Experiment, metric: str) -> dict[int, float]:
+    """All rows that the claims report for a metric; of any epoch once."""
+    found: dict[int, float] = {}
+    for claim in experiment.manifest.claims:
+        if claim.metric == metric and isinstance(claim.reported, Mapping):
+            assert not found.keys() & claim.reported.keys()
+            found |= claim.reported
+    return found
+
+
+def one_of(experiment: Experiment, metric: str) -> float:
+    (value,) = (claim.reported for claim in experiment.manifest.claims if claim.metric == metric)
+    assert isinstance(value, float)
+    return value
+
+
+def toleranced(experiment: Experiment) -> Iterator[tuple[Claim, Tolerance]]:
+    for claim in experiment.manifest.claims:
+        if not isinstance(claim, ExactClaim):
+            yield claim, claim.tolerance
+
+
+def true_bits(experiment: Experiment) -> float:
+    classes = experiment.parameters.model_dump()["classes"]
+    return math.log2(classes if isinstance(classes, int) else len(classes))
+
+
+def test_there_is_a_manifest_for_every_listing(experiments: dict[str, Experiment]) -> None:
+    assert tuple(experiments) == ORDER
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_every_number_of_the_listing_is_a_claim_and_no_other(
+    experiments: dict[str, Experiment], listings: dict[str, Any], name: str
+) -> None:
+    experiment, listing = experiments[name], listings[name]
+
+    assert experiment.manifest.paper.command == listing["command"]
+    assert rows_of(experiment, "mi_bits") == {row[0]: row[1] for row in listing["epochs"]}
+    assert rows_of(experiment, "true_mi_bits") == {row[0]: row[2] for row in listing["epochs"]}
+    assert one_of(experiment, "test_mi_floor_bits") == listing["test"][0]
+    assert one_of(experiment, "test_true_mi_bits") == listing["test"][1]
+    assert experiment.manifest.epochs.value == listing["epochs"][-1][0]
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_the_command_of_the_listing_agrees_with_what_is_said_to_be_stated(
+    experiments: dict[str, Experiment], name: str
+) -> None:
+    manifest, parameters = experiments[name].manifest, experiments[name].parameters.model_dump()
+    command = manifest.paper.command
+
+    assert parameters["independent"] == ("--independent" in command)
+    digits = re.search(r"--mnist_classes='([\d,]+)'", command)
+    number = re.search(r"--nb_classes=(\d+)", command)
+    if digits:
+        assert parameters["classes"] == tuple(map(int, digits[1].split(",")))
+    if number:
+        assert parameters["classes"] == int(number[1])
+    stated = {
+        key for key, item in manifest.workload.parameters.items() if item.basis is Basis.STATED
+    }
+    assert stated <= {
+        *("classes", "independent", "offset_max", "noise_max", "kernel_size", "pooling_size")
+    }
+
+
+def test_true_values_of_mnist_are_exact_to_all_four_decimals(
+    experiments: dict[str, Experiment],
+) -> None:
+    for name in ORDER[:4]:
+        exact = {c.metric: c for c in experiments[name].manifest.claims if c.kind == "exact"}
+        assert exact.keys() == {"true_mi_bits", "test_true_mi_bits"}
+        assert {claim.decimals for claim in exact.values()} == {4}
+
+
+def test_the_test_estimate_is_averaged_in_one_way_for_all_six(
+    experiments: dict[str, Experiment],
+) -> None:
+    tests = {
+        claim.metric
+        for experiment in experiments.values()
+        for claim in experiment.manifest.claims
+        if claim.metric.startswith("test_mi")
+    }
+    assert tests == {"test_mi_floor_bits"}
+
+
+def test_the_same_kind_of_claim_has_the_same_share_of_the_true_value_everywhere(
+    experiments: dict[str, Experiment],
+) -> None:
+    for names in (ORDER[:4], ORDER[4:]):
+        shares: dict[str, set[float]] = {}
+        for experiment in (experiments[name] for name in names):
+            for claim, tolerance in toleranced(experiment):
+                share = round(tolerance.value / true_bits(experiment), 6)
+                shares.setdefault(claim.name, set()).add(share)
+        assert all(len(share) == 1 for share in shares.values())
+
+
+def test_tolerances_of_estimates_are_the_whole_percentages_that_they_say(
+    experiments: dict[str, Experiment],
+) -> None:
+    for experiment in experiments.values():
+        for claim, tolerance in toleranced(experiment):
+            said = re.match(r"(\d+) % of log2\((\d+)\)", tolerance.reason)
+            if said:
+                share = int(said[1]) / 100 * math.log2(int(said[2]))
+                assert tolerance.value == pytest.approx(share)
+            else:
+                assert claim.kind == "onset" or "true" in claim.metric
+
+
+def test_true_values_of_the_sequences_are_held_to_sampling_theory(
+    experiments: dict[str, Experiment],
+) -> None:
+    pairs, classes = 10_000, 16
+    # Of the plug-in entropy: (chi-squared with Q - 1 degrees of freedom) / (2 N ln 2) below log2 Q.
+    deviation = math.sqrt(2 * (classes - 1)) / (2 * pairs * math.log(2))
+
+    for name in ORDER[4:]:
+        assert experiments[name].parameters.model_dump()["pairs"] == pairs
+        for claim, tolerance in toleranced(experiments[name]):
+            if "true" in claim.metric:
+                assert 6 < tolerance.value / deviation < 7
+
+
+def test_the_onset_is_where_the_listing_crosses_the_threshold(
+    experiments: dict[str, Experiment], listings: dict[str, Any]
+) -> None:
+    claims = experiments["sequence-pair-16"].manifest.claims
+    (onset,) = (claim for claim in claims if isinstance(claim, OnsetClaim))
+    (curve,) = (claim for claim in claims if isinstance(claim, CurveClaim))
+    rows = [(row[0], row[1]) for row in listings["sequence-pair-16"]["epochs"]]
+    threshold = onset.takeoff.threshold
+
+    (before, low), (_, high) = next(pair for pair in pairwise(rows) if pair[1][1] >= threshold)
+
+    assert onset.reported == pytest.approx(before + (threshold - low) / (high - low), abs=0.005)
+    assert curve.takeoff is not None
+    assert curve.takeoff.threshold == threshold
+
+
+def test_only_the_control_is_a_control(experiments: dict[str, Experiment]) -> None:
+    controls = [name for name, experiment in experiments.items() if experiment.manifest.control]
+    assert controls == ["sequence-pair-16-independent"]
+
+
+def test_control_and_twin_differ_in_independence_alone(experiments: dict[str, Experiment]) -> None:
+    twin, control = (experiments[name].parameters.model_dump() for name in ORDER[4:])
+    assert control == twin | {"independent": True}
+
+
+def test_the_schema_is_fresh(workloads: Mapping[str, Workload]) -> None:
+    again = "python -m harness.manifest.schema"
+    assert SCHEMA.read_text(encoding="utf-8") == text(workloads), (
+        f"write it again with `{again}` (pydantic {version('pydantic')})"
+    )
+
+
+def plain(file_text: str) -> Any:
+    root, faults = parse(file_text, "")
+    assert root is not None
+    assert not faults
+    return root.plain()
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_editors_find_no_fault_with_the_manifests(name: str) -> None:
+    manifest = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+
+    assert manifest.startswith(f"# yaml-language-server: $schema={SCHEMA.name}\n")
+    Draft202012Validator.check_schema(schema)
+    Draft202012Validator(schema).validate(plain(manifest))
+
+
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [
+        ("title: A toy", "titel: A toy"),
+        ("rate: {value: 1e-4", "rat: {value: 1e-4"),
+        ("value: 1e-4", "value: fast"),
+        ("stated: page 1}\n    sizes", "stated: page 1, assumed: x}\n    sizes"),
+        ("0-2,5", "some"),
+        ("metric: score", "metric: scores"),
+        ("kind: value", "kind: vale"),
+        ("format: 1", "format: 2"),
+    ],
+)
+def test_editors_see_what_is_wrong(there: str, instead: str) -> None:
+    editor = Draft202012Validator(json.loads(text({"toy": TOY})))
+
+    assert editor.is_valid(plain(SOUND))
+    assert not editor.is_valid(plain(SOUND.replace(there, instead, 1)))
+
+
+@pytest.mark.parametrize(
+    ("classes", "fault"),
+    [
+        ("[4, 5, 8, 4]", "value: each class once, but 4 is repeated"),
+        ("[4, 10]", "value[1]: must be at most 9, got 10"),
+        ("[4, -1]", "value[1]: must not be negative, got -1"),
+    ],
+)
+def test_classes_are_digits_each_once(
+    tmp_path: Path, workloads: Mapping[str, Workload], classes: str, fault: str
+) -> None:
+    sound = (FOLDER / "image-pair-4.yaml").read_text(encoding="utf-8")
+    (tmp_path / "pair.yaml").write_text(sound.replace("[4, 5, 8, 9]", classes), encoding="utf-8")
+
+    with pytest.raises(ManifestError) as caught:
+        load([tmp_path], workloads)
+
+    assert str(caught.value).endswith(f"pair.yaml:15: workload.parameters.classes.{fault}")
