@@ -62,6 +62,11 @@ class Projector:
         self._workspace = workspace
         self._read = read
         self._tracked = {item.experiment.id: item for item in tracked}
+        self._asking: dict[str, list[str]] = {}
+        """The experiments that ask for a trial."""
+        for name, item in self._tracked.items():
+            for trial_id in item.trials:
+                self._asking.setdefault(trial_id, []).append(name)
         self._conclusions: dict[str, Conclusion] = {}
         self._runs: dict[str, Runs] | None = None
         self._orphans_closed = False
@@ -71,7 +76,7 @@ class Projector:
     @property
     def trials(self) -> tuple[str, ...]:
         """Every trial that an experiment asks for, once."""
-        return tuple(dict.fromkeys(one for item in self._tracked.values() for one in item.trials))
+        return tuple(self._asking)
 
     def trials_of(self, experiment: str) -> tuple[str, ...]:
         """The trials of one experiment."""
@@ -101,9 +106,9 @@ class Projector:
         trial = self._read(trial_id)
         if trial is None:
             return
-        for name, item in self._tracked.items():
-            image = seed_image(item.experiment, trial, live=live)
-            if image and trial_id in item.trials:
+        for name in self._asking.get(trial_id, ()):
+            image = seed_image(self._tracked[name].experiment, trial, live=live)
+            if image:
                 self._send(name, runs[name], image)
 
     def conclude(self, conclusion: Conclusion) -> None:

@@ -92,7 +92,9 @@ class Tracker:
         for item in conclusions:
             self._put(("verdict", item.experiment), partial(self._projector.conclude, item))
             for trial_id in self._projector.trials_of(item.experiment):
-                self.notify(trial_id)
+                # Not `notify`: one that waits already would come before the verdict.
+                job = partial(self._projector.project, trial_id, live=True)
+                self._put(("told", trial_id), job)
 
     def close(self, timeout_s: float = 30) -> Summary:
         """Send what is left, for so many seconds at most, and leave no run running."""
@@ -103,6 +105,8 @@ class Tracker:
             self._changed.notify()
         self._thread.join(max(0, self._deadline - time.monotonic()))
         left = len(self._jobs) + self._failed + self._thread.is_alive()
+        if left:
+            self._attempts.tell(f"no answer within {timeout_s:g} s")
         return self._attempts.summary(left)
 
     def _put(self, key: tuple[str, str], job: Job) -> None:
@@ -175,24 +179,25 @@ class _Attempts:
             job()
         except _TROUBLE as error:
             self._projector.forget()
-            self._tell(error)
+            first_line = (str(error).splitlines() or [""])[0]
+            self.tell(f"{type(error).__name__}: {first_line}")
             return False
         return True
 
-    def summary(self, left: int) -> Summary:
-        """What became of all attempts, with so many steps left."""
-        return Summary(self._uri, self._projector.sent, left, self._trouble)
-
-    def _tell(self, error: Exception) -> None:
+    def tell(self, trouble: str) -> None:
+        """Warn of the first trouble; the next would tell the reader nothing new."""
         if self._trouble is None:
-            first_line = (str(error).splitlines() or [""])[0]
-            self._trouble = _without_password(f"{type(error).__name__}: {first_line}"[:300])
+            self._trouble = _without_password(trouble)[:300]
             _log.warning(
                 "tracking at %s does not work for now (%s); trials are not affected, and "
                 "`harness sync` sends later what it misses",
                 self._uri,
                 self._trouble,
             )
+
+    def summary(self, left: int) -> Summary:
+        """What became of all attempts, with so many steps left."""
+        return Summary(self._uri, self._projector.sent, left, self._trouble)
 
 
 def _without_password(text: str) -> str:
