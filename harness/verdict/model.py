@@ -1,0 +1,102 @@
+"""What a verdict is: plain, frozen results that every report is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.manifest import Basis
+from harness.record import Failure
+from harness.verdict.evidence import Evidence
+
+
+class Outcome(StrEnum):
+    """What can be said of one reported number, or of a whole experiment."""
+
+    REPRODUCED = "REPRODUCED"
+    IMMATERIAL_DIFFERENCE = "IMMATERIAL DIFFERENCE"
+    """Not the same, and near enough by the manifest's own measure: counts as reproduced."""
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_REPRODUCED = "NOT REPRODUCED"
+    INCOMPLETE = "INCOMPLETE"
+    """Trials are missing, or lost to infrastructure: says nothing about the paper."""
+    NOT_RUN = "NOT RUN"
+    """What the number is about was not asked for."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the claim stands."""
+        return self in (Outcome.REPRODUCED, Outcome.IMMATERIAL_DIFFERENCE)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it was looked at and nothing can be said yet."""
+        return self in (Outcome.INCONCLUSIVE, Outcome.INCOMPLETE)
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """One reported number beside what the seeds gave."""
+
+    name: str
+    """Unique in its experiment: the claim's name, and its epoch where it has one."""
+    claim: str
+    kind: str
+    metric: str
+    unit: str
+    """The manifest's, or 'epochs' for an onset."""
+    epoch: int | None
+    reported: float
+    measured: float | None
+    """Mean over the seeds; for a control's every epoch, the value farthest off."""
+    tolerance: float
+    n: int
+    """How many seeds have a value."""
+    spread: float | None
+    """Standard deviation over the seeds; None of fewer than two."""
+    by_seed: Mapping[int, float]
+    verdict: Outcome
+    note: str
+    """Why, where the numbers do not say it; names the seeds."""
+    as_expected: bool | None = None
+    """None as long as nothing can be said."""
+
+    @property
+    def difference(self) -> float | None:
+        """Measured less reported."""
+        return None if self.measured is None else self.measured - self.reported
+
+
+@dataclass(frozen=True)
+class ExperimentVerdict:
+    """The verdict on one experiment, and all that it rests on."""
+
+    id: str
+    title: str
+    unit: str
+    paper: str
+    control: bool
+    verdict: Outcome
+    expected: Outcome
+    """Of the claims that ran: NOT REPRODUCED where the manifest says so of one of them."""
+    expected_reason: str | None
+    as_expected: bool | None
+    """None as long as it is open: incomplete, or inconclusive."""
+    results: tuple[ClaimResult, ...]
+    seeds: tuple[int, ...]
+    epochs: int
+    """How many were judged: the paper's, or fewer where fewer were asked for."""
+    failures: Mapping[int, Failure]
+    """By seed, what kept a trial from the epochs that were asked for."""
+    missing: tuple[int, ...]
+    """Seeds whose trials are absent, unfinished or lost to infrastructure."""
+    notes: tuple[str, ...]
+    bases: Mapping[Basis, int]
+    """How many parameters are stated, inferred and assumed."""
+    evidence: Evidence = field(repr=False, compare=False)
+    """The curves, for figures."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something that was asked for is not there."""
+        rows = (result.verdict is Outcome.INCOMPLETE for result in self.results)
+        return bool(self.missing) or self.verdict is Outcome.INCOMPLETE or any(rows)
