@@ -1,0 +1,240 @@
+"""What each kind of claim asks of the seeds, case by case."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.record import FailureKind
+from harness.verdict import Outcome
+from tests.verdict.builders import (
+    band,
+    curve,
+    exact,
+    experiment,
+    failed,
+    onset,
+    row,
+    trial,
+    value,
+    verdict_on,
+)
+
+NOT_REPRODUCED, REPRODUCED = Outcome.NOT_REPRODUCED, Outcome.REPRODUCED
+INCOMPLETE, NOT_RUN = Outcome.INCOMPLETE, Outcome.NOT_RUN
+
+RISE = [0.0, 0.0, 1.0, 2.0, 2.5, 2.75, 2.9, 3.0]
+"""A curve that crosses 0.5 at epoch 2.5."""
+LISTED = {epoch: RISE[epoch - 1] for epoch in (1, 2, 3, 4, 5)}
+
+
+def later(by: int, length: int = 8) -> list[float]:
+    """RISE after a plateau that is longer by so many epochs."""
+    return ([0.0] * by + RISE)[:length]
+
+
+@pytest.mark.parametrize(
+    ("entropies", "outcome", "note"),
+    [
+        (([1.99912, 1.99907], [1.99914, 1.99905001]), REPRODUCED, ""),
+        (([1.99912, 1.99907], [1.9992, 1.9991]), NOT_REPRODUCED, "seed 1 off"),
+        # A mean of the seeds would be exact here; every seed has to be.
+        (([1.9990, 1.9991], [1.9992, 1.9991]), NOT_REPRODUCED, "seeds 0-1 off"),
+    ],
+)
+def test_exact_values_agree_to_the_last_decimal_in_every_seed(
+    entropies: Sequence[list[float]], outcome: Outcome, note: str
+) -> None:
+    asked = experiment(exact({1: 1.9991, 2: 1.9991}), epochs=2)
+    seeds = {seed: trial([0, 0], true=true) for seed, true in enumerate(entropies)}
+    found = row(verdict_on(asked, seeds), "true values @ 1")
+    assert (found.verdict, found.note) == (outcome, note)
+
+
+def test_a_negative_zero_is_a_zero() -> None:
+    verdict = verdict_on(experiment(exact({1: -0.0}), epochs=1), {0: trial([0], true=[0.00004])})
+    assert verdict.verdict is REPRODUCED
+
+
+@pytest.mark.parametrize(
+    ("seeds", "outcome"),
+    [
+        ((1.0, 1.2), REPRODUCED),
+        ((0.5, 1.5), REPRODUCED),
+        ((1.0, 1.3), NOT_REPRODUCED),
+        ((0.8, 0.9), NOT_REPRODUCED),
+    ],
+)
+def test_a_value_is_compared_with_the_mean_of_the_seeds(
+    seeds: Sequence[float], outcome: Outcome
+) -> None:
+    asked = experiment(value(1.0, 0.125, name="test"), epochs=1)
+    verdict = verdict_on(asked, {n: trial([0], test=test) for n, test in enumerate(seeds)})
+    found = row(verdict, "test")
+    assert found.verdict is outcome
+    assert found.by_seed == dict(enumerate(seeds))
+    assert found.spread == pytest.approx(abs(seeds[0] - seeds[1]) / 2**0.5)
+
+
+def test_one_seed_has_no_spread_and_makes_no_statistical_claim() -> None:
+    verdict = verdict_on(experiment(value({1: 1.0}), epochs=1), {0: trial([1.0])})
+    assert verdict.results[0].spread is None
+    assert "one seed: no statistical claim is made" in verdict.notes
+
+
+@given(shifts=st.lists(st.integers(0, 3), min_size=1, max_size=4))
+def test_curves_are_compared_as_if_all_had_taken_off_where_the_reported_one_did(
+    shifts: list[int],
+) -> None:
+    asked = experiment(curve(LISTED, 0.01, threshold=0.5), epochs=8)
+    verdict = verdict_on(asked, {n: trial(later(by)) for n, by in enumerate(shifts)})
+    assert verdict.verdict is REPRODUCED
+    for result in verdict.results:
+        assert result.measured == pytest.approx(result.reported)
+
+
+def test_a_curve_is_read_between_its_epochs_where_its_take_off_lies_between_them() -> None:
+    late = [0.0, 0.0, 0.0, 0.75, 1.75, 2.25, 2.6, 2.8]  # crosses 0.5 at 3 + 2/3
+    asked = experiment(curve(LISTED, 0.01, threshold=0.5), epochs=8)
+    shift = 3 + 2 / 3 - 2.5
+    found = row(verdict_on(asked, {0: trial(late)}), "early rows @ 4")
+    assert found.measured == pytest.approx(1.75 + (4 + shift - 5) * 0.5)
+
+
+def test_another_shape_after_take_off_is_seen_through_the_lining_up() -> None:
+    slow = [0.0, 0.0, 0.0, 0.6, 0.9, 1.1, 1.2, 1.3]
+    asked = experiment(curve(LISTED, 0.3, threshold=0.5), epochs=8)
+    verdict = verdict_on(asked, {0: trial(slow)})
+    assert row(verdict, "early rows @ 1").verdict is REPRODUCED
+    assert row(verdict, "early rows @ 4").verdict is NOT_REPRODUCED
+
+
+def test_rows_that_lining_up_puts_outside_the_records_are_not_run_and_say_so() -> None:
+    early, late = RISE[2:], later(2, 6)
+    asked = experiment(curve(LISTED | {6: 2.75}, 0.6, threshold=0.5), epochs=6)
+    verdict = verdict_on(asked, {0: trial(early), 1: trial(late)})
+    first, last = row(verdict, "early rows @ 1"), row(verdict, "early rows @ 6")
+    assert (first.n, last.n) == (1, 1)
+    assert "seed 0 recorded nothing there" in first.note
+    assert "seed 1 recorded nothing there" in last.note
+    alone = row(verdict_on(asked, {0: trial(early)}), "early rows @ 1")
+    assert (alone.verdict, alone.measured, alone.n) == (NOT_RUN, None, 0)
+
+
+@pytest.mark.parametrize("claim", [curve(LISTED, 3, threshold=0.5), onset(2.5, 0.5, 3)])
+def test_a_seed_that_never_takes_off_fails_a_full_run(claim: object) -> None:
+    seeds = {0: trial(RISE), 3: trial([0.0] * 8)}
+    verdict = verdict_on(experiment(claim, epochs=8), seeds)
+    assert {result.verdict for result in verdict.results} == {NOT_REPRODUCED}
+    assert all("seed 3 never took off" in result.note for result in verdict.results)
+
+
+def test_a_seed_that_has_not_taken_off_in_the_first_epochs_is_censored_not_failed() -> None:
+    asked = experiment(curve(LISTED, threshold=0.5), onset(2.5, 0.5), value({2: 0.0}), epochs=8)
+    seeds = {0: trial(RISE), 3: trial([0.0] * 8)}
+    verdict = verdict_on(asked, seeds, epochs=4)
+    early, start = row(verdict, "early rows @ 3"), row(verdict, "take-off")
+    said = "seed 3 had not taken off by epoch 4"
+    assert (early.verdict, early.n, early.note) == (REPRODUCED, 1, said)
+    # The mean of those that took off would come out too early, so none is shown.
+    assert (start.verdict, start.measured, start.note) == (NOT_RUN, None, said)
+    assert row(verdict, "early rows @ 5").note == "beyond the first 4 epochs"
+    assert verdict.verdict is REPRODUCED
+
+
+@pytest.mark.parametrize(
+    ("shifts", "outcome"), [((0, 2), REPRODUCED), ((1, 3), NOT_REPRODUCED), ((0,), REPRODUCED)]
+)
+def test_an_onset_is_compared_with_the_mean_onset(shifts: Sequence[int], outcome: Outcome) -> None:
+    asked = experiment(onset(2.5, 0.5, tolerance=1.0), epochs=8)
+    verdict = verdict_on(asked, {n: trial(later(by)) for n, by in enumerate(shifts)})
+    found = row(verdict, "take-off")
+    assert (found.verdict, found.unit) == (outcome, "epochs")
+    assert found.measured == 2.5 + sum(shifts) / len(shifts)
+
+
+@pytest.mark.parametrize(
+    ("wander", "rows", "every"),
+    [
+        ([0.0, 0.05, -0.05, 0.0], REPRODUCED, REPRODUCED),
+        ([0.0, 0.05, -0.15, 0.0], REPRODUCED, NOT_REPRODUCED),
+        ([0.0, 0.15, 0.0, 0.0], NOT_REPRODUCED, NOT_REPRODUCED),
+    ],
+)
+def test_a_control_stays_in_its_band_at_every_epoch_of_every_seed(
+    wander: list[float], rows: Outcome, every: Outcome
+) -> None:
+    asked = experiment(band({1: 0.0, 2: 0.0, 4: 0.0}), control=True)
+    # Seed 0 goes as far the other way, so that a mean would see nothing.
+    verdict = verdict_on(asked, {0: trial([0.0] * 4), 1: trial(wander)})
+    found = row(verdict, "stays at zero @ every epoch")
+    assert row(verdict, "stays at zero @ 2").verdict is rows
+    assert found.verdict is every
+    assert found.measured == max(wander, key=abs)
+    if every is NOT_REPRODUCED:
+        epoch = wander.index(found.measured) + 1
+        assert f"farthest off: seed 1, epoch {epoch}" in found.note
+
+
+def test_a_band_around_a_final_estimate_holds_for_every_seed() -> None:
+    seeds = {0: trial([0.0], test=-0.2), 1: trial([0.0], test=0.2)}
+    verdict = verdict_on(experiment(band(0.0, name="test"), epochs=1), seeds)
+    assert row(verdict, "test").note == "seeds 0-1 off"
+
+
+def test_a_final_estimate_belongs_to_the_whole_run() -> None:
+    asked = experiment(value({1: 0.0}), value(1.0, name="test"), epochs=4)
+    # Finished at two epochs, with an estimate that would fail.
+    verdict = verdict_on(asked, {0: trial([0.0, 0.0], test=9.0)}, epochs=2)
+    found = row(verdict, "test")
+    assert (found.verdict, found.measured, found.n) == (NOT_RUN, None, 0)
+    assert (verdict.verdict, verdict.as_expected) == (REPRODUCED, True)
+    assert "first 2 epochs" in verdict.notes
+
+
+@pytest.mark.parametrize(
+    ("other", "note"),
+    [
+        (None, "seed 1: nothing recorded"),
+        (trial([0.0] * 3, unfinished=True), "seed 1: not finished"),
+        (
+            trial([0.0] * 3, failure=failed(3, FailureKind.INFRASTRUCTURE)),
+            "seed 1 was lost after epoch 3: ValueError: the estimate is NaN",
+        ),
+    ],
+)
+def test_a_mean_waits_for_seeds_that_are_missing(other: object, note: str) -> None:
+    asked = experiment(value({4: 1.0}))
+    verdict = verdict_on(asked, {0: trial([0.0] * 4), 1: other})
+    assert (verdict.results[0].verdict, verdict.results[0].note) == (INCOMPLETE, "seed 1 missing")
+    assert (verdict.verdict, verdict.as_expected, verdict.missing) == (INCOMPLETE, None, (1,))
+    assert note in verdict.notes
+
+
+def test_a_control_that_left_its_band_needs_no_further_seed() -> None:
+    asked = experiment(band({1: 0.0, 2: 0.0}), epochs=2, control=True)
+    verdict = verdict_on(asked, {0: trial([0.0, 1.0]), 1: None})
+    assert verdict.verdict is NOT_REPRODUCED
+    assert row(verdict, "stays at zero @ 1").verdict is INCOMPLETE
+    assert verdict.incomplete
+
+
+def test_a_seed_that_broke_before_it_took_off_did_not_stay_on_its_plateau() -> None:
+    asked = experiment(curve(LISTED, threshold=0.5), onset(2.5, 0.5), epochs=8)
+    verdict = verdict_on(asked, {0: trial(RISE), 1: trial([0.0] * 3, unfinished=True)})
+    assert {result.verdict for result in verdict.results} == {INCOMPLETE}
+    assert all("seed 1 missing" in result.note for result in verdict.results)
+
+
+def test_a_lined_up_seed_owes_the_rows_after_the_epoch_at_which_it_failed() -> None:
+    asked = experiment(curve(LISTED, threshold=0.5), epochs=8)
+    verdict = verdict_on(asked, {0: trial(RISE), 1: trial(later(1, 5), failure=failed(5))})
+    assert row(verdict, "early rows @ 4").n == 2
+    found = row(verdict, "early rows @ 5")
+    assert (found.verdict, found.note) == (NOT_REPRODUCED, "seed 1 failed")
+
+
+def test_a_metric_that_was_never_recorded_is_missing_not_zero() -> None:
+    verdict = verdict_on(experiment(exact({1: 0.0}), epochs=1), {0: trial([0.0])})
+    assert (verdict.verdict, verdict.incomplete) == (INCOMPLETE, True)
