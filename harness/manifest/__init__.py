@@ -4,7 +4,6 @@ from harness.manifest.faults import describe
 from harness.manifest.loader import discover, load
 from harness.manifest.model import (
     BandClaim,
-    Basis,
     Claim,
     CurveClaim,
     ExactClaim,
@@ -14,13 +13,13 @@ from harness.manifest.model import (
     OnsetClaim,
     Paper,
     Resources,
-    Sourced,
     Takeoff,
     Tolerance,
     ValueClaim,
     WorkloadChoice,
 )
 from harness.manifest.seeds import parse_seeds
+from harness.manifest.sources import Basis, Sourced
 
 __all__ = [
     "BandClaim",

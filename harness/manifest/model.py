@@ -2,14 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -18,75 +15,17 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     Tag,
-    model_validator,
 )
 
-from harness.manifest.seeds import LIMIT, PATTERN, parse_seeds
+from harness.manifest.seeds import Seeds
+from harness.manifest.sources import Frozen, Line, Sourced, Text
 from harness.workload import Parameters
-
-T = TypeVar("T")
 
 FORMAT = 1
 """Version of the manifest's own form."""
 
 IDENTIFIER = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """A plain name: an experiment's id, which is its file's name, must match it in full."""
-
-
-Line = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
-"""A name or title: one line, no blanks around it."""
-Text = Annotated[str, Field(pattern=r"\S")]
-"""A reason or a source: never left blank."""
-
-
-class Frozen(BaseModel):
-    """Base of the manifest's parts: immutable, and refuses the unknown."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-
-class Basis(StrEnum):
-    """How the value of a parameter is known."""
-
-    STATED = "stated"
-    INFERRED = "inferred"
-    ASSUMED = "assumed"
-
-
-class Sourced(Frozen, Generic[T]):
-    """A value together with how it is known: exactly one of stated, inferred and assumed."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": [basis.value]} for basis in Basis]}
-    )
-
-    value: T
-    stated: Text | None = None
-    """Where the paper says so."""
-    inferred: Text | None = None
-    """What it follows from, though the paper does not say so."""
-    assumed: Text | None = None
-    """Why this value, where the paper leaves it open."""
-
-    @property
-    def basis(self) -> Basis:
-        """Which of the three it is."""
-        return next(basis for basis in Basis if getattr(self, basis) is not None)
-
-    @property
-    def why(self) -> str:
-        """The text that goes with it."""
-        return str(getattr(self, self.basis))
-
-    @model_validator(mode="after")
-    def _one_basis(self) -> "Sourced[T]":
-        given = [basis for basis in Basis if getattr(self, basis) is not None]
-        if len(given) != 1:
-            said = " and ".join(given) or "none"
-            raise ValueError(f"say one of stated, inferred or assumed, got {said}")
-        return self
 
 
 class Paper(Frozen):
@@ -222,33 +161,10 @@ class WorkloadChoice(Frozen):
     """Typed by the workload; all of them, for there are no defaults."""
 
 
-def _listed(seeds: object) -> object:
-    if isinstance(seeds, str):
-        return parse_seeds(seeds)
-    if isinstance(seeds, list | tuple):
-        return tuple(seeds)
-    raise ValueError(f"a list, or text such as 0-9, is wanted, got {str(seeds)[:40]}")
-
-
-def _ordered(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(set(seeds)))
-
-
 def _supported(version: int) -> int:
     if version != FORMAT:
         raise ValueError(f"format {version} is unknown; this harness reads format {FORMAT}")
     return version
-
-
-Seed = Annotated[NonNegativeInt, Field(lt=LIMIT)]
-Seeds = Annotated[
-    tuple[Seed, ...],
-    Field(min_length=1),
-    BeforeValidator(
-        _listed, json_schema_input_type=Annotated[str, Field(pattern=PATTERN)] | tuple[Seed, ...]
-    ),
-    AfterValidator(_ordered),
-]
 
 
 class Manifest(Frozen):

@@ -1,6 +1,9 @@
 """Seeds as people write them: `0-9`, or `0-2,5`."""
 
 import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt
 
 LIMIT = 2**32
 """Seeds are below this: what every generator takes."""
@@ -33,3 +36,27 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             raise ValueError(f"at most {MAX_SEEDS} seeds, got {text[:40]!a}")
         seeds.update(range(first, last + 1))
     return tuple(sorted(seeds))
+
+
+def _listed(seeds: object) -> object:
+    if isinstance(seeds, str):
+        return parse_seeds(seeds)
+    if isinstance(seeds, list | tuple):
+        return tuple(seeds)
+    raise ValueError(f"a list, or text such as 0-9, is wanted, got {str(seeds)[:40]}")
+
+
+def _ordered(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(seeds)))
+
+
+Seed = Annotated[NonNegativeInt, Field(lt=LIMIT)]
+Seeds = Annotated[
+    tuple[Seed, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        _listed, json_schema_input_type=Annotated[str, Field(pattern=PATTERN)] | tuple[Seed, ...]
+    ),
+    AfterValidator(_ordered),
+]
+"""A manifest's seeds, however they are written: in order, each once."""

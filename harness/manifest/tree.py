@@ -240,4 +240,7 @@ def _line(marked: yaml.Node | yaml.Event) -> int:
 
 def _scalar(node: yaml.Node) -> Json:
     text: str = node.value
-    return _SCALARS.get(node.tag, str)(text)
+    try:
+        return _SCALARS.get(node.tag, str)(text)
+    except ValueError:  # an explicit tag, a fault already, claims what the text is not
+        return text

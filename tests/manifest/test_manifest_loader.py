@@ -184,6 +184,51 @@ def test_no_bytes_raise_anything_but_our_own_error(read: Read, content: bytes) -
         read(content)
 
 
+TOKENS = [
+    *(
+        "[",
+        "]",
+        "{",
+        "}",
+        "&a ",
+        "*a",
+        "!!int ",
+        "!x ",
+        ": ",
+        "\n",
+        "\n  ",
+        "- ",
+        '"',
+        "'",
+        "|",
+        ">",
+    ),
+    *("#", "\0", "\ufeff", "1e999", ".nan", "~", "<<: ", "? ", "%YAML 1.1\n---\n", "\t", "\u2028"),
+]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    slips=st.lists(
+        st.tuples(st.integers(0, len(SOUND)), st.sampled_from(TOKENS), st.integers(0, 9)),
+        min_size=1,
+        max_size=5,
+    )
+)
+@example(slips=[(SOUND.index("1e-4"), "!!int ", 0)])
+def test_no_slip_of_the_hand_raises_anything_but_our_own_error(
+    read: Read, slips: list[tuple[int, str, int]]
+) -> None:
+    text = SOUND
+    for place, token, lost in slips:
+        text = text[:place] + token + text[place + lost :]
+
+    try:
+        read(text)
+    except ManifestError as error:
+        assert all("\n" not in str(fault) for fault in error.faults)  # noqa: PT017 (may not raise)
+
+
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 TREES = st.recursive(
     LEAVES,
