@@ -4,6 +4,12 @@ Workers hold no durable state: each streams its trial's messages to the driver, 
 a sink and, where a worker is lost, starts the trial again from the sink's last checkpoint.
 """
 
+import os
+
+# Read when Ray is first imported. Its remarks on dead workers, to standard output, say nothing
+# that the engine does not report itself, and would spoil a document printed there.
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
+
 from harness.engine.cluster import cluster, require
 from harness.engine.driver import run
 from harness.engine.interface import Options, Sink

@@ -1,0 +1,72 @@
+"""A driver as a process: what it prints, and what is left when it is killed."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.store import Store
+from tests.engine.driver_script import jobs
+from tests.engine.sinks import run
+from tests.engine.test_engine import alive
+from tests.store.trials import curve, quiet
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(folder: Path, fault: str = "") -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.engine.driver_script", str(folder), fault]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, cwd=ROOT, text=True, **pipes)  # type: ignore[call-overload]
+
+
+def eventually(condition: object, limit_s: float = 60.0) -> bool:
+    """Poll a condition; only a hang makes this wait long."""
+    end_s = time.monotonic() + limit_s
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_killed_driver_leaves_no_worker_and_a_store_that_resumes(tmp_path: Path) -> None:
+    driver = start(tmp_path)
+    store_folder = tmp_path / "results" / "trials"
+
+    def some_epochs() -> bool:
+        return sum(f.read_bytes().count(b"\n") for f in store_folder.glob("*/records.jsonl")) > 20
+
+    assert eventually(some_epochs)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    workers = [int(file.name) for file in tmp_path.iterdir() if file.name.isdigit()]
+    assert workers
+    assert eventually(lambda: not any(alive(pid) for pid in workers))
+    walks = jobs(tmp_path, "")
+    before = Store(tmp_path / "results")
+    assert not all(before.settled(each.spec.id, each.epochs) for each in walks)
+    sink = run(tmp_path, walks)
+    assert max(each.resumed_from for walk in walks for each in sink.started(walk)) > 0
+    for walk in walks:
+        assert curve(sink.store.read(walk.spec.id)) == quiet(walk)
+
+
+def test_ray_says_nothing_on_the_terminal_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("RAY_DEDUP_LOGS_SKIP_REGEX", raising=False)
+    driver = start(tmp_path, "kill")
+    printed, _ = driver.communicate()
+    assert (printed, driver.returncode) == ("", 0)
+    assert list(home.iterdir()) == []
+    workers = [int(file.name) for file in tmp_path.iterdir() if file.name.isdigit()]
+    assert eventually(lambda: not any(alive(pid) for pid in workers))
+    assert (tmp_path / "marker").exists()

@@ -1,0 +1,219 @@
+"""Toy trials on a real cluster: what comes back, what is retried, what is not."""
+
+import os
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import engine
+from harness.errors import ResourceError, UsageError
+from harness.manifest import Resources
+from harness.plan import Job
+from harness.record import EpochRecord, FailureKind, Finished, Message, Started
+from tests.engine.sinks import epochs, is_epoch, run
+from tests.store.trials import curve, final, quiet
+from tests.toy import DATA, job
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+def test_trials_on_workers_equal_trials_in_this_process_bit_for_bit(tmp_path: Path) -> None:
+    jobs = [job(seed, epochs=7) for seed in range(12)]
+    sink = run(tmp_path, iter(jobs))
+    for each in jobs:
+        stored = sink.store.read(each.spec.id)
+        assert stored is not None
+        assert stored.done == 7
+        assert curve(stored) == quiet(each)
+        assert dict(stored.finals[7].metrics) == final(each)
+
+
+def test_workers_are_warm_unless_isolation_is_asked_for(tmp_path: Path) -> None:
+    def processes(folder: str, *, isolate: bool, gpus: float) -> int:
+        jobs = [job(seed, gpus=gpus) for seed in range(4)]
+        sink = run(tmp_path / folder, jobs, isolate=isolate)
+        started = [sink.started(each)[0] for each in jobs]
+        return len({each.provenance.environment.hardware["pid"] for each in started})
+
+    assert processes("warm", isolate=False, gpus=0) < 4
+    assert processes("warm-gpu", isolate=False, gpus=1) < 4
+    assert processes("fresh", isolate=True, gpus=0) == 4
+
+
+def test_data_are_loaded_once_and_shared(tmp_path: Path) -> None:
+    shared = [job(seed, epochs=2, data={DATA: "digest"}) for seed in range(3)]
+    sink = run(tmp_path, shared)
+    for each in shared:
+        same = job(each.spec.seed, epochs=2, scale=0.5)
+        assert curve(sink.store.read(each.spec.id)) == quiet(same)
+
+
+def test_threads_are_set_before_anything_is_imported(tmp_path: Path) -> None:
+    threads = [replace(job(n), resources=Resources(cpus=1, threads=n)) for n in (1, 2)]
+    sink = run(tmp_path, threads)
+    seen = [sink.started(each)[0].provenance.environment for each in threads]
+    assert [each.settings["omp"] for each in seen] == ["1", "2"]
+
+
+def test_records_stream_while_a_trial_runs(tmp_path: Path) -> None:
+    """The first epoch arrives before the last one has been run: the trial waits for it."""
+    marker = tmp_path / "marker"
+    lost = job(epochs=3, fault="hang", at=3, marker=str(marker))
+    stop = threading.Event()
+
+    def watch(_: Job, message: Message) -> None:
+        if is_epoch(message, 2):
+            stop.set()
+
+    sink = run(tmp_path, [lost], watch=watch, stop=stop)
+    assert [n for n, _ in epochs(sink.store.read(lost.spec.id))] == [1, 2]
+
+
+def test_finished_trials_are_skipped_and_longer_ones_continued(tmp_path: Path) -> None:
+    run(tmp_path, [job(0, epochs=3), job(1, epochs=6)])
+    sink = run(tmp_path, [job(0, epochs=6), job(1, epochs=6)])
+    assert {each.spec.seed for each, _ in sink.seen} == {0}
+    assert sink.started(job(0))[0].resumed_from == 3
+    stored = sink.store.read(job(0).spec.id)
+    assert curve(stored) == quiet(job(0, epochs=6))
+
+
+def test_a_killed_worker_costs_no_epoch_and_doubles_none(tmp_path: Path) -> None:
+    victim = job(5, epochs=20, sleep_s=0.02)
+    others = [job(seed, epochs=20, sleep_s=0.02) for seed in range(2)]
+    pids: dict[str, int] = {}
+    killed: list[int] = []
+
+    def kill_at_seven(a_job: Job, message: Message) -> None:
+        if isinstance(message, Started):
+            pids[a_job.spec.id] = int(message.provenance.environment.hardware["pid"])
+        if a_job is victim and is_epoch(message, 7) and not killed:
+            killed.append(pids[victim.spec.id])
+            os.kill(killed[0], signal.SIGKILL)
+
+    sink = run(tmp_path, [victim, *others], watch=kill_at_seven)
+    assert len(killed) == 1
+    assert (victim.spec.id, "WorkerCrashedError", 2) in sink.retries
+    assert sink.started(victim)[1].resumed_from >= 7
+    for each in (victim, *others):
+        stored = sink.store.read(each.spec.id)
+        assert stored is not None
+        assert curve(stored) == quiet(each)
+        assert dict(stored.finals[20].metrics) == final(each)
+
+
+def test_a_scientific_failure_is_recorded_once_and_stops_no_other(tmp_path: Path) -> None:
+    faulty = [job(seed, fault=fault, at=3) for seed, fault in enumerate(["raise", "nan", "exit"])]
+    sound = job(9)
+    sink = run(tmp_path, [*faulty, sound])
+    assert sink.retries == []
+    for each in faulty:
+        stored = sink.store.read(each.spec.id)
+        assert stored is not None
+        assert stored.failure is not None
+        assert (stored.failure.kind, stored.failure.epoch) == (FailureKind.SCIENTIFIC, 2)
+        assert curve(stored) == quiet(each)
+    assert sink.store.done(sound.spec.id) == 5
+    assert run(tmp_path, [*faulty, sound]).seen == []
+
+
+def test_a_trial_lost_again_and_again_is_given_up_as_infrastructure(tmp_path: Path) -> None:
+    doomed = job(epochs=5, fault="kill", at=3)
+    sink = run(tmp_path, [doomed], retries=2)
+    assert [attempt for _, _, attempt in sink.retries] == [2, 3]
+    stored = sink.store.read(doomed.spec.id)
+    assert stored is not None
+    assert stored.failure is not None
+    assert stored.failure.kind is FailureKind.INFRASTRUCTURE
+    assert stored.failure.error == "WorkerCrashedError"
+    assert [n for n, _ in epochs(stored)] == [1, 2]
+    assert not sink.store.settled(doomed.spec.id, 5)
+
+
+def test_a_missing_resource_is_retried_and_then_given_up(tmp_path: Path) -> None:
+    sink = run(tmp_path, [job(fault="resource", at=2)], retries=1)
+    assert [(error, attempt) for _, error, attempt in sink.retries] == [("ResourceError", 2)]
+
+
+@pytest.mark.parametrize(("fault", "at"), [("hang", 4), ("start", 0)])
+def test_a_trial_that_falls_silent_is_tried_again(tmp_path: Path, fault: str, at: int) -> None:
+    marker = tmp_path / "marker"
+    silent = job(epochs=6, fault=fault, at=at, marker=str(marker))
+    sink = run(tmp_path, [silent], silence_s=2.0)
+    assert [(error, attempt) for _, error, attempt in sink.retries] == [("NoProgress", 2)]
+    assert curve(sink.store.read(silent.spec.id)) == quiet(silent)
+    assert not alive(int(marker.read_text()))
+
+
+def test_a_stopped_run_leaves_a_store_that_resumes(tmp_path: Path) -> None:
+    jobs = [job(seed, epochs=30, sleep_s=0.02) for seed in range(8)]
+    stop = threading.Event()
+    handed_out: list[int] = []
+
+    def lazily() -> object:
+        for each in jobs:
+            handed_out.append(each.spec.seed)
+            yield each
+
+    def watch(_: Job, message: Message) -> None:
+        if is_epoch(message, 5):
+            stop.set()
+
+    sink = run(tmp_path, lazily(), watch=watch, stop=stop)  # type: ignore[arg-type]
+    assert len(handed_out) < len(jobs)
+    assert not any(isinstance(message, Finished) for _, message in sink.seen)
+    again = run(tmp_path, jobs)
+    assert max(each.resumed_from for a_job in jobs for each in again.started(a_job)) >= 5
+    for each in jobs:
+        assert curve(again.store.read(each.spec.id)) == quiet(each)
+
+
+def test_shares_of_a_gpu_land_on_distinct_devices_and_fill_them(tmp_path: Path) -> None:
+    jobs = [job(seed, gpus=1, cpus=0.5, epochs=5, sleep_s=0.1) for seed in range(2)]
+    sink = run(tmp_path, jobs)
+    devices = [sink.started(each)[0].provenance.environment.device for each in jobs]
+    assert sorted(devices) == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"cpus": 64}, "wants 64 CPUs and 0 GPUs.* have 2 CPUs and 2 GPUs"),
+        ({"gpus": 3}, "have 2 CPUs and 2 GPUs"),
+        ({"gpus": 1.5, "cpus": 1}, "a share of one, or whole ones"),
+    ],
+)
+def test_what_no_node_has_is_refused_at_once(
+    tmp_path: Path, wanted: dict[str, float], message: str
+) -> None:
+    with pytest.raises(ResourceError, match=message):
+        run(tmp_path, [replace(job(), resources=Resources().model_copy(update=wanted))])
+
+
+def test_a_fault_of_our_own_is_raised_and_not_retried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.engine.tasks.source", lambda: "no source")
+    with pytest.raises(TypeError, match="replace"):
+        run(tmp_path, [job()])
+
+
+def test_ray_client_is_refused_with_the_way_to_go() -> None:
+    with pytest.raises(UsageError, match="ray job submit"), engine.cluster("ray://head:10001"):
+        pass
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_every_epoch_reaches_the_sink_in_order(tmp_path: Path) -> None:
+    sink = run(tmp_path, [job(epochs=200)], checkpoint_interval_s=1000.0)
+    assert [m.epoch for _, m in sink.seen if isinstance(m, EpochRecord)] == list(range(1, 201))
