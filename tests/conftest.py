@@ -1,0 +1,28 @@
+"""What tests share: real data, where it has been fetched."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("harness", deadline=None)
+settings.load_profile("harness")
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def mnist_cache() -> Path:
+    """The cache folder with MNIST in it: `$HARNESS_DATA`, by default `.data` in the repository.
+
+    Tests fetch nothing. Without it they are skipped, but fail under CI, where it must be there.
+    """
+    cache = Path(os.environ.get("HARNESS_DATA", REPOSITORY / ".data"))
+    if not (cache / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
+        reason = f"no MNIST in {cache}; fetch it, or name its folder in HARNESS_DATA"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return cache

@@ -1,0 +1,87 @@
+"""MNIST itself, where it has been fetched: read only, and the paper's true values to the digit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import DataError
+from harness.workload import Arrays
+from harness.workloads.mutual_information import image_pair, image_values_pair, mnist
+from harness.workloads.mutual_information.bounds import entropy_bits
+from harness.workloads.mutual_information.experiments import experiment
+from harness.workloads.mutual_information.spec import ImagePairParameters
+from tests.workloads import tiny
+
+FOUR = (4, 5, 8, 9)
+EIGHT = (0, 2, 3, 7, 4, 5, 8, 9)
+
+
+@pytest.fixture(scope="module")
+def arrays(mnist_cache: Path) -> Arrays:
+    return image_pair.load_data("mnist", mnist_cache)
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def parameters(classes: tuple[int, ...]) -> ImagePairParameters:
+    return ImagePairParameters.model_validate({**tiny.IMAGES, "classes": classes})
+
+
+@pytest.mark.parametrize(
+    ("classes", "printed"), [(FOUR, ("1.9991", "1.9985")), (EIGHT, ("2.9989", "2.9987"))]
+)
+def test_the_true_values_are_the_paper_s_to_all_decimals(
+    arrays: Arrays, classes: tuple[int, ...], printed: tuple[str, str]
+) -> None:
+    drawn = experiment(parameters(classes), {"mnist": arrays}, torch.device("cpu"))
+    entropies = (entropy_bits(draw(seeded()).population) for draw in (drawn.training, drawn.test))
+    assert tuple(f"{entropy:.4f}" for entropy in entropies) == printed
+
+
+def test_four_classes_give_pairs_of_half_their_images(arrays: Arrays) -> None:
+    drawn = experiment(parameters(FOUR), {"mnist": arrays}, torch.device("cpu"))
+    assert len(drawn.training(seeded()).a) == 11_530
+    assert len(drawn.test(seeded()).a) == 1_928
+
+
+def test_what_was_read_is_the_data_set_that_a_plan_names(arrays: Arrays) -> None:
+    (named,) = image_values_pair.data_sets(parameters(FOUR))
+    assert mnist.measure(arrays).digest == named.digest
+
+
+def test_pixels_are_normalised_by_the_whole_training_set(arrays: Arrays) -> None:
+    measured = mnist.measure(arrays)
+    images = arrays["train_images"]
+    assert measured.mean == pytest.approx(images.mean(dtype=np.float64), rel=1e-12)
+    assert measured.deviation == pytest.approx(images.std(dtype=np.float64), rel=1e-12)
+
+
+def test_the_arrays_are_shared_and_cannot_be_written(arrays: Arrays) -> None:
+    for array in arrays.values():
+        assert isinstance(array, np.memmap)
+        assert not array.flags.writeable
+
+
+def test_another_data_set_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no data set 'cifar'; this workload reads 'mnist'"):
+        image_pair.load_data("cifar", tmp_path)
+
+
+def test_any_change_of_the_data_changes_its_digest() -> None:
+    before = tiny.images()
+    assert mnist.measure(before).digest == mnist.measure(tiny.images()).digest
+    for name in before:
+        changed = {key: array.copy() for key, array in tiny.images().items()}
+        changed[name].flat[0] ^= 1
+        assert mnist.measure(changed).digest != mnist.measure(before).digest
+
+
+def test_a_data_set_that_can_be_written_is_measured_each_time() -> None:
+    arrays = tiny.images()
+    before = mnist.measure(arrays)
+    arrays["train_images"][0] ^= 255
+    assert mnist.measure(arrays) != before
