@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ from harness.manifest import Resources
 
 _LONGEST_FOLDER = 40
 """Ray puts sockets some 65 characters below its folder; a socket's path may have 107 in all."""
+
+_REACH_S = 10.0
 
 
 @contextmanager
@@ -52,6 +55,7 @@ def cluster(
             "cluster with `ray job submit -- harness run …`, or give host:port from inside it"
         )
     else:
+        _reach(address)
         yield from _connected(address=address)
 
 
@@ -93,6 +97,17 @@ def _connected(**options: Any) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Refuse an address where nothing listens; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        return  # 'auto', or a word of Ray's own
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_S).close()
+    except (OSError, OverflowError) as error:
+        raise ResourceError(f"{address}: no Ray cluster: {error}") from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A driver in a process of its own, for tests that kill it: `python -m … FOLDER FAULT`."""
+"""A driver in its own process, for tests that kill it: `python -m … FOLDER FAULT [ADDRESS]`."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.toy import job
 def jobs(folder: Path, fault: str) -> list[Job]:
     """Slow walks; with a fault, one of them is struck once."""
     marker = str(folder / "marker")
-    walks = [job(seed, epochs=40, sleep_s=0.05) for seed in range(3)]
+    walks = [job(seed, epochs=30, sleep_s=0.05) for seed in range(3)]
     return [*walks, job(3, epochs=5, fault=fault, at=2, marker=marker)] if fault else walks
 
 
@@ -25,6 +25,7 @@ def note_pid(folder: Path, message: Message) -> None:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    with engine.cluster(cpus=2):
+    address = sys.argv[3] if len(sys.argv) > 3 else None
+    with engine.cluster(address, cpus=2):
         chosen = jobs(folder, sys.argv[2])
         run(folder, chosen[::-1], watch=lambda _, message: note_pid(folder, message))

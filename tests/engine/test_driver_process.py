@@ -1,13 +1,17 @@
 """A driver as a process: what it prints, and what is left when it is killed."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import ray
 
+from harness import engine
+from harness.errors import ResourceError
 from harness.store import Store
 from tests.engine.driver_script import jobs
 from tests.engine.sinks import run
@@ -17,8 +21,8 @@ from tests.store.trials import curve, quiet
 ROOT = Path(__file__).parents[2]
 
 
-def start(folder: Path, fault: str = "") -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.engine.driver_script", str(folder), fault]
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.engine.driver_script", str(folder), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, cwd=ROOT, text=True, **pipes)  # type: ignore[call-overload]
 
@@ -35,7 +39,7 @@ def eventually(condition: object, limit_s: float = 60.0) -> bool:
 
 @pytest.mark.usefixtures("cluster")
 def test_a_killed_driver_leaves_no_worker_and_a_store_that_resumes(tmp_path: Path) -> None:
-    driver = start(tmp_path)
+    driver = start(tmp_path, "")
     store_folder = tmp_path / "results" / "trials"
 
     def some_epochs() -> bool:
@@ -54,6 +58,25 @@ def test_a_killed_driver_leaves_no_worker_and_a_store_that_resumes(tmp_path: Pat
     assert max(each.resumed_from for walk in walks for each in sink.started(walk)) > 0
     for walk in walks:
         assert curve(sink.store.read(walk.spec.id)) == quiet(walk)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_driver_can_join_a_cluster_that_is_there(tmp_path: Path) -> None:
+    address = ray.get_runtime_context().gcs_address
+    printed, _ = start(tmp_path, "raise", address).communicate()
+    assert printed == ""
+    store = Store(tmp_path / "results")
+    assert [store.settled(each.spec.id, each.epochs) for each in jobs(tmp_path, "raise")] == [
+        True
+    ] * 4
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(ResourceError, match=address), engine.cluster(address):
+            pass
 
 
 def test_ray_says_nothing_on_the_terminal_and_leaves_nothing_behind(
