@@ -1,0 +1,43 @@
+# Everything from a fresh clone: Python 3.11 or later and make are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# MNIST is fetched once and stays in the clone unless you share a folder of your own.
+export HARNESS_DATA ?= $(CURDIR)/.data
+
+.PHONY: reproduce test lint format data clean help
+
+help:  ## this text
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+reproduce: $(STAMP)  ## seed 0 of all six experiments over their first ten epochs, judged
+	$(BIN)/harness run experiments --seeds 0 --epochs 10
+
+test: $(STAMP) lint data  ## lint, types, layers and every test but the slow ones
+	$(BIN)/pytest -m "not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## put the code into its one form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+data: $(STAMP)  ## fetch MNIST once, by digest
+	$(BIN)/harness data experiments
+
+clean:  ## forget the environment; results and data stay
+	rm -rf $(VENV)
+
+# The stamp is newer than what it was installed from, so a second call installs nothing.
+$(STAMP): pyproject.toml ci/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; name one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c ci/constraints.txt -e '.[test]'
+	@touch $@

@@ -1,0 +1,44 @@
+"""What the driver does with all that trials send: the store first, then whoever watches."""
+
+from collections.abc import Callable, Sequence
+
+from harness.cli.live import View
+from harness.plan import Job
+from harness.record import Checkpoint, EpochRecord, Failure, Finished, Message, Started
+from harness.store import Store
+
+
+class Recorder:
+    """The engine's sink. Nothing is shown or tracked before it is durable."""
+
+    def __init__(self, store: Store, view: View, track: Callable[[str], None]) -> None:
+        self._store = store
+        self._view = view
+        self._track = track
+
+    def resume_point(self, job: Job) -> Checkpoint | None:
+        """The last durable checkpoint of the trial."""
+        return self._store.resume_point(job.spec.id)
+
+    def receive(self, batch: Sequence[tuple[Job, Message]]) -> None:
+        """Make a batch durable, then show it and hand on what a checkpoint now covers."""
+        self._store.append([(job.spec, message) for job, message in batch])
+        for job, message in batch:
+            self._show(job, message)
+            if isinstance(message, Started | Checkpoint | Finished | Failure):
+                self._track(job.spec.id)
+
+    def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
+        """Pass on that an attempt was lost."""
+        self._view.retrying(job, failure, attempt=attempt, wait_s=wait_s)
+
+    def _show(self, job: Job, message: Message) -> None:
+        match message:
+            case Started():
+                self._view.started(job, message.resumed_from)
+            case EpochRecord():
+                self._view.progressed(job, message)
+            case Finished():
+                self._view.ended(job, None)
+            case Failure():
+                self._view.ended(job, message)

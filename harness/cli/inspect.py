@@ -1,0 +1,159 @@
+"""Commands that look and change nothing: what is there, is it sound, what would be run."""
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from harness import manifest, workloads
+from harness.cli import options
+from harness.manifest import Experiment
+from harness.plan import Job, jobs
+from harness.record import StoredTrial
+from harness.store import Store
+
+
+def load(paths: list[Path]) -> tuple[Experiment, ...]:
+    """The experiments that the command line names.
+
+    Raises:
+        ManifestError: with every fault of every file.
+    """
+    return manifest.load(paths, workloads.registry())
+
+
+def list_(paths: options.Paths) -> None:
+    """What experiments there are.
+
+    Example: harness list experiments
+    """
+    table = _table("experiment", "title", "epochs", "seeds", "claims")
+    for experiment in load(paths):
+        said = experiment.manifest
+        table.add_row(
+            experiment.id,
+            said.title + (" (control)" if said.control else ""),
+            str(said.epochs.value),
+            str(len(said.seeds)),
+            str(len(said.claims)),
+        )
+    Console().print(table)
+
+
+def validate(paths: options.Paths) -> None:
+    """Every fault of every manifest, with file, line and field; exit 2 if there is one.
+
+    Example: harness validate experiments/image-pair-4.yaml
+    """
+    experiments = load(paths)
+    typer.echo(f"no faults in {', '.join(experiment.id for experiment in experiments)}")
+
+
+def plan(
+    paths: options.Paths,
+    seeds: options.Seeds = None,
+    epochs: options.Epochs = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    cpus_per_trial: options.CpusPerTrial = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+) -> None:
+    """Which trials a run would have, what each needs, and what is already done.
+
+    Example: harness plan experiments --seeds 0-9
+    """
+    experiments = load(paths)
+    selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
+    store = Store(workspace)
+    trials: Counter[str] = Counter()
+    done: Counter[str] = Counter()
+    for job in jobs(experiments, workloads.registry(), selection):
+        trials[job.experiment] += 1
+        done[job.experiment] += store.settled(job.spec.id, job.epochs)
+    table = _table("experiment", "trials", "done", "to run", "epochs", "CPUs", "GPUs", "threads")
+    for experiment in experiments:
+        need = selection.resources_of(experiment)
+        table.add_row(
+            experiment.id,
+            str(trials[experiment.id]),
+            str(done[experiment.id]),
+            str(trials[experiment.id] - done[experiment.id]),
+            str(selection.epochs_of(experiment)),
+            f"{need.cpus:g}",
+            f"{need.gpus:g}",
+            str(need.threads),
+        )
+    Console().print(table)
+
+
+def status(
+    paths: options.Paths,
+    seeds: options.Seeds = None,
+    epochs: options.Epochs = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+) -> None:
+    """How a running or stopped study stands, trial by trial.
+
+    Example: harness status experiments --workspace results
+    """
+    store = Store(workspace)
+    table = _table("experiment", "seed", "trial", "epochs", "state", "last record")
+    states: Counter[str] = Counter()
+    selection = options.selection(seeds, epochs)
+    for job in jobs(load(paths), workloads.registry(), selection):
+        trial = store.read(job.spec.id)
+        state = _state(job, trial)
+        states[state.split(":")[0]] += 1
+        reached = len(trial.epochs) if trial else 0
+        table.add_row(
+            job.experiment,
+            str(job.spec.seed),
+            job.spec.id,
+            f"{reached}/{job.epochs}",
+            state,
+            _age(trial),
+        )
+    console = Console()
+    console.print(table)
+    console.print(", ".join(f"{count} {state}" for state, count in states.items()))
+
+
+def _table(name: str, *columns: str) -> Table:
+    """A table whose first column is never cut: it is what people copy."""
+    table = Table()
+    table.add_column(name, no_wrap=True)
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _state(job: Job, trial: StoredTrial | None) -> str:
+    if trial is None:
+        return "not started"
+    if trial.failure is not None:
+        return f"failed ({trial.failure.kind}): {trial.failure.error}: {trial.failure.message}"
+    return "finished" if trial.done >= job.epochs else "under way or stopped"
+
+
+def _age(trial: StoredTrial | None) -> str:
+    if trial is None or not trial.epochs:
+        return ""
+    return f"{max(0, time.time() - trial.epochs[-1].ended_ms / 1000):.0f} s ago"
+
+
+def data(paths: options.Paths, data: options.Data = options.DEFAULT_DATA) -> None:
+    """Fetch every data set that the experiments read, once, and check its digest.
+
+    Example: harness data experiments
+    """
+    registry = workloads.registry()
+    seen = set()
+    for experiment in load(paths):
+        workload = registry[experiment.manifest.workload.name]
+        for item in workload.data_sets(experiment.parameters):
+            if item not in seen:
+                workload.load_data(item.name, data)
+                typer.echo(f"{item.name}: in {data}, sha256 {item.digest}")
+                seen.add(item)

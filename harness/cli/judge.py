@@ -1,0 +1,96 @@
+"""`check`, `report` and `export`: what the stored records say."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness.cli import options
+from harness.cli.evidence import Evidence
+from harness.cli.inspect import load
+from harness.cli.reports import Reports
+from harness.report import jsondoc, table, terminal
+from harness.report.junit import junit as junit_xml
+from harness.store import Store
+from harness.verdict import ExperimentVerdict, exit_code
+
+STDOUT = "-"
+
+
+def check(
+    paths: options.Paths,
+    seeds: options.Seeds = None,
+    epochs: options.Epochs = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    json_file: options.Json = None,
+    junit: options.Junit = None,
+) -> None:
+    """Judge the stored records again: no Ray, no MLflow, no training.
+
+    Example: harness check experiments --json -
+    """
+    evidence = Evidence(load(paths), options.selection(seeds, epochs), Store(workspace))
+    verdicts = evidence.verdicts()
+    show(verdicts, Console(stderr=json_file == STDOUT))
+    save(verdicts, json_file=json_file, junit=junit)
+    raise typer.Exit(exit_code(verdicts))
+
+
+def write_report(
+    paths: options.Paths,
+    out: Annotated[Path, typer.Option(help="Folder for the page and its figures.")],
+    seeds: options.Seeds = None,
+    epochs: options.Epochs = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+) -> None:
+    """Write what was found as a Markdown page with figures.
+
+    Example: harness report experiments --out report
+    """
+    evidence = Evidence(load(paths), options.selection(seeds, epochs), Store(workspace))
+    typer.echo(Reports.write(evidence.verdicts(), out).page)
+
+
+def export(
+    paths: options.Paths,
+    out: Annotated[Path, typer.Option(help="A file ending in .csv or .parquet.")],
+    seeds: options.Seeds = None,
+    epochs: options.Epochs = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+) -> None:
+    """Write the records of all trials as one table, a row for each metric of each epoch.
+
+    Example: harness export experiments --out records.parquet
+    """
+    evidence = Evidence(load(paths), options.selection(seeds, epochs), Store(workspace))
+    stored = (
+        (experiment.id, trial)
+        for experiment in evidence.experiments
+        for seed in evidence.trials[experiment.id]
+        if (trial := evidence.trial(experiment, seed)) is not None
+    )
+    typer.echo(f"{out}: {table.write(out, stored)} rows")
+
+
+def show(verdicts: Sequence[ExperimentVerdict], console: Console) -> None:
+    """The claims of each experiment, then the experiments."""
+    for verdict in verdicts:
+        console.print(terminal.claims(verdict))
+    console.print(terminal.summary(verdicts))
+
+
+def save(
+    verdicts: Sequence[ExperimentVerdict], *, json_file: str | None, junit: Path | None
+) -> None:
+    """Write the verdicts where the options say."""
+    if json_file is not None:
+        text = json.dumps(jsondoc.document(verdicts), indent=2, allow_nan=False)
+        if json_file == STDOUT:
+            typer.echo(text)
+        else:
+            Path(json_file).write_text(text + "\n", encoding="utf-8")
+    if junit is not None:
+        junit.write_bytes(junit_xml(verdicts))

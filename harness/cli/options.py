@@ -1,0 +1,84 @@
+"""Options that several commands share: each has one name, one meaning and one text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+import typer
+
+from harness.errors import UsageError
+from harness.manifest import parse_seeds
+from harness.plan import Selection
+
+Paths = Annotated[
+    list[Path], typer.Argument(help="Manifests, or folders of them.", show_default=False)
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(help="Seeds instead of the manifest's, as 0-4 or 0,2,5-7.", show_default=False),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Only the first N epochs; later claims are 'not run'.", show_default=False
+    ),
+]
+Workspace = Annotated[
+    Path, typer.Option(envvar="HARNESS_WORKSPACE", help="Folder that holds trials and reports.")
+]
+Data = Annotated[
+    Path,
+    typer.Option(
+        envvar="HARNESS_DATA",
+        help="Cache of data sets; processes may share it.",
+        show_default="the user's cache folder",
+    ),
+]
+Json = Annotated[
+    str | None,
+    typer.Option(
+        "--json", metavar="FILE", help="Write the verdicts as JSON; - prints it and nothing else."
+    ),
+]
+Junit = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the verdicts as JUnit XML.")
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MLFLOW_TRACKING_URI",
+        help="An MLflow server or database; 'none' turns tracking off.",
+        show_default="SQLite in the workspace",
+    ),
+]
+CpusPerTrial = Annotated[
+    float | None, typer.Option(min=0.01, help="CPUs a trial, instead of the manifest's.")
+]
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option(min=0, help="GPUs a trial, a fraction shares one; instead of the manifest's."),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")
+]
+
+DEFAULT_WORKSPACE = Path("results")
+DEFAULT_DATA = Path(platformdirs.user_cache_dir("harness"))
+
+
+def selection(
+    seeds: str | None,
+    epochs: int | None,
+    cpus: float | None = None,
+    gpus: float | None = None,
+) -> Selection:
+    """What the options ask of every manifest.
+
+    Raises:
+        UsageError: the seeds are not a list of ranges.
+    """
+    try:
+        chosen = None if seeds is None else parse_seeds(seeds)
+    except ValueError as fault:
+        raise UsageError(f"--seeds: {fault}") from None
+    return Selection(seeds=chosen, epochs=epochs, cpus=cpus, gpus=gpus)

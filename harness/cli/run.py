@@ -1,0 +1,145 @@
+"""`run` and `trial`: where trials are made."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness import workloads
+from harness.cli import options
+from harness.cli.driver import Recorder
+from harness.cli.evidence import Evidence
+from harness.cli.inspect import load
+from harness.cli.judge import STDOUT, save, show
+from harness.cli.live import log_to, watching
+from harness.cli.reports import Reports
+from harness.cli.signals import stop_on_signals
+from harness.cli.tracking import open_tracking
+from harness.errors import Exit, UsageError
+from harness.manifest import Experiment
+from harness.plan import Job, Selection, jobs
+from harness.record import EpochRecord, Failure, FinalRecord
+from harness.source import source
+from harness.store import Store
+from harness.trial import attempt
+from harness.verdict import exit_code
+from harness.workload import Workload
+
+
+def run(
+    paths: options.Paths,
+    seeds: options.Seeds = None,
+    epochs: options.Epochs = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="A Ray cluster to join: auto or host:port.", show_default="one of our own"
+        ),
+    ] = None,
+    tracking_uri: options.TrackingUri = None,
+    cpus_per_trial: options.CpusPerTrial = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+    retries: Annotated[
+        int, typer.Option(min=0, help="Further attempts at a trial lost to infrastructure.")
+    ] = 3,
+    deadline: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds without progress after which a trial counts as lost."),
+    ] = 600,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="A fresh process for every trial.")
+    ] = False,
+    json_file: options.Json = None,
+    junit: options.Junit = None,
+    data: options.Data = options.DEFAULT_DATA,
+    quiet: options.Quiet = False,
+) -> None:
+    """Run every trial that is not done yet, then judge all of them.
+
+    Example: harness run experiments --seeds 0-4 --workspace results
+    """
+    from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
+
+    console = Console(stderr=json_file == STDOUT, quiet=quiet)
+    log_to(Console(stderr=True))
+    selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
+    store = Store(workspace)
+    evidence = Evidence(load(paths), selection, store)
+    how = engine.Options(retries=retries, silence_s=deadline, isolate=isolate)
+    with store.lock(), stop_on_signals() as stop, open_tracking(tracking_uri, evidence) as tracking:
+        left = evidence.left()
+        total = len(evidence.jobs())
+        console.print(f"{total} trials, {total - len(left)} of them done")
+        with watching(console, evidence.experiments, left, quiet=quiet) as view:
+            if left:
+                with engine.cluster(address):
+                    engine.run(
+                        left,
+                        Recorder(store, view, tracking.notify),
+                        workloads=workloads.registry(),
+                        load_data=lambda workload, name: workload.load_data(name, data),
+                        options=how,
+                        stop=stop,
+                    )
+        if stop.is_set():
+            console.print("stopped; the same command goes on from here")
+            raise typer.Exit(stop.exit_code)
+        verdicts = evidence.verdicts()
+        reports = Reports.write(verdicts, workspace / "report")
+        tracking.conclude(verdicts, reports)
+        show(verdicts, console)
+        save(verdicts, json_file=json_file, junit=junit)
+    console.print(f"report: {reports.page}", highlight=False, soft_wrap=True)
+    if tracking_uri is None:
+        console.print(f"MLflow: harness ui --workspace {workspace}", highlight=False)
+    raise typer.Exit(exit_code(verdicts))
+
+
+def trial(
+    manifest: Annotated[Path, typer.Argument(help="One manifest.", show_default=False)],
+    seed: Annotated[int, typer.Option(min=0, help="The trial's seed.")],
+    epochs: options.Epochs = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="On the GPU that this process sees.")] = False,
+    data: options.Data = options.DEFAULT_DATA,
+) -> None:
+    """One trial in this process, printed as the paper prints it: nothing is stored.
+
+    Example: harness trial experiments/image-pair-4.yaml --seed 0 --epochs 10
+    """
+    experiments = load([manifest])
+    if len(experiments) != 1:
+        raise UsageError(f"{manifest}: {len(experiments)} manifests; name one")
+    registry = workloads.registry()
+    selection = Selection(seeds=(seed,), epochs=epochs)
+    (job,) = jobs(experiments, registry, selection)
+    _print_listing(experiments[0], job, registry[job.spec.workload], data, gpu=gpu)
+
+
+def _print_listing(
+    experiment: Experiment, job: Job, workload: Workload, data: Path, *, gpu: bool
+) -> None:
+    """A line an epoch, then the test; each with the metrics that the manifest's claims name."""
+    claimed = {claim.metric for claim in experiment.manifest.claims}
+    columns = [name for name in workload.metrics if name in claimed]
+    for message in attempt(
+        job,
+        workload,
+        data={name: workload.load_data(name, data) for name in job.spec.data},
+        source=source(),
+        device="cuda" if gpu else "cpu",
+    ):
+        match message:
+            case EpochRecord():
+                typer.echo(_line(str(message.epoch), columns, message.metrics))
+            case FinalRecord():
+                typer.echo(_line("test", columns, message.metrics))
+            case Failure():
+                typer.echo(f"{message.error}: {message.message}", err=True)
+                raise typer.Exit(Exit.NOT_AS_EXPECTED)
+
+
+def _line(label: str, columns: Sequence[str], metrics: Mapping[str, float]) -> str:
+    return " ".join([label, *(f"{metrics[name]:.4f}" for name in columns if name in metrics)])

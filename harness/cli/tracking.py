@@ -1,0 +1,194 @@
+"""Commands around MLflow: replay the store into it, and look at it."""
+
+import logging
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from harness.cli import options
+from harness.cli.evidence import Evidence
+from harness.cli.inspect import load
+from harness.cli.reports import Reports
+from harness.errors import Exit, HarnessError
+from harness.store import Store
+from harness.verdict import ExperimentVerdict
+
+if TYPE_CHECKING:
+    from harness.tracking import Conclusion, Tracked, Tracker
+
+log = logging.getLogger(__name__)
+
+OFF = "none"
+"""In place of an address: no tracking."""
+
+UI_START_S = 120
+"""MLflow's server imports for seconds, and for longer on a busy machine."""
+
+
+class TrackingError(HarnessError):
+    """MLflow is not there, or does not hold what was to be sent."""
+
+    exit_code = Exit.INCOMPLETE
+
+
+class Tracking(Protocol):
+    """What a run tells MLflow, if it is there."""
+
+    def notify(self, trial_id: str) -> None:
+        """More of a trial is durable."""
+
+    def conclude(self, verdicts: Sequence[ExperimentVerdict], reports: Reports) -> None:
+        """The verdicts are known."""
+
+
+class Untracked:
+    """In MLflow's place where tracking is off, or MLflow is not installed."""
+
+    def notify(self, trial_id: str) -> None:
+        """Nothing."""
+
+    def conclude(self, verdicts: Sequence[ExperimentVerdict], reports: Reports) -> None:
+        """Nothing."""
+
+
+class MlflowTracking:
+    """MLflow's tracker, told of verdicts in its own terms."""
+
+    def __init__(self, tracker: "Tracker") -> None:
+        self.notify = tracker.notify
+        self._tracker = tracker
+
+    def conclude(self, verdicts: Sequence[ExperimentVerdict], reports: Reports) -> None:
+        """Let the runs tell the verdicts, and attach report and figures."""
+        self._tracker.conclude(conclusions(verdicts, reports))
+
+
+@contextmanager
+def open_tracking(uri: str | None, evidence: Evidence) -> Iterator[Tracking]:
+    """MLflow for as long as the context lasts; whatever befalls it, trials are not affected."""
+    if uri == OFF:
+        yield Untracked()
+        return
+    try:
+        from harness import tracking  # noqa: PLC0415 - MLflow takes seconds to import
+    except ImportError as error:
+        log.warning("not tracked, since MLflow cannot be imported: %s", error)
+        yield Untracked()
+        return
+    workspace = evidence.store.root
+    with tracking.Tracker(
+        uri or tracking.default_uri(workspace),
+        workspace=workspace,
+        read=evidence.store.read,
+        tracked=tracked(evidence),
+    ) as tracker:
+        yield MlflowTracking(tracker)
+
+
+def tracked(evidence: Evidence) -> "list[Tracked]":
+    """The experiments, and which trials are whose."""
+    from harness.tracking import Tracked  # noqa: PLC0415 - as above
+
+    return [
+        Tracked(experiment, tuple(evidence.trials[experiment.id].values()))
+        for experiment in evidence.experiments
+    ]
+
+
+def conclusions(verdicts: Sequence[ExperimentVerdict], reports: Reports) -> "list[Conclusion]":
+    """The verdicts as MLflow's runs are to tell them."""
+    from harness.tracking import Conclusion  # noqa: PLC0415 - as above
+
+    return [
+        Conclusion(
+            experiment=verdict.id,
+            verdict=verdict.verdict,
+            as_expected=bool(verdict.as_expected),
+            report=reports.markdown([verdict]),
+            files=reports.files(verdict),
+        )
+        for verdict in verdicts
+    ]
+
+
+def sync(
+    paths: options.Paths,
+    seeds: options.Seeds = None,
+    epochs: options.Epochs = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    tracking_uri: options.TrackingUri = None,
+) -> None:
+    """Send MLflow whatever it does not have yet of the stored trials; twice does nothing more.
+
+    Example: harness sync experiments --tracking-uri http://127.0.0.1:5000
+    """
+    from harness import tracking  # noqa: PLC0415 - as above
+
+    store = Store(workspace)
+    evidence = Evidence(load(paths), options.selection(seeds, epochs), store)
+    with store.lock():
+        verdicts = evidence.verdicts()
+        summary = tracking.sync(
+            tracking_uri or tracking.default_uri(workspace),
+            workspace=workspace,
+            read=store.read,
+            tracked=tracked(evidence),
+            conclusions=conclusions(verdicts, Reports.write(verdicts, workspace / "report")),
+        )
+    if summary.left:
+        raise TrackingError(f"{summary.uri}: {summary.left} steps not done: {summary.trouble}")
+    typer.echo(f"{summary.uri}: {summary.points} points sent, nothing left")
+
+
+def ui(
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Serve the workspace's MLflow on 127.0.0.1, and print where each experiment is drawn.
+
+    Example: harness ui --workspace results
+    """
+    from harness import tracking  # noqa: PLC0415 - as above
+
+    database = workspace / "mlflow" / "mlflow.db"
+    if not database.exists():
+        raise TrackingError(f"{database}: not there; `harness run` or `harness sync` makes it")
+    command = tracking.ui_command(workspace, port)
+    base = f"http://127.0.0.1:{port}"
+    experiments = tracking.experiment_ids(tracking.default_uri(workspace))
+    server = subprocess.Popen(command.argv, env=command.env)  # noqa: S603 - our own words only
+    try:
+        _await(server, base)
+        for name, number in experiments.items():
+            typer.echo(f"{name}: {tracking.chart_url(base, number)}")
+        server.wait()
+    except KeyboardInterrupt:
+        typer.echo("stopping")
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+
+
+def _await(server: "subprocess.Popen[bytes]", base: str) -> None:
+    """Wait until MLflow answers.
+
+    Raises:
+        TrackingError: it ended, or does not answer in time.
+    """
+    until = time.monotonic() + UI_START_S
+    while time.monotonic() < until:
+        if server.poll() is not None:
+            raise TrackingError(f"MLflow's server ended with exit code {server.returncode}")
+        try:
+            with urllib.request.urlopen(f"{base}/health", timeout=1):  # noqa: S310 - http, as above
+                return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.2)
+    raise TrackingError(f"{base}: MLflow's server did not answer within {UI_START_S} s")
