@@ -10,7 +10,7 @@ from harness.record import FailureKind
 from harness.verdict.claims import judge_claim
 from harness.verdict.evidence import Case, Evidence, TrialOf, gather
 from harness.verdict.model import ClaimResult, ExperimentVerdict, Outcome
-from harness.verdict.wording import of_seeds
+from harness.verdict.wording import of_seeds, one_line
 
 
 def judge(cases: Iterable[Case], trial_of: TrialOf) -> tuple[ExperimentVerdict, ...]:
@@ -146,7 +146,8 @@ def _losses(evidence: Evidence) -> Iterator[str]:
     """Every seed that is not there in full, and why."""
     for seed, failure in evidence.failures.items():
         kind = "failed" if failure.kind is FailureKind.SCIENTIFIC else "was lost"
-        yield f"seed {seed} {kind} after epoch {failure.epoch}: {failure.error}: {failure.message}"
+        said = one_line(f"{failure.error}: {failure.message}")
+        yield f"seed {seed} {kind} after epoch {failure.epoch}: {said}"
     recorded = dict(zip(evidence.seeds, evidence.recorded.tolist(), strict=True))
     absent = set(evidence.named(evidence.missing)) - set(evidence.failures)
     if never := {seed for seed in absent if not recorded[seed]}:

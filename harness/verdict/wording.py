@@ -1,5 +1,6 @@
-"""How verdicts speak of seeds."""
+"""How verdicts speak of seeds and errors."""
 
+import textwrap
 from collections.abc import Iterable
 
 
@@ -22,3 +23,13 @@ def of_seeds(seeds: Iterable[int]) -> str:
     """'seed 3', or 'seeds 0-2,5'."""
     named = sorted(set(seeds))
     return f"seed{'s' if len(named) != 1 else ''} {spell(named)}"
+
+
+def one_line(message: str, width: int = 200) -> str:
+    """An error's message in one line that no terminal takes for a command.
+
+    >>> one_line("bad\\n\\x1b[31mvalue")
+    'bad [31mvalue'
+    """
+    plain = "".join(letter if letter.isprintable() else " " for letter in message)
+    return textwrap.shorten(plain, width, placeholder=" …")

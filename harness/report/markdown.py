@@ -1,0 +1,63 @@
+"""Verdicts as one Markdown page."""
+
+from collections.abc import Mapping, Sequence
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness.report import wording
+from harness.verdict import ExperimentVerdict, Outcome, spell
+
+_MARKS = {
+    Outcome.REPRODUCED: "✅",
+    Outcome.IMMATERIAL_DIFFERENCE: "✅",
+    Outcome.INCONCLUSIVE: "❔",
+    Outcome.NOT_REPRODUCED: "❌",
+    Outcome.INCOMPLETE: "⏳",
+    Outcome.NOT_RUN: "",
+}
+
+
+def markdown(
+    verdicts: Sequence[ExperimentVerdict], figures: Mapping[str, str] | None = None
+) -> str:
+    """The page; equal verdicts give equal text.
+
+    Args:
+        verdicts: in the order in which they are to stand.
+        figures: by experiment, where its figure is, as the page is to link it.
+    """
+    template = _environment().get_template("verdicts.md.jinja")
+    return template.render(verdicts=verdicts, figures=figures or {})
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=False,  # noqa: S701 - Markdown, not HTML: `text` escapes what is not ours
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "text": _text,
+        "number": wording.number,
+        "measured": wording.measured,
+        "held": wording.held,
+        "expectation": wording.expectation,
+        "parameters": wording.parameters,
+        "spell": spell,
+        "outcome": _outcome,
+    }
+    return environment
+
+
+def _outcome(outcome: Outcome) -> str:
+    return f"{_MARKS[outcome]} {outcome}".strip()
+
+
+def _text(value: str) -> str:
+    """Words of a manifest or an error, so that they stay words: no markup, no new cell or line."""
+    for character in "\\`*_[]<>|&":
+        value = value.replace(character, f"\\{character}")
+    return " ".join(value.split())

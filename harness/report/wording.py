@@ -1,0 +1,42 @@
+"""Numbers and verdicts in the few words that every report shares."""
+
+from collections import Counter
+
+from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
+
+NONE = "-"
+"""Where there is no number to show."""
+
+
+def number(value: float | None, *, signed: bool = False) -> str:
+    """To four decimals, as papers print them; never a negative zero."""
+    if value is None:
+        return NONE
+    # Adding zero turns the -0.0 that rounding may leave into 0.0.
+    return f"{round(value, 4) + 0.0:{'+' if signed else ''}.4f}"
+
+
+def measured(result: ClaimResult) -> str:
+    """The measured value with its spread, where it has one."""
+    spread = "" if result.spread is None else f" ± {number(result.spread)}"
+    return number(result.measured) + spread
+
+
+def held(verdict: ExperimentVerdict) -> str:
+    """How many of the rows that ran hold."""
+    found = Counter(result.verdict for result in verdict.results)
+    not_run = found[Outcome.NOT_RUN]
+    ran = len(verdict.results) - not_run
+    good = sum(count for outcome, count in found.items() if outcome.holds)
+    return f"{good} of {ran}" + (f", {not_run} not run" if not_run else "")
+
+
+def expectation(as_expected: bool | None) -> str:
+    """Whether it came as expected, or is open."""
+    return {True: "as expected", False: "NOT as expected", None: "open"}[as_expected]
+
+
+def parameters(verdict: ExperimentVerdict) -> str:
+    """How the parameters are known."""
+    counts = ", ".join(f"{count} {basis}" for basis, count in verdict.bases.items() if count)
+    return f"parameters: {counts}"

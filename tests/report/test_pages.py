@@ -1,0 +1,139 @@
+"""Terminal, Markdown and figures: what people see."""
+
+import io
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from rich.console import Console
+
+from harness.report import claims, figure, image, markdown, summary
+from harness.report.figures import MOST_LINES
+from harness.report.wording import number
+from harness.verdict import ExperimentVerdict
+from tests.report import studies
+from tests.verdict.builders import curve, experiment, trial, value, verdict_on
+
+Make = Callable[[], ExperimentVerdict]
+every_verdict = pytest.mark.parametrize("make", studies.ALL, ids=lambda make: make.__name__)
+
+
+def printed(renderable: object) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(renderable)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.92234, "1.9223"), (-0.00001, "0.0000"), (-0.00005001, "-0.0001"), (None, "-")],
+)
+def test_numbers_are_printed_as_papers_print_them(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_difference_shows_its_sign() -> None:
+    assert (number(0.1, signed=True), number(-0.1, signed=True)) == ("+0.1000", "-0.1000")
+
+
+@every_verdict
+def test_the_terminal_shows_every_row_and_every_note(make: Make) -> None:
+    verdict = make()
+    text = printed(claims(verdict))
+    shown = re.sub(r"\s+", " ", text)
+    for result in verdict.results:
+        line = next(line for line in text.splitlines() if f"│ {result.name} " in line)
+        assert number(result.reported) in line
+        assert str(result.verdict) in line
+    assert all(re.sub(r"\s+", " ", note)[:20] in shown for note in verdict.notes)
+
+
+def test_the_summary_has_a_line_for_each_experiment_in_order() -> None:
+    verdicts = [make() for make in studies.ALL]
+    lines = [line for line in printed(summary(verdicts)).splitlines() if line.startswith("│")]
+    assert [line.split()[1] for line in lines] == [verdict.id for verdict in verdicts]
+    for line, verdict in zip(lines, verdicts, strict=True):
+        assert str(verdict.verdict) in line
+    assert "1 of 2 " in lines[1]
+    assert "NOT as expected" in lines[1]
+    assert "2 not run" in lines[-1]
+
+
+def test_words_of_a_manifest_are_never_markup() -> None:
+    asked = experiment(curve({1: 0.0}, name="[red]rows[/red]"), epochs=1)
+    assert "[red]rows[/red] @ 1" in printed(claims(verdict_on(asked, {0: trial([0.0])})))
+
+
+def test_equal_verdicts_make_equal_pages() -> None:
+    once, again = ([make() for make in studies.ALL] for _ in range(2))
+    assert markdown(once) == markdown(again)
+
+
+def test_the_page_has_every_experiment_row_and_figure() -> None:
+    verdicts = [make() for make in studies.ALL]
+    page = markdown(verdicts, {"known": "figures/known.png"})
+    for verdict in verdicts:
+        assert f"\n## {verdict.id}\n" in page
+        for result in verdict.results:
+            assert f"\n| {result.name} | {number(result.reported)}" in page
+    assert page.count("![") == page.count("](figures/known.png)") == 1
+
+
+def test_every_line_of_a_table_has_the_cells_of_its_head() -> None:
+    page = markdown([studies.broken(), studies.reproduced()])
+    for table in re.findall(r"(?:^\|.*\n)+", page, flags=re.MULTILINE):
+        cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(cells) == 1
+
+
+def test_an_errors_message_can_open_no_markup_on_the_page() -> None:
+    page = markdown([studies.broken()])
+    assert r"bad \| \<b\> \[31m\`x\` second line" in page
+    assert "<b>" not in page
+
+
+def test_an_errors_message_can_command_no_terminal() -> None:
+    assert "\x1b" not in printed(claims(studies.broken()))
+
+
+@every_verdict
+def test_every_verdict_has_a_figure_that_can_be_read_back(make: Make) -> None:
+    made = figure(make())
+    assert made is not None
+    pixels = imread(io.BytesIO(image(made, "png")))
+    assert np.ptp(pixels[..., :3]) > 0.9
+
+
+def test_equal_verdicts_make_equal_files() -> None:
+    once, again = figure(studies.reproduced()), figure(studies.reproduced())
+    assert once is not None
+    assert again is not None
+    assert image(once, "svg") == image(again, "svg")
+    assert image(once, "png") == image(again, "png")
+
+
+def test_the_figure_holds_each_seed_their_mean_and_the_reported_values() -> None:
+    verdict = studies.reproduced()
+    made = figure(verdict)
+    assert made is not None
+    axes, side = made.axes
+    lines = [np.asarray(line.get_ydata()) for line in axes.lines]
+    curves = verdict.evidence.curves["mi_bits"]
+    for curve_ in (*curves, curves.mean(axis=0), np.array([0.0, 1.0]), np.full(4, 2.0)):
+        assert any(line.shape == curve_.shape and np.allclose(line, curve_) for line in lines)
+    assert [label.get_text() for label in side.get_xticklabels()] == ["test"]
+
+
+def test_many_seeds_are_drawn_as_their_range() -> None:
+    seeds = {seed: trial([0.0, float(seed)]) for seed in range(MOST_LINES + 1)}
+    made = figure(verdict_on(experiment(curve({1: 0.0, 2: 1.0}), epochs=2), seeds))
+    assert made is not None
+    assert len(made.axes[0].lines) < MOST_LINES
+    assert len(made.axes[0].collections) >= 1
+
+
+def test_there_is_no_figure_of_nothing() -> None:
+    asked = experiment(value(1.0, name="test"), epochs=2)
+    assert figure(verdict_on(asked, {0: trial([0.0])}, epochs=1)) is None
