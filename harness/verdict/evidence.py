@@ -101,7 +101,7 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
     for metric, curve in evidence.curves.items():
         curve[row, : len(records)] = [record.metrics.get(metric, np.nan) for record in records]
     final = trial.finals.get(evidence.full)
-    if final is not None and not evidence.partial:
+    if final is not None:
         for metric, values in evidence.finals.items():
             values[row] = final.metrics.get(metric, np.nan)
     _place(evidence, row, trial)

@@ -61,6 +61,12 @@ def broken() -> ExperimentVerdict:
     return verdict_on(experiment(curve({1: 0.0, 4: 1.5}), id="broken"), GOOD | {1: lost})
 
 
+def pending() -> ExperimentVerdict:
+    """An expected failure that shows already, with a seed still missing."""
+    asked = experiment(band({4: 0.0}), id="pending", not_reproduced=["stays at zero"])
+    return verdict_on(asked, GOOD | {2: None})
+
+
 def gated() -> ExperimentVerdict:
     control = experiment(band({1: 9.0}), id="control", control=True)
     asked = experiment(curve({4: 1.5}), id="gated")
@@ -72,4 +78,4 @@ def short() -> ExperimentVerdict:
     return verdict_on(asked, GOOD, epochs=2)
 
 
-ALL = (reproduced, not_reproduced, known, surprising, incomplete, broken, gated, short)
+ALL = (reproduced, not_reproduced, known, surprising, incomplete, broken, pending, gated, short)

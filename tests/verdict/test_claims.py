@@ -220,6 +220,13 @@ def test_a_control_that_left_its_band_needs_no_further_seed() -> None:
     assert verdict.incomplete
 
 
+def test_a_control_that_stopped_early_has_not_stayed_in_its_band_at_every_epoch() -> None:
+    asked = experiment(band({1: 0.0}), control=True)
+    verdict = verdict_on(asked, {0: trial([0.0] * 4), 1: trial([0.0] * 3, unfinished=True)})
+    assert row(verdict, "stays at zero @ 1").verdict is REPRODUCED
+    assert row(verdict, "stays at zero @ every epoch").verdict is INCOMPLETE
+
+
 def test_a_seed_that_broke_before_it_took_off_did_not_stay_on_its_plateau() -> None:
     asked = experiment(curve(LISTED, threshold=0.5), onset(2.5, 0.5), epochs=8)
     verdict = verdict_on(asked, {0: trial(RISE), 1: trial([0.0] * 3, unfinished=True)})

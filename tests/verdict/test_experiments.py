@@ -65,6 +65,15 @@ def test_an_experiment_of_which_nothing_ran_is_incomplete() -> None:
     assert exit_code([found]) is Exit.INCOMPLETE
 
 
+@pytest.mark.parametrize("recorded", [1, 2])
+def test_rows_that_hold_make_no_verdict_of_a_trial_that_is_not_finished(recorded: int) -> None:
+    # With all epochs recorded it may still lack its final estimate.
+    asked = experiment(value({1: 1.0}), epochs=2)
+    found = verdict_on(asked, {0: SEEDS[0], 1: trial([1.0] * recorded, unfinished=True)})
+    assert row(found, "late rows @ 1").verdict is Outcome.REPRODUCED
+    assert (found.verdict, found.missing) == (Outcome.INCOMPLETE, (1,))
+
+
 def test_a_failure_of_which_no_row_tells_still_fails_the_experiment() -> None:
     asked = experiment(value({1: 1.0}), epochs=2)
     found = verdict_on(asked, {0: trial([1.0], failure=failed(1)), 1: SEEDS[1]})
