@@ -15,6 +15,8 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     Tag,
+    ValidationInfo,
+    field_validator,
 )
 
 from harness.manifest.seeds import Seeds
@@ -120,6 +122,15 @@ class CurveClaim(BaseClaim):
     reported: Rows
     tolerance: Tolerance
     takeoff: Takeoff | None = None
+
+    @field_validator("takeoff")
+    @classmethod
+    def _reached(cls, takeoff: Takeoff | None, info: ValidationInfo) -> Takeoff | None:
+        """Without a take-off of its own the reported curve could be lined up with nothing."""
+        reported = info.data.get("reported")
+        if takeoff and reported and max(reported.values()) < takeoff.threshold:
+            raise ValueError(f"the reported rows never reach {takeoff.threshold:g}")
+        return takeoff
 
 
 class OnsetClaim(BaseClaim):
