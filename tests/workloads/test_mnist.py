@@ -11,6 +11,7 @@ from harness.workload import Arrays
 from harness.workloads.mutual_information import image_pair, image_values_pair, mnist
 from harness.workloads.mutual_information.bounds import entropy_bits
 from harness.workloads.mutual_information.experiments import experiment
+from harness.workloads.mutual_information.mnist_files import FILES
 from harness.workloads.mutual_information.spec import ImagePairParameters
 from tests.workloads import tiny
 
@@ -64,6 +65,15 @@ def test_the_arrays_are_shared_and_cannot_be_written(arrays: Arrays) -> None:
     for array in arrays.values():
         assert isinstance(array, np.memmap)
         assert not array.flags.writeable
+
+
+def test_files_that_are_not_mnist_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name in FILES:
+        (folder / name).write_bytes(b"something else")
+    with pytest.raises(DataError, match=r"expected SHA-256 .*; remove it to have it fetched again"):
+        image_pair.load_data("mnist", tmp_path)
 
 
 def test_another_data_set_is_refused_by_name(tmp_path: Path) -> None:

@@ -91,6 +91,14 @@ def test_compressed_files_placed_by_hand_are_expanded(folder: Path) -> None:
     assert CONTENT.items() <= held(folder).items()
 
 
+def test_a_compressed_file_that_holds_something_else_is_named_and_not_taken(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"seven"))
+    with pytest.raises(DataError, match=r"by hand: .*t10k-labels-idx1-ubyte: not the file"):
+        install(folder)
+    assert set(held(folder)) == {"t10k-labels-idx1-ubyte.gz"}
+
+
 @pytest.mark.usefixtures("mirror")
 def test_the_mirrors_come_first(folder: Path) -> None:
     install(folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import DataError
 from harness.workload import Arrays, DataSet
 from harness.workloads.mutual_information.mnist_files import FILES, check, install
 
@@ -39,8 +40,11 @@ def load(cache: Path) -> Arrays:
     """
     folder = cache / "MNIST" / "raw"
     install(folder)
-    for name in FILES:
-        check(folder / name)
+    try:
+        for name in FILES:
+            check(folder / name)
+    except DataError as error:
+        raise DataError(f"{error}; remove it to have it fetched again") from error
     return {
         array: np.memmap(folder / name, np.uint8, "r", offset=_header_bytes(shape), shape=shape)
         for array, (name, shape) in ARRAYS.items()

@@ -80,7 +80,7 @@ def check(path: Path) -> None:
     if got != expected:
         raise DataError(
             f"{path}: not the file that MNIST has under this name: expected SHA-256 {expected}, "
-            f"got {got}; remove it to have it fetched again"
+            f"got {got}"
         )
 
 
