@@ -44,6 +44,7 @@ def _environment() -> Environment:
         "number": wording.number,
         "measured": wording.measured,
         "held": wording.held,
+        "not_run": wording.not_run,
         "expectation": wording.expectation,
         "parameters": wording.parameters,
         "spell": spell,

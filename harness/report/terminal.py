@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.wording import expectation, held, measured, number, parameters
+from harness.report.wording import expectation, held, measured, not_run, number, parameters
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, spell
 
 STYLES = {
@@ -17,18 +18,26 @@ STYLES = {
     Outcome.INCOMPLETE: "magenta",
     Outcome.NOT_RUN: "dim",
 }
+_LONGEST_WORD = max(len(word) for outcome in Outcome for word in outcome.split())
 _EXPECTATION = {True: "green", False: "bold red", None: "yellow"}
 
 
 def summary(verdicts: Iterable[ExperimentVerdict]) -> Table:
     """One line an experiment."""
-    table = Table("experiment", "seeds", "epochs", "claims that hold", "verdict", "")
+    table = Table(box=SIMPLE_HEAD)
+    # An id is typed again by whoever reads it: on a narrow terminal the rest gives way.
+    table.add_column("experiment", no_wrap=True)
+    for column in ("seeds", "epochs", "rows that hold", "not run"):
+        table.add_column(column)
+    table.add_column("verdict", min_width=_LONGEST_WORD)
+    table.add_column("")
     for verdict in verdicts:
         table.add_row(
-            Text(verdict.id + (" (control)" if verdict.control else "")),
+            Text(verdict.id + ("\n(control)" if verdict.control else "")),
             spell(verdict.seeds),
             str(verdict.epochs),
             held(verdict),
+            str(sum(not_run(verdict).values()) or ""),
             _outcome(verdict.verdict),
             Text(expectation(verdict.as_expected), style=_EXPECTATION[verdict.as_expected]),
         )
@@ -36,16 +45,19 @@ def summary(verdicts: Iterable[ExperimentVerdict]) -> Table:
 
 
 def claims(verdict: ExperimentVerdict) -> RenderableType:
-    """Every row of one experiment, and under them what else there is to say."""
+    """Every row of one experiment that ran, and under them what else there is to say."""
     heading = Text.assemble((verdict.id, "bold"), ": ", verdict.title, ": ")
     table = Table(
-        "claim", title=heading.append_text(_outcome(verdict.verdict)), title_justify="left"
+        box=SIMPLE_HEAD, title=heading.append_text(_outcome(verdict.verdict)), title_justify="left"
     )
+    table.add_column("claim", no_wrap=True)
     for column in ("reported", "measured", "difference", "tolerance", "n"):
         table.add_column(column, justify="right")
-    table.add_column("verdict")
-    table.add_column("note", overflow="fold")
-    for result in verdict.results:
+    table.add_column("verdict", min_width=_LONGEST_WORD)
+    ran = [result for result in verdict.results if result.verdict is not Outcome.NOT_RUN]
+    noted = any(result.note for result in ran)
+    table.add_column("note" if noted else "", overflow="fold", min_width=16 if noted else None)
+    for result in ran:
         table.add_row(*_cells(result), style="on grey15" if _fails(result) else None)
     return Group(table, *(Text(f"  {note}") for note in _remarks(verdict)))
 
@@ -60,7 +72,7 @@ def _fails(result: ClaimResult) -> bool:
 
 def _cells(result: ClaimResult) -> list[Text]:
     unit = " epochs" if result.unit == "epochs" else ""
-    style = STYLES[result.verdict] if _fails(result) or result.verdict is Outcome.NOT_RUN else ""
+    style = STYLES[result.verdict] if _fails(result) else ""
     expected = " (expected)" if _fails(result) and result.as_expected else ""
     surprise = " (not expected)" if result.verdict.holds and result.as_expected is False else ""
     return [
@@ -77,5 +89,6 @@ def _cells(result: ClaimResult) -> list[Text]:
 
 def _remarks(verdict: ExperimentVerdict) -> list[str]:
     expected = f"expected: {verdict.expected_reason}" if verdict.expected_reason else ""
-    remarks = [expected, *verdict.notes, parameters(verdict)]
+    left = [f"rows not run: {count}, {why}" for why, count in not_run(verdict).items()]
+    remarks = [expected, *verdict.notes, *left, parameters(verdict)]
     return [remark for remark in remarks if remark]

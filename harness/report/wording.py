@@ -24,11 +24,14 @@ def measured(result: ClaimResult) -> str:
 
 def held(verdict: ExperimentVerdict) -> str:
     """How many of the rows that ran hold."""
-    found = Counter(result.verdict for result in verdict.results)
-    not_run = found[Outcome.NOT_RUN]
-    ran = len(verdict.results) - not_run
-    good = sum(count for outcome, count in found.items() if outcome.holds)
-    return f"{good} of {ran}" + (f", {not_run} not run" if not_run else "")
+    ran = [result.verdict for result in verdict.results if result.verdict is not Outcome.NOT_RUN]
+    return f"{sum(outcome.holds for outcome in ran)} of {len(ran)}"
+
+
+def not_run(verdict: ExperimentVerdict) -> dict[str, int]:
+    """How many rows were not run, by the reason."""
+    left = (result for result in verdict.results if result.verdict is Outcome.NOT_RUN)
+    return dict(Counter(result.note for result in left))
 
 
 def expectation(as_expected: bool | None) -> str:

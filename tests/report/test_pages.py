@@ -12,7 +12,7 @@ from rich.console import Console
 from harness.report import claims, figure, image, markdown, summary
 from harness.report.figures import MOST_LINES
 from harness.report.wording import number
-from harness.verdict import ExperimentVerdict
+from harness.verdict import ExperimentVerdict, Outcome
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, trial, value, verdict_on
 
@@ -20,8 +20,8 @@ Make = Callable[[], ExperimentVerdict]
 every_verdict = pytest.mark.parametrize("make", studies.ALL, ids=lambda make: make.__name__)
 
 
-def printed(renderable: object) -> str:
-    console = Console(file=io.StringIO(), width=200)
+def printed(renderable: object, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
     console.print(renderable)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -39,26 +39,39 @@ def test_a_difference_shows_its_sign() -> None:
 
 
 @every_verdict
-def test_the_terminal_shows_every_row_and_every_note(make: Make) -> None:
+def test_the_terminal_shows_every_row_that_ran_and_every_note(make: Make) -> None:
     verdict = make()
     text = printed(claims(verdict))
-    shown = re.sub(r"\s+", " ", text)
-    for result in verdict.results:
-        line = next(line for line in text.splitlines() if f"│ {result.name} " in line)
+    ran = [result for result in verdict.results if result.verdict is not Outcome.NOT_RUN]
+    for result in ran:
+        line = next(line for line in text.splitlines() if f" {result.name} " in line)
         assert number(result.reported) in line
         assert str(result.verdict) in line
-    assert all(re.sub(r"\s+", " ", note)[:20] in shown for note in verdict.notes)
+    assert all(note[:60] in text for note in verdict.notes)
+
+
+def test_the_terminal_counts_what_was_not_run_with_its_reason() -> None:
+    text = printed(claims(studies.short()))
+    assert "rows not run: 2, beyond the first 2 epochs" in text
+    assert "early rows @ 4" not in text
 
 
 def test_the_summary_has_a_line_for_each_experiment_in_order() -> None:
     verdicts = [make() for make in studies.ALL]
-    lines = [line for line in printed(summary(verdicts)).splitlines() if line.startswith("│")]
-    assert [line.split()[1] for line in lines] == [verdict.id for verdict in verdicts]
-    for line, verdict in zip(lines, verdicts, strict=True):
-        assert str(verdict.verdict) in line
+    shown = printed(summary(verdicts)).splitlines()
+    lines = [next(line for line in shown if f" {verdict.id} " in line) for verdict in verdicts]
+    assert lines == sorted(lines, key=shown.index)
+    assert all(str(verdict.verdict) in line for line, verdict in zip(lines, verdicts, strict=True))
     assert "1 of 2 " in lines[1]
     assert "NOT as expected" in lines[1]
-    assert "2 not run" in lines[-1]
+
+
+def test_a_narrow_terminal_cuts_no_id_and_no_verdict_short() -> None:
+    asked = experiment(curve({1: 0.0}), id="an-experiment-with-a-long-name", control=True, epochs=1)
+    verdict = verdict_on(asked, {0: trial([0.0])})
+    text = printed(summary([verdict]), width=80)
+    assert "an-experiment-with-a-long-name" in text
+    assert "REPRODUCED" in text
 
 
 def test_words_of_a_manifest_are_never_markup() -> None:
