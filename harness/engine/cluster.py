@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +127,19 @@ def _settings(folder: Path) -> dict[str, str]:
     """What a private cluster is told; without a token's path Ray would write one into HOME."""
     token = folder / "token"
     token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
+    token.write_text(_token())
     return {
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
         # Leave CUDA_VISIBLE_DEVICES alone for trials without a GPU, as later versions of Ray do.
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
+
+
+@cache
+def _token() -> str:
+    """One a process, since Ray reads it once a process."""
+    return secrets.token_hex(32)
 
 
 @contextmanager

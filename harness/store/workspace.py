@@ -44,6 +44,7 @@ class Store:
         self.root = root
         self._trials = root / "trials"
         self._writers: dict[str, TrialWriter] = {}
+        self._held = False
         self._check_format()
 
     def trials(self) -> Iterator[str]:
@@ -87,6 +88,8 @@ class Store:
         Raises:
             StoreError: it cannot be written; whatever was durable before still is.
         """
+        if not self._held:
+            raise ValueError(f"{self.root}: append needs the lock")
         by_trial: dict[str, tuple[TrialSpec, list[Message]]] = {}
         for spec, message in batch:
             by_trial.setdefault(spec.id, (spec, []))[1].append(message)
@@ -112,8 +115,10 @@ class Store:
                 raise StoreError(f"{self.root}: in use by {self._holder()}") from None
         try:
             self._establish()
+            self._held = True
             yield
         finally:
+            self._held = False
             self._writers.clear()
             lock.release()
 

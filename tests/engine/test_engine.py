@@ -201,6 +201,10 @@ def test_a_fault_of_our_own_is_raised_and_not_retried(
         run(tmp_path, [job()])
 
 
+def test_ray_does_not_keep_the_signal_that_ends_the_driver() -> None:
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_ray_client_is_refused_with_the_way_to_go() -> None:
     with pytest.raises(UsageError, match="ray job submit"), engine.cluster("ray://head:10001"):
         pass

@@ -184,6 +184,12 @@ def test_a_second_driver_is_refused_and_told_who_holds_the_workspace(store: Stor
         pass
 
 
+def test_nothing_is_written_without_the_lock(store: Store) -> None:
+    with pytest.raises(ValueError, match="needs the lock"):
+        store.append([(job().spec, message) for message in sent(job())])
+    assert not store.root.exists()
+
+
 def test_reading_writes_nothing(store: Store) -> None:
     run(store, job(epochs=3))
     begun(store, epochs=8, keep=4)

@@ -1,0 +1,48 @@
+"""How a worker sends its messages."""
+
+from collections.abc import Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.engine.worker import EVERY_S, batches
+from harness.record import Checkpoint, EpochRecord, Message
+from tests.store.trials import sent
+from tests.toy import job
+
+
+@given(epochs=st.integers(1, 30), often=st.booleans(), ticks=st.lists(st.floats(0, 1)))
+def test_batches_lose_nothing_and_keep_the_order(
+    epochs: int, often: bool, ticks: list[float]
+) -> None:
+    times = iter([*ticks, *[0.0] * 1000])
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += next(times)
+        return now[0]
+
+    messages = list(sent(job(epochs=epochs), checkpoint_interval_s=0 if often else 1000))
+    together = list(batches(messages, clock))
+    assert [message for batch in together for message in batch] == messages
+    assert all(together)
+    for batch in together:
+        assert not any(isinstance(message, Checkpoint) for message in batch[:-1])
+
+
+def test_started_leaves_at_once_and_fast_epochs_leave_together() -> None:
+    messages = list(sent(job(epochs=100)))
+    sizes = [len(batch) for batch in batches(messages, lambda: 0.0)]
+    assert sizes == [1, 101, 2]
+
+
+def test_a_slow_epoch_waits_for_no_other() -> None:
+    now = [0.0]
+
+    def slowly() -> Iterator[Message]:
+        for message in sent(job(epochs=3)):
+            now[0] += EVERY_S if isinstance(message, EpochRecord) else 0
+            yield message
+
+    sizes = [len(batch) for batch in batches(slowly(), lambda: now[0])]
+    assert sizes == [1, 1, 1, 1, 1, 2]
