@@ -4,7 +4,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,14 @@ from tests.engine.test_engine import alive
 from tests.store.trials import curve, quiet
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def short_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a driver of its own puts Ray's files; pytest's folders are too deep for sockets."""
+    with tempfile.TemporaryDirectory(prefix="h-", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -37,7 +47,7 @@ def eventually(condition: object, limit_s: float = 60.0) -> bool:
     return True
 
 
-@pytest.mark.usefixtures("cluster")
+@pytest.mark.usefixtures("cluster", "short_folder")
 def test_a_killed_driver_leaves_no_worker_and_a_store_that_resumes(tmp_path: Path) -> None:
     driver = start(tmp_path, "")
     store_folder = tmp_path / "results" / "trials"
@@ -80,7 +90,7 @@ def test_an_address_where_nothing_listens_is_refused_at_once() -> None:
 
 
 def test_ray_says_nothing_on_the_terminal_and_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
@@ -90,6 +100,7 @@ def test_ray_says_nothing_on_the_terminal_and_leaves_nothing_behind(
     printed, _ = driver.communicate()
     assert (printed, driver.returncode) == ("", 0)
     assert list(home.iterdir()) == []
+    assert list(short_folder.iterdir()) == []
     workers = [int(file.name) for file in tmp_path.iterdir() if file.name.isdigit()]
     assert eventually(lambda: not any(alive(pid) for pid in workers))
     assert (tmp_path / "marker").exists()
