@@ -68,10 +68,10 @@ def run(
     selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
     store = Store(workspace)
     evidence = Evidence(load(paths), selection, store)
+    total = len(evidence.jobs())
     how = engine.Options(retries=retries, silence_s=deadline, isolate=isolate)
     with store.lock(), stop_on_signals() as stop, open_tracking(tracking_uri, evidence) as tracking:
         left = evidence.left()
-        total = len(evidence.jobs())
         console.print(f"{total} trials, {total - len(left)} of them done")
         with watching(console, evidence.experiments, left, quiet=quiet) as view:
             if left:

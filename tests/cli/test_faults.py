@@ -1,0 +1,58 @@
+"""What the command line says to input that cannot be used."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import TINY, Harness
+
+TEN_FAULTS = {
+    "format: 1": "format: 7",
+    "title: A tiny run of the sequences": "titel: A tiny run of the sequences",
+    "unit: bits": "unit: nats",
+    "classes: {value: 4,": "classes: {value: four,",
+    "noise: {value: 0.02,": "noise: {value: .nan,",
+    "learning_rate: {value: 1e-3,": "lerning_rate: {value: 1e-3,",
+    "batch_size: {value: 50, assumed: small}": "batch_size: {value: 50}",
+    "epochs: {value: 6,": "epochs: {value: -6,",
+    "seeds: 0-1": "seeds: 5-1",
+    "tolerance: {value: 0.1,": "tolerance: {value: -0.1,",
+}
+
+
+def test_ten_faults_are_ten_lines_and_exit_2(harness: Harness, tmp_path: Path) -> None:
+    text = TINY.read_text()
+    for sound, faulty in TEN_FAULTS.items():
+        assert text.count(sound) == 1
+        text = text.replace(sound, faulty)
+    path = tmp_path / "faulty.yaml"
+    path.write_text(text)
+    refused = harness("validate", path)
+    assert refused.returncode == 2
+    assert "Traceback" not in refused.stderr
+    lines = refused.stderr.splitlines()
+    assert all(line.startswith(f"{path}:") for line in lines)
+    assert len({line.split(":")[1] for line in lines}) >= 10, refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "nowhere.yaml"], "nowhere.yaml"),
+        (["run", TINY, "--seeds", "4-"], "--seeds"),
+        (["run", TINY, "--epochs", "0"], "--epochs"),
+        (["run", TINY, "--gpus-per-trial", "1.5"], "1.5"),
+        (["check", TINY, "--nonsense"], "--nonsense"),
+        (["export", TINY, "--out", "records.xlsx"], ".parquet"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_a_wrong_word_is_named_and_exits_2(
+    harness: Harness, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    workspace = ["--workspace", str(tmp_path / "results")] if len(arguments) > 1 else []
+    refused = harness(*arguments, *workspace)
+    assert refused.returncode == 2, refused.stderr
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "results" / "trials").exists()
