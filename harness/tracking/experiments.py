@@ -20,6 +20,7 @@ def open_experiment(client: MlflowClient, experiment: Experiment, artifacts: str
     """
     wanted = {
         Tag.NOTE: _note(experiment),
+        Tag.EXPERIMENT: experiment.id,
         "mlflow.experimentKind": "custom_model_development",  # not MLflow's page for agents
     }
     found = client.get_experiment_by_name(experiment.id)
@@ -32,7 +33,7 @@ def open_experiment(client: MlflowClient, experiment: Experiment, artifacts: str
 
 
 def experiment_ids(uri: str) -> dict[str, str]:
-    """MLflow's number of each experiment, by name.
+    """MLflow's number of each experiment of ours, by name; a server may hold others.
 
     Raises:
         mlflow.exceptions.MlflowException: the server does not answer.
@@ -42,7 +43,11 @@ def experiment_ids(uri: str) -> dict[str, str]:
     token: str | None = None
     while token != "":
         page = client.search_experiments(page_token=token)
-        found |= {experiment.name: experiment.experiment_id for experiment in page}
+        found |= {
+            experiment.name: experiment.experiment_id
+            for experiment in page
+            if Tag.EXPERIMENT in experiment.tags
+        }
         token = page.token or ""
     return found
 

@@ -145,7 +145,7 @@ class Projector:
         if self._orphans_closed:
             return
         numbers = list(experiment_ids(self._uri).values())
-        for run in list(search(client, numbers, workspace, running=True)):
+        for run in list(search(client, numbers, workspace, running=True)) if numbers else ():
             trial = self._read(run.data.tags[Tag.KEY])
             last = ended_ms(trial) if trial else None
             client.set_terminated(run.info.run_id, status=Status.KILLED, end_time=last)

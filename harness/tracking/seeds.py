@@ -89,10 +89,13 @@ def _status(trial: StoredTrial, *, live: bool) -> Status:
 
 def _params(trial: StoredTrial) -> dict[str, str]:
     spec = trial.spec
-    values: dict[str, Json] = {**spec.parameters, "workload": spec.workload, "seed": spec.seed}
-    values["revision"] = spec.revision
-    if spec.length is not None:
-        values["length"] = spec.length
+    values: dict[str, Json] = {
+        "workload": spec.workload,
+        "revision": spec.revision,
+        "seed": spec.seed,
+        **({} if spec.length is None else {"epochs": spec.length}),
+        **spec.parameters,  # last: a parameter that is called so is what the reader looks for
+    }
     return {name: _text(value) for name, value in values.items()}
 
 

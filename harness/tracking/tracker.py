@@ -179,8 +179,7 @@ class _Attempts:
             job()
         except _TROUBLE as error:
             self._projector.forget()
-            first_line = (str(error).splitlines() or [""])[0]
-            self.tell(f"{type(error).__name__}: {first_line}")
+            self.tell(_cause(error))
             return False
         return True
 
@@ -198,6 +197,13 @@ class _Attempts:
     def summary(self, left: int) -> Summary:
         """What became of all attempts, with so many steps left."""
         return Summary(self._uri, self._projector.sent, left, self._trouble)
+
+
+def _cause(error: BaseException) -> str:
+    """What it comes down to, in a line: MLflow's own message wraps that in three others."""
+    while cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
+        error = cause
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _without_password(text: str) -> str:

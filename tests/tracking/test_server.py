@@ -117,7 +117,7 @@ def test_sync_tells_that_a_server_is_down_and_gives_up_at_once(tmp_path: Path) -
     uri = f"http://127.0.0.1:{free_port()}"
     summary = sync(uri, workspace=tmp_path, read=shelf.read, tracked=shelf.tracked(EXPERIMENT))
     assert summary.left == 3
-    assert summary.trouble
+    assert str(summary.trouble).startswith("ConnectionRefusedError")
 
 
 @contextmanager
@@ -170,7 +170,7 @@ def test_a_real_server_takes_the_same_and_shows_the_report(database: Database) -
         report = f"{uri}/get-artifact?path=report.md&run_uuid={database.run_id('paper')}"
         with urllib.request.urlopen(report, timeout=30) as answer:
             assert answer.read() == b"# Report\n"
-        assert experiment_ids(uri) == experiment_ids(database.uri)
+        assert experiment_ids(uri).keys() == {"toy-4"}
     assert set(database.statuses().values()) == {"FINISHED", "KILLED"}
     assert len(database.points("seed 1")) == 300 * 4
 
