@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from socket import gethostname
 
-from harness.errors import ResourceError
+from harness.errors import HarnessError, StoreError
 from harness.plan import Job
 from harness.record import (
     Checkpoint,
@@ -51,7 +51,7 @@ def attempt(
     Yields:
         Started; then each epoch's record, and a Checkpoint where one is due and after the last
         epoch; then the FinalRecord and Finished. Where the trial fails, a Failure ends the
-        stream: infrastructure if a resource is missing, scientific if the workload raises
+        stream: infrastructure for what the user can mend (a missing GPU), scientific if it raises
         anything else (SystemExit too) or a metric is undeclared, missing, NaN or infinite.
     """
     context = Context(job.spec.seed, data, device, job.resources.threads, options or {})
@@ -64,7 +64,7 @@ def attempt(
             if isinstance(message, EpochRecord):
                 epoch = message.epoch
             yield message
-    except (ResourceError, MemoryError) as error:
+    except (HarnessError, MemoryError) as error:
         yield _failure(FailureKind.INFRASTRUCTURE, error, epoch)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises is its outcome
         yield _failure(FailureKind.SCIENTIFIC, error, epoch)
@@ -74,7 +74,10 @@ def _take_up(run: Run, checkpoint: Checkpoint | None) -> int:
     """The epoch from which the run goes on: bit for bit within one form, else from the start."""
     if checkpoint is None or checkpoint.form != run.environment.form:
         return 0
-    run.load(checkpoint.payload)
+    try:
+        run.load(checkpoint.payload)
+    except StoreError:  # of other code, say: refused every time, so a retry would not mend it
+        return 0
     return checkpoint.epoch
 
 

@@ -71,7 +71,11 @@ class Run(Protocol):
         """The whole state, from which `load` goes on bit for bit."""
 
     def load(self, payload: bytes) -> None:
-        """Take up the state that `save` gave. Never executes what it reads."""
+        """Take up the state that `save` gave. Never executes what it reads.
+
+        Raises:
+            StoreError: the state does not fit this run, which stays as it was.
+        """
 
 
 class Workload(Protocol):

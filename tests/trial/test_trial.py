@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import DataError, StoreError
 from harness.plan import Job
 from harness.record import (
     Checkpoint,
@@ -65,6 +66,34 @@ def test_a_trial_resumed_anywhere_gives_the_records_of_one_left_alone(
     assert isinstance(resumed[0], Started)
     assert resumed[0].resumed_from == at
     assert results(whole)[:at] + results(resumed) == results(whole)
+
+
+class Refusing(Walk):
+    def load(self, payload: bytes) -> None:
+        raise StoreError("a checkpoint of other code")
+
+
+class RefusingToy(Toy):
+    def start(self, parameters: Any, context: Any) -> Walk:
+        return Refusing(**vars(super().start(parameters, context)))
+
+
+def test_a_checkpoint_that_the_workload_refuses_is_passed_over() -> None:
+    whole = messages(job(epochs=3))
+    checkpoint = next(each for each in whole if isinstance(each, Checkpoint))
+    again = messages(job(epochs=3), RefusingToy(), checkpoint=checkpoint)
+    assert isinstance(again[0], Started)
+    assert again[0].resumed_from == 0
+    assert results(again) == results(whole)
+
+
+class UnfetchedToy(Toy):
+    def start(self, parameters: Any, context: Any) -> Walk:
+        raise DataError("no source answers")
+
+
+def test_what_the_user_can_mend_is_no_result_of_the_paper() -> None:
+    assert only_failure(messages(job(), UnfetchedToy())).kind is FailureKind.INFRASTRUCTURE
 
 
 def test_a_trial_that_already_stands_at_its_epochs_still_gives_its_finals() -> None:
