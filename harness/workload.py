@@ -44,7 +44,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Context:
-    """What a trial may use; everything that influences its result is in here or in its parameters."""
+    """What a trial may use: with its parameters, everything that influences its result."""
 
     seed: int
     data: Mapping[str, Arrays]
