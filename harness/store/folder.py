@@ -85,6 +85,8 @@ class Folder:
     def result(self, records: bytes | None = None) -> Result | None:
         """The result, checked against the records."""
         text = files.read(self.result_file)
+        if text is None:  # as of most trials when a study begins: nothing else need be read
+            return None
         if records is None:
             records = files.read(self.records_file) or b""
         return self._checked(self.result_file, text, forms.RESULT, records)
