@@ -45,7 +45,10 @@ class Tasks:
             max_calls=1 if options.isolate else 0, max_retries=0, num_returns="streaming"
         )(stream)
         self._possible: set[tuple[float, float]] = set()
-        self._objects: dict[tuple[str, ...], Any] = {}
+        self._workload_refs: dict[str, Any] = {}
+        """By name."""
+        self._data_refs: dict[tuple[str, str], Any] = {}
+        """By name and digest: workloads that read the same data set share it."""
 
     def start(self, job: Job, checkpoint: Checkpoint | None) -> Stream:
         """Queue one attempt.
@@ -82,13 +85,13 @@ class Tasks:
     def _shared(self, job: Job) -> list[Any]:
         """References to the job's workload and to its data sets, in the spec's order."""
         workload = self._workloads[job.spec.workload]
-        if (workload.name,) not in self._objects:
-            self._objects[workload.name,] = ray.put(workload)
-        for name in job.spec.data:
-            if (workload.name, name) not in self._objects:
-                self._objects[workload.name, name] = ray.put(self._load_data(workload, name))
-        data = [self._objects[workload.name, name] for name in job.spec.data]
-        return [self._objects[workload.name,], *data]
+        if workload.name not in self._workload_refs:
+            self._workload_refs[workload.name] = ray.put(workload)
+        for key in job.spec.data.items():
+            if key not in self._data_refs:
+                self._data_refs[key] = ray.put(self._load_data(workload, key[0]))
+        data = [self._data_refs[key] for key in job.spec.data.items()]
+        return [self._workload_refs[workload.name], *data]
 
 
 def _thread_settings(threads: int) -> dict[str, str]:

@@ -13,9 +13,11 @@ from harness.errors import ResourceError, UsageError
 from harness.manifest import Resources
 from harness.plan import Job
 from harness.record import EpochRecord, FailureKind, Finished, Message, Started
-from tests.engine.sinks import epochs, is_epoch, run
+from harness.store import Store
+from harness.workload import Arrays, Workload
+from tests.engine.sinks import StoreSink, epochs, is_epoch, run
 from tests.store.trials import curve, final, quiet
-from tests.toy import DATA, job
+from tests.toy import DATA, Toy, job
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -49,6 +51,26 @@ def test_data_are_loaded_once_and_shared(tmp_path: Path) -> None:
     for each in shared:
         same = job(each.spec.seed, epochs=2, scale=0.5)
         assert curve(sink.store.read(each.spec.id)) == quiet(same)
+
+
+def test_two_workloads_that_read_the_same_data_load_it_once(tmp_path: Path) -> None:
+    loads: list[str] = []
+
+    def load(workload: Workload, name: str) -> Arrays:
+        loads.append(workload.name)
+        return workload.load_data(name, Path())
+
+    def read_by(name: str, digest: str) -> Job:
+        a_job = job(epochs=1, data={DATA: digest})
+        return replace(a_job, spec=replace(a_job.spec, workload=name))
+
+    store = Store(tmp_path / "results")
+    jobs = [read_by("one", "first"), read_by("two", "first"), read_by("two", "second")]
+    toys = {name: Toy(name=name) for name in ("one", "two")}
+    with store.lock():
+        engine.run(jobs, StoreSink(store), workloads=toys, load_data=load)
+    assert loads == ["one", "two"]
+    assert all(store.done(each.spec.id) for each in jobs)
 
 
 def test_threads_are_set_before_anything_is_imported(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """How a worker sends its messages."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engine.worker import EVERY_S, batches
+from harness.engine.worker import EVERY_S, Call, batches, stream
 from harness.record import Checkpoint, EpochRecord, Message
-from tests.store.trials import sent
-from tests.toy import job
+from harness.workload import Arrays, Context
+from tests.store.trials import SOURCE, sent
+from tests.toy import DATA, Toy, Walk, job
 
 
 @given(epochs=st.integers(1, 30), often=st.booleans(), ticks=st.lists(st.floats(0, 1)))
@@ -46,3 +49,24 @@ def test_a_slow_epoch_waits_for_no_other() -> None:
 
     sizes = [len(batch) for batch in batches(slowly(), lambda: now[0])]
     assert sizes == [1, 1, 1, 1, 1, 2]
+
+
+class Watched(Toy):
+    """Keeps the data of each trial that it starts."""
+
+    seen: list[Arrays]
+
+    def start(self, parameters: Any, context: Context) -> Walk:
+        self.seen.append(context.data[DATA])
+        return super().start(parameters, context)
+
+
+def test_a_process_is_given_the_same_arrays_for_the_same_digest() -> None:
+    workload = Watched()
+    workload.seen = []
+    for digest in ("one", "one", "other"):
+        call = Call(job(data={DATA: digest}), SOURCE, "cpu", {}, None, 1000.0)
+        list(stream(call, workload, workload.load_data(DATA, Path())))
+    first, second, other = workload.seen
+    assert first is second
+    assert first is not other
