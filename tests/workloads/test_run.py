@@ -148,7 +148,7 @@ def test_images_too_few_for_a_minibatch_are_named() -> None:
 @each_workload
 def test_the_environment_says_what_must_be_shared_to_resume(name: str) -> None:
     environment = start(name).environment
-    assert environment.form == "cpu/1 thread/plain"
+    assert environment.form == "cpu/1 thread/fast"
     assert (environment.device, environment.threads) == ("cpu", 1)
     assert {"python", "torch", "numpy"} <= environment.versions.keys()
     assert environment.settings["deterministic_algorithms"] is True
@@ -180,7 +180,7 @@ def test_an_unknown_form_of_the_step_is_refused_with_those_there_are() -> None:
     workload = WORKLOADS["mine_sequence_pair"]
     parameters = workload.parameters.model_validate(PARAMETERS[workload.name])
     context = Context(seed=0, data={}, device="cpu", threads=1, options={"form": "faster"})
-    with pytest.raises(UsageError, match="no form 'faster' of the step; there are: plain"):
+    with pytest.raises(UsageError, match="no form 'faster' of the step; there are: fast, plain"):
         workload.start(parameters, context)
 
 

@@ -16,6 +16,8 @@ from harness.workloads.mutual_information.spec import BLOCKS
 class Critic(nn.Module, ABC):
     """f(a, b): how much likelier a pair is than its two halves apart, as a score."""
 
+    features_a: nn.Sequential
+    features_b: nn.Sequential
     fully_connected: nn.Sequential
 
     @abstractmethod

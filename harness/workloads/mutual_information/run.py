@@ -30,15 +30,17 @@ class MineRun:
     environment: Environment
 
     def __init__(self, parameters: PairParameters, context: Context) -> None:
-        form = str(context.options.get("form", "plain"))
+        form = str(context.options.get("form", next(iter(FORMS))))
         if form not in FORMS:
             raise UsageError(f"no form {form!r} of the step; there are: {', '.join(FORMS)}")
         device = machine.configure(context.device, context.threads)
         self._parameters, self._seed = parameters, context.seed
-        self._scores = FORMS[form]
+        self._scores = FORMS[form].scores
         self._experiment = experiment(parameters, context.data, device)
         self._critic = self._initialised().to(device)
-        self._optimiser = torch.optim.Adam(self._critic.parameters(), lr=parameters.learning_rate)
+        self._optimiser = torch.optim.Adam(
+            self._critic.parameters(), lr=parameters.learning_rate, fused=FORMS[form].fused
+        )
         self._epoch = 0
         self.environment = machine.describe(device, context.threads, form, self._experiment.data)
 

@@ -1,0 +1,203 @@
+"""Laws of the fast form: the plain form's values, gradients and steps, on any device and layout."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator, Tensor
+
+from harness.workloads.mutual_information import fast as fast_form
+from harness.workloads.mutual_information.bounds import donsker_varadhan
+from harness.workloads.mutual_information.fast import fast
+from harness.workloads.mutual_information.networks import (
+    Critic,
+    NetForImagePair,
+    NetForImageValuesPair,
+    NetForSequencePair,
+)
+from harness.workloads.mutual_information.samplers import Pairs
+from harness.workloads.mutual_information.training import FORMS, Form, Scores, evaluate, plain
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""a, b and permuted b."""
+EXACT = 1e-10
+"""In float64, on values and gradients of the order of one."""
+
+
+def digits(count: int, generator: Generator) -> Tensor:
+    """Like MNIST's, normalised: noise in a box of any size, within a border all of one value."""
+    pixels = torch.zeros(count, 1, 28, 28, dtype=torch.float64)
+    for image, (side, top, left) in zip(
+        pixels, torch.randint(0, 15, (count, 3), generator=generator).tolist(), strict=True
+    ):
+        box = image[0, top : top + side, left : left + side]
+        box.copy_(torch.rand(box.shape, generator=generator, dtype=torch.float64))
+    return (pixels - 0.1307) / 0.3081
+
+
+def image_batch(count: int, generator: Generator) -> Batch:
+    a, b, permuted = (digits(count, generator) for _ in range(3))
+    return a, b, permuted
+
+
+def values_batch(count: int, generator: Generator) -> Batch:
+    b, permuted = 10 * torch.rand(2, count, 2, generator=generator, dtype=torch.float64)
+    return digits(count, generator), b, permuted
+
+
+def sequence_batch(count: int, length: int, generator: Generator) -> Batch:
+    a, b, permuted = torch.randn(3, count, length, generator=generator, dtype=torch.float64)
+    return a, b, permuted
+
+
+def network(make: Callable[[], Critic], seed: int = 0) -> Critic:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make().double()
+
+
+def paper_sequence_network() -> Critic:
+    return NetForSequencePair(kernel_size=11, pooling_size=4)
+
+
+NETWORKS: dict[str, tuple[Callable[[], Critic], Callable[[int, Generator], Batch]]] = {
+    "image pairs": (NetForImagePair, image_batch),
+    "image-values pairs": (NetForImageValuesPair, values_batch),
+    "sequence pairs": (
+        paper_sequence_network,
+        lambda count, generator: sequence_batch(count, 1300, generator),
+    ),
+}
+each_network = pytest.mark.parametrize("name", list(NETWORKS))
+
+
+def drawn(name: str, count: int, seed: int = 0) -> tuple[Critic, Batch]:
+    make, batch = NETWORKS[name]
+    return network(make, seed), batch(count, Generator().manual_seed(seed))
+
+
+def value_and_gradients(scores: Scores, critic: Critic, batch: Batch) -> list[Tensor]:
+    critic.zero_grad()
+    estimate = donsker_varadhan(*scores(critic, *batch))
+    estimate.backward()
+    gradients = [parameter.grad for parameter in critic.parameters()]
+    return [
+        estimate.detach(),
+        *(gradient.clone() for gradient in gradients if gradient is not None),
+    ]
+
+
+def assert_same(critic: Critic, batch: Batch) -> None:
+    """Both forms give the same scores, estimate and gradient of every parameter."""
+    scores = fast(critic, *batch), plain(critic, *batch)
+    torch.testing.assert_close(*scores, rtol=EXACT, atol=EXACT)
+    ours, theirs = (value_and_gradients(scores, critic, batch) for scores in (fast, plain))
+    assert len(ours) == len(theirs) == 1 + len(list(critic.parameters()))
+    torch.testing.assert_close(ours, theirs, rtol=EXACT, atol=EXACT)
+
+
+@each_network
+@pytest.mark.parametrize("count", [1, 7, fast_form.PART, 2 * fast_form.PART + 1])
+def test_value_and_gradients_are_the_plain_form_s(name: str, count: int) -> None:
+    assert_same(*drawn(name, count, seed=count))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    kernel=st.integers(1, 6),
+    pooling=st.integers(1, 4),
+    surplus=st.integers(0, 60),
+    count=st.integers(1, 4),
+    seed=st.integers(0, 2**16),
+)
+def test_averages_of_any_width_are_folded_and_remainders_left_out(
+    kernel: int, pooling: int, surplus: int, count: int, seed: int
+) -> None:
+    shortest = 1
+    for _ in range(4):
+        shortest = shortest * pooling + kernel - 1
+    critic = network(lambda: NetForSequencePair(kernel_size=kernel, pooling_size=pooling), seed)
+    generator = Generator().manual_seed(seed)
+    assert_same(critic, sequence_batch(count, shortest + surplus, generator))
+
+
+@pytest.mark.parametrize("pixel", [0.0, -0.4242])
+def test_images_without_contrast_give_the_same_gradients_wherever_their_ties_break(
+    pixel: float,
+) -> None:
+    critic = network(NetForImagePair)
+    blank = torch.full((5, 1, 28, 28), pixel, dtype=torch.float64)
+    assert_same(critic, (blank, blank, blank))
+
+
+@each_network
+def test_rows_that_are_no_contiguous_block_are_scored_alike(name: str) -> None:
+    critic, (a, b, permuted) = drawn(name, 8)
+    assert_same(critic, (a[::2], b[1::2], permuted.flip(-1)[::2]))
+
+
+@each_network
+def test_test_estimates_are_the_plain_form_s(name: str) -> None:
+    critic, (a, b, _) = drawn(name, 23)
+    pairs, permutation = Pairs(a, b, torch.zeros(1)), torch.arange(23).flip(0)
+    (ours, ours_whole), (theirs, theirs_whole) = (
+        evaluate(critic, pairs, permutation, batch_size=10, scores=scores)
+        for scores in (fast, plain)
+    )
+    torch.testing.assert_close(ours.total_nats, theirs.total_nats, rtol=EXACT, atol=EXACT)
+    assert ours_whole == pytest.approx(theirs_whole, rel=EXACT, abs=EXACT)
+
+
+@each_network
+def test_parameters_keep_their_values_and_layout(name: str) -> None:
+    critic, batch = drawn(name, 3)
+    before = {name: (p.clone(), p.stride()) for name, p in critic.state_dict().items()}
+    value_and_gradients(fast, critic, batch)
+    for key, parameter in critic.state_dict().items():
+        assert torch.equal(parameter, before[key][0])
+        assert parameter.stride() == before[key][1]
+
+
+@each_network
+def test_no_input_is_changed(name: str) -> None:
+    critic, batch = drawn(name, 3)
+    before = [part.clone() for part in batch]
+    value_and_gradients(fast, critic, batch)
+    assert all(torch.equal(part, then) for part, then in zip(batch, before, strict=True))
+
+
+def trajectory(form: Form, name: str, dtype: torch.dtype, steps: int = 20) -> Tensor:
+    """The estimates of some steps on one minibatch, in nats, shape (steps,), float64.
+
+    Weights and minibatch are those of float32 for every dtype.
+    """
+    critic, (a, b, permuted) = drawn(name, 20)
+    critic.float().to(dtype)
+    batch = a.float().to(dtype), b.float().to(dtype), permuted.float().to(dtype)
+    optimiser = torch.optim.Adam(critic.parameters(), lr=1e-3, fused=form.fused)
+    estimates = []
+    for _ in range(steps):
+        estimate = donsker_varadhan(*form.scores(critic, *batch))
+        optimiser.zero_grad()
+        (-estimate).backward()
+        optimiser.step()
+        estimates.append(estimate.detach().double())
+    return torch.stack(estimates)
+
+
+@each_network
+def test_steps_of_the_optimiser_are_the_plain_form_s(name: str) -> None:
+    ours, theirs = (trajectory(FORMS[form], name, torch.float64) for form in ("fast", "plain"))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-8)
+
+
+@each_network
+def test_in_float32_a_trajectory_strays_as_the_plain_form_s_does(name: str) -> None:
+    exact = trajectory(FORMS["plain"], name, torch.float64)
+    ours, theirs = (
+        float((trajectory(FORMS[form], name, torch.float32) - exact).abs().max())
+        for form in ("fast", "plain")
+    )
+    assert ours < 10 * theirs
