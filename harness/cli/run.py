@@ -9,14 +9,11 @@ from rich.console import Console
 
 from harness import workloads
 from harness.cli import options
-from harness.cli.driver import Recorder
+from harness.cli.conduct import How, conduct
 from harness.cli.evidence import Evidence
 from harness.cli.inspect import load
 from harness.cli.judge import STDOUT, save, show
-from harness.cli.live import log_to, watching
-from harness.cli.reports import Reports
-from harness.cli.signals import stop_on_signals
-from harness.cli.tracking import open_tracking
+from harness.cli.live import log_to
 from harness.errors import Exit, UsageError
 from harness.manifest import Experiment
 from harness.plan import Job, Selection, jobs
@@ -61,41 +58,25 @@ def run(
 
     Example: harness run experiments --seeds 0-4 --workspace results
     """
-    from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
-
     console = Console(stderr=json_file == STDOUT, quiet=quiet)
     log_to(Console(stderr=True))
     selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
-    store = Store(workspace)
-    evidence = Evidence(load(paths), selection, store)
-    total = len(evidence.jobs())
-    how = engine.Options(retries=retries, silence_s=deadline, isolate=isolate)
-    with store.lock(), stop_on_signals() as stop, open_tracking(tracking_uri, evidence) as tracking:
-        left = evidence.left()
-        console.print(f"{total} trials, {total - len(left)} of them done")
-        with watching(console, evidence.experiments, left, quiet=quiet) as view:
-            if left:
-                with engine.cluster(address):
-                    engine.run(
-                        left,
-                        Recorder(store, view, tracking.notify),
-                        workloads=workloads.registry(),
-                        load_data=lambda workload, name: workload.load_data(name, data),
-                        options=how,
-                        stop=stop,
-                    )
-        if stop.is_set():
-            console.print("stopped; the same command goes on from here")
-            raise typer.Exit(stop.exit_code)
-        verdicts = evidence.verdicts()
-        reports = Reports.write(verdicts, workspace / "report")
-        tracking.conclude(verdicts, reports)
-        show(verdicts, console)
-        save(verdicts, json_file=json_file, junit=junit)
-    console.print(f"report: {reports.page}", highlight=False, soft_wrap=True)
+    how = How(
+        address=address,
+        tracking_uri=tracking_uri,
+        retries=retries,
+        deadline_s=deadline,
+        isolate=isolate,
+        data=data,
+        quiet=quiet,
+    )
+    found = conduct(Evidence(load(paths), selection, Store(workspace)), how, console)
+    show(found.verdicts, console)
+    save(found.verdicts, json_file=json_file, junit=junit)
+    console.print(f"report: {found.reports.page}", highlight=False, soft_wrap=True)
     if tracking_uri is None:
         console.print(f"MLflow: harness ui --workspace {workspace}", highlight=False)
-    raise typer.Exit(exit_code(verdicts))
+    raise typer.Exit(exit_code(found.verdicts))
 
 
 def trial(

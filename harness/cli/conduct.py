@@ -1,0 +1,115 @@
+"""Run what is left of some experiments, then judge all of it: what `run` and `nightly` share."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from harness import workloads
+from harness.cli.driver import Recorder
+from harness.cli.evidence import Evidence
+from harness.cli.live import watching
+from harness.cli.reports import Reports
+from harness.cli.signals import Stop, stop_on_signals
+from harness.cli.tracking import Tracking, open_tracking
+from harness.errors import Exit
+from harness.plan import Job
+from harness.verdict import ExperimentVerdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How trials are run; none of it changes what they find."""
+
+    data: Path
+    address: str | None = None
+    tracking_uri: str | None = None
+    retries: int = 3
+    deadline_s: float = 600
+    """Without progress for so long, a trial counts as lost."""
+    isolate: bool = False
+    quiet: bool = False
+    time_limit_s: float | None = None
+    """For all trials together; what is not done by then is left, and counts as missing."""
+
+
+@dataclass(frozen=True)
+class Conducted:
+    """What was found, and where it is told."""
+
+    verdicts: tuple[ExperimentVerdict, ...]
+    reports: Reports
+
+
+def conduct(evidence: Evidence, how: How, console: Console) -> Conducted:
+    """Run every trial that is not done, judge all of them, and tell MLflow.
+
+    Raises:
+        typer.Exit: a signal asked to stop; the store resumes.
+        HarnessError: no cluster, no data, no room: whatever is durable stays.
+    """
+    store = evidence.store
+    total = len(evidence.jobs())  # what cannot be asked for is refused before anything is made
+    with (
+        store.lock(),
+        stop_on_signals() as stop,
+        open_tracking(how.tracking_uri, evidence) as tracking,
+    ):
+        left = evidence.left()
+        console.print(f"{total} trials, {total - len(left)} of them done")
+        if left:
+            _run(left, evidence, how, console, tracking=tracking, stop=stop)
+        if stop.exit_code is not Exit.AS_EXPECTED:
+            console.print("stopped; the same command goes on from here")
+            raise typer.Exit(stop.exit_code)
+        verdicts = evidence.verdicts()
+        reports = Reports.write(verdicts, store.root / "report")
+        tracking.conclude(verdicts, reports)
+    return Conducted(verdicts, reports)
+
+
+def _run(
+    left: Sequence[Job],
+    evidence: Evidence,
+    how: How,
+    console: Console,
+    *,
+    tracking: Tracking,
+    stop: Stop,
+) -> None:
+    from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
+
+    with (
+        watching(console, evidence.experiments, left, quiet=how.quiet) as view,
+        engine.cluster(how.address),
+        _limited(stop, how.time_limit_s),
+    ):
+        engine.run(
+            left,
+            Recorder(evidence.store, view, tracking.notify),
+            workloads=workloads.registry(),
+            load_data=lambda workload, name: workload.load_data(name, how.data),
+            options=engine.Options(
+                retries=how.retries, silence_s=how.deadline_s, isolate=how.isolate
+            ),
+            stop=stop,
+        )
+
+
+@contextmanager
+def _limited(stop: Stop, time_limit_s: float | None) -> Iterator[None]:
+    """Set `stop` once the time is up; its exit code then still says that no signal came."""
+    if time_limit_s is None:
+        yield
+        return
+    timer = threading.Timer(time_limit_s, stop.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
