@@ -1,0 +1,48 @@
+"""What two sides' trials ran on and with: what may explain that they differ."""
+
+from collections.abc import Iterable, Iterator
+
+from harness.record import Json, StoredTrial, canonical_json
+
+
+def differing(
+    pairs: Iterable[tuple[StoredTrial, StoredTrial]],
+) -> dict[str, tuple[str, str]]:
+    """What the two sides ran on and with, where it is not the same."""
+    sides: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
+    for pair in pairs:
+        for side, trial in zip(sides, pair, strict=True):
+            for thing, value in _surroundings(trial):
+                side.setdefault(thing, set()).add(value)
+    return {
+        thing: (_joined(sides[0].get(thing)), _joined(sides[1].get(thing)))
+        for thing in sorted(sides[0] | sides[1])
+        if sides[0].get(thing) != sides[1].get(thing)
+    }
+
+
+def _surroundings(trial: StoredTrial) -> Iterator[tuple[str, str]]:
+    """All that may explain a change; times and the host's name may not."""
+    yield "revision", str(trial.spec.revision)
+    for thing, value in trial.spec.parameters.items():
+        yield f"parameter {thing}", _plain(value)
+    for thing, value in trial.spec.data.items():
+        yield f"data {thing}", value[:8]
+    for provenance in trial.provenance[-1:]:
+        yield "commit", provenance.source.commit[:8] + "+" * provenance.source.dirty
+        yield "source", provenance.source.digest[:8]
+        environment = provenance.environment
+        yield "device", environment.device
+        yield "threads", str(environment.threads)
+        yield "form", environment.form
+        for things in (environment.versions, environment.hardware, environment.settings):
+            for thing, value in things.items():
+                yield thing, _plain(value)
+
+
+def _plain(value: Json) -> str:
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def _joined(values: set[str] | None) -> str:
+    return " / ".join(sorted(values)) if values else "-"
