@@ -50,7 +50,11 @@ def describe(details: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _wanted(what: str) -> Callable[[Json, Mapping[str, Any]], str]:
-    return lambda value, _: f"must be {what}, got {show(value)}"
+    def say(value: Json, _: Mapping[str, Any]) -> str:
+        blank = value is None
+        return f"left blank: must be {what}" if blank else f"must be {what}, got {show(value)}"
+
+    return say
 
 
 def _bound(name: str, words: str, at_zero: str) -> Callable[[Json, Mapping[str, Any]], str]:

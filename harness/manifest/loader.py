@@ -9,15 +9,14 @@ from pydantic import ValidationError
 
 from harness.errors import Fault, ManifestError
 from harness.manifest.checks import check, given
+from harness.manifest.document import content, fault_of
 from harness.manifest.faults import Finding, findings
 from harness.manifest.model import IDENTIFIER, Experiment, Manifest
-from harness.manifest.tree import Node, dotted, parse
+from harness.manifest.tree import Node, parse
 from harness.record import digest
 from harness.workload import Workload
 
 ENDINGS = (".yaml", ".yml")
-MAX_BYTES = 2**20
-"""Far above any manifest; a file is never read whole before it is known to be below."""
 
 
 def load(paths: Sequence[Path], registry: Mapping[str, Workload]) -> tuple[Experiment, ...]:
@@ -86,42 +85,23 @@ def _read(path: Path, registry: Mapping[str, Workload]) -> tuple[Experiment | No
         said = "the file's name is the experiment's id: small letters, digits and single hyphens"
         faults.append(Fault(file, 0, "", said))
     try:
-        content, text = _content(path)
+        whole, text = content(path)
     except ManifestError as error:
         return None, [*faults, *error.faults]
     root, found = parse(text, file)
     if root is None:
         return None, [*faults, *found]
     manifest, wrong = _validate(root, registry)
-    faults += [*found, *(_fault(finding, root, file) for finding in wrong)]
+    faults += [*found, *(fault_of(finding, root, file) for finding in wrong)]
     if manifest is None or faults:
         return None, faults
     parameters = registry[manifest.workload.name].parameters.model_validate_json(
         json.dumps(given(root)), strict=True
     )
     experiment = Experiment(
-        id=path.stem, path=path, digest=digest(content), manifest=manifest, parameters=parameters
+        id=path.stem, path=path, digest=digest(whole), manifest=manifest, parameters=parameters
     )
     return experiment, []
-
-
-def _content(path: Path) -> tuple[bytes, str]:
-    """The file's bytes and their text.
-
-    Raises:
-        ManifestError: it cannot be read, is too large, or is not UTF-8.
-    """
-    line, said = 0, f"larger than {MAX_BYTES} bytes"
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-        if len(content) <= MAX_BYTES:
-            return content, content.decode("utf-8-sig")
-    except OSError as error:
-        said = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        line, said = content.count(b"\n", 0, error.start) + 1, f"not UTF-8: {error.reason}"
-    raise ManifestError([Fault(str(path), line, "", said)])
 
 
 def _validate(
@@ -133,7 +113,3 @@ def _validate(
         return Manifest.model_validate_json(json.dumps(root.plain()), strict=True), wrong
     except ValidationError as error:
         return None, [*wrong, *findings(error, Manifest, root)]
-
-
-def _fault(finding: Finding, root: Node, file: str) -> Fault:
-    return Fault(file, root.at(finding.path).line, dotted(finding.path), finding.message)

@@ -192,7 +192,7 @@ class _Reader:
 
     def tree(self, root: yaml.Node | None) -> Node:
         if root is None:
-            raise self.stop(1, "empty; a manifest is wanted")
+            raise self.stop(1, "empty; a mapping of fields is wanted")
         line = _line(root)
         if not isinstance(root, yaml.MappingNode):
             raise self.stop(line, "a mapping of fields is wanted")

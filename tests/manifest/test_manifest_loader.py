@@ -101,8 +101,8 @@ def test_ten_faults_get_ten_lines(faults_of: FaultsOf) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        (b"", "toy.yaml:1: empty; a manifest is wanted"),
-        (b"# only this\n", "toy.yaml:1: empty; a manifest is wanted"),
+        (b"", "toy.yaml:1: empty; a mapping of fields is wanted"),
+        (b"# only this\n", "toy.yaml:1: empty; a mapping of fields is wanted"),
         (b"- 1\n", "toy.yaml:1: a mapping of fields is wanted"),
         (b"a: 1\nb: \xff\n", "toy.yaml:2: not UTF-8: invalid start byte"),
         (b"a: 1\nb: [\n", "toy.yaml:3: not YAML: "),
