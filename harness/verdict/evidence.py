@@ -50,6 +50,10 @@ class Evidence:
     """Of trials that have all the epochs that were asked for, and broke when they went on."""
     environments: dict[str, set[str]] = field(default_factory=dict)
     """What the attempts ran on and with: each thing's values."""
+    provenance: dict[int, tuple[Provenance, ...]] = field(default_factory=dict)
+    """Each seed's attempts, the latest last."""
+    ended_ms: dict[int, int] = field(default_factory=dict)
+    """When each seed's last record was taken, in Unix milliseconds."""
 
     @property
     def partial(self) -> bool:
@@ -105,6 +109,10 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
         for metric, values in evidence.finals.items():
             values[row] = final.metrics.get(metric, np.nan)
     _place(evidence, row, trial)
+    seed = evidence.seeds[row]
+    evidence.provenance[seed] = trial.provenance
+    if trial.epochs:
+        evidence.ended_ms[seed] = trial.epochs[-1].ended_ms
     for provenance in trial.provenance:
         for thing, value in _surroundings(provenance):
             evidence.environments.setdefault(thing, set()).add(value)

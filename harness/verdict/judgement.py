@@ -59,6 +59,7 @@ def _judge_case(case: Case, trial_of: TrialOf) -> ExperimentVerdict:
         missing=evidence.named(evidence.missing),
         notes=tuple(_notes(case.experiment, evidence)),
         bases=_bases(case.experiment),
+        experiment=case.experiment,
         evidence=evidence,
     )
 

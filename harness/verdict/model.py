@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from harness.manifest import Basis
+from harness.manifest import Basis, Experiment
 from harness.record import Failure
 from harness.verdict.evidence import Evidence
 
@@ -92,8 +92,10 @@ class ExperimentVerdict:
     notes: tuple[str, ...]
     bases: Mapping[Basis, int]
     """How many parameters are stated, inferred and assumed."""
+    experiment: Experiment = field(repr=False, compare=False)
+    """What was judged, for reports that tell where its numbers come from."""
     evidence: Evidence = field(repr=False, compare=False)
-    """The curves, for figures."""
+    """The curves, for figures, and where they were recorded."""
 
     @property
     def incomplete(self) -> bool:
