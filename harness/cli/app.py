@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from harness.cli import inspect, judge, run, tracking
+from harness.cli import compare, inspect, judge, nightly, run, tracking
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +26,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "export": judge.export,
     "sync": tracking.sync,
     "ui": tracking.ui,
+    "nightly": nightly.nightly,
+    "compare": compare.compare,
     "data": inspect.data,
 }
 for _name, _command in _COMMANDS.items():

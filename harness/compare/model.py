@@ -94,8 +94,8 @@ class Comparison:
     """Of the new records, on the seeds and epochs that are compared; None of no seeds."""
     changes: tuple[Change, ...]
     """Of the claims whose values differ."""
-    surroundings: Mapping[str, tuple[str, str]]
-    """What the trials ran on and with, where that differs: base and new."""
+    surroundings: Mapping[str, tuple[str, str]] | None
+    """What the trials ran on and with, where that differs: base and new; None if not known."""
 
     @property
     def standing(self) -> Standing:

@@ -7,13 +7,18 @@ from harness.record import Json, StoredTrial, canonical_json
 
 def differing(
     pairs: Iterable[tuple[StoredTrial, StoredTrial]],
-) -> dict[str, tuple[str, str]]:
-    """What the two sides ran on and with, where it is not the same."""
+) -> dict[str, tuple[str, str]] | None:
+    """What the two sides ran on and with, where it is not the same; None if one does not say.
+
+    An exported table holds the records alone.
+    """
     sides: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
     for pair in pairs:
         for side, trial in zip(sides, pair, strict=True):
             for thing, value in _surroundings(trial):
                 side.setdefault(thing, set()).add(value)
+    if not all(sides):
+        return None
     return {
         thing: (_joined(sides[0].get(thing)), _joined(sides[1].get(thing)))
         for thing in sorted(sides[0] | sides[1])
@@ -23,6 +28,8 @@ def differing(
 
 def _surroundings(trial: StoredTrial) -> Iterator[tuple[str, str]]:
     """All that may explain a change; times and the host's name may not."""
+    if not trial.provenance:
+        return
     yield "revision", str(trial.spec.revision)
     for thing, value in trial.spec.parameters.items():
         yield f"parameter {thing}", _plain(value)

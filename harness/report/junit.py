@@ -2,11 +2,12 @@
 
 A case fails where something is not as expected, and only there; what is incomplete is an error,
 what was not run or is inconclusive is skipped. The case `verdict` carries what no row can tell, so
-a suite fails exactly where the command exits 1.
+a suite fails exactly where the command exits 1. At night, what would fail in a quarantined
+experiment is skipped with the reason, and trouble beside the trials is an error of its own.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from harness.report.wording import measured, number
@@ -18,27 +19,47 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 _SKIPPED = (Outcome.NOT_RUN, Outcome.INCONCLUSIVE)
 
 
-def junit(verdicts: Iterable[ExperimentVerdict]) -> bytes:
-    """The document in UTF-8, with its declaration."""
+def junit(
+    verdicts: Iterable[ExperimentVerdict],
+    *,
+    excuses: Mapping[str, str] | None = None,
+    trouble: str = "",
+) -> bytes:
+    """The document in UTF-8, with its declaration.
+
+    Args:
+        verdicts: a suite each.
+        excuses: by experiment in quarantine, why a failure is none.
+        trouble: what of the infrastructure failed beside the trials.
+    """
     root = Element("testsuites", name="harness")
     for verdict in verdicts:
-        _suite(root, verdict)
+        _suite(root, verdict, (excuses or {}).get(verdict.id, ""))
+    if trouble:
+        suite = SubElement(root, "testsuite", name="night")
+        case = _case(suite, "night", "infrastructure")
+        _outcome(case, Outcome.INCOMPLETE, None, trouble)
+        _count(suite)
     indent(root)
     document: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
 
 
-def _suite(root: Element, verdict: ExperimentVerdict) -> None:
+def _suite(root: Element, verdict: ExperimentVerdict, excuse: str) -> None:
     suite = SubElement(root, "testsuite", name=verdict.id)
     for result in verdict.results:
         case = _case(suite, verdict.id, result.name)
-        _outcome(case, result.verdict, result.as_expected, _said(result))
+        _outcome(case, result.verdict, result.as_expected, _said(result), excuse)
     case = _case(suite, verdict.id, "verdict")
     # An expected failure with a seed missing is no pass yet.
     whole = Outcome.INCOMPLETE if verdict.incomplete else verdict.verdict
     expected = "" if verdict.as_expected is not False else f"expected {verdict.expected}; "
     said = "; ".join([f"{expected}{verdict.verdict}", *verdict.notes])
-    _outcome(case, whole, verdict.as_expected, said)
+    _outcome(case, whole, verdict.as_expected, said, excuse)
+    _count(suite)
+
+
+def _count(suite: Element) -> None:
     suite.set("tests", str(len(suite)))
     for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(attribute, str(len(suite.findall(f"testcase/{tag}"))))
@@ -48,9 +69,14 @@ def _case(suite: Element, experiment: str, name: str) -> Element:
     return SubElement(suite, "testcase", classname=experiment, name=_clean(name))
 
 
-def _outcome(case: Element, verdict: Outcome, as_expected: bool | None, said: str) -> None:
+def _outcome(
+    case: Element, verdict: Outcome, as_expected: bool | None, said: str, excuse: str = ""
+) -> None:
     message = _clean(said)
-    if as_expected is False:
+    # What is missing stays an error: a quarantine excuses the science, not the machine.
+    if as_expected is False and excuse and verdict is not Outcome.INCOMPLETE:
+        SubElement(case, "skipped", message=_clean(f"{excuse}; {said}"))
+    elif as_expected is False and not excuse:
         SubElement(case, "failure", type=str(verdict), message=message)
     elif verdict is Outcome.INCOMPLETE:
         SubElement(case, "error", type=str(verdict), message=message)

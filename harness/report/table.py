@@ -1,13 +1,14 @@
 """Stored records as one table, for whoever wants to look at them with tools of their own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv, parquet
 
 from harness.errors import UsageError
-from harness.record import EpochRecord, FinalRecord, StoredTrial
+from harness.record import EpochRecord, FinalRecord, StoredTrial, TrialSpec
 
 SCHEMA = pa.schema(
     [
@@ -26,6 +27,13 @@ SCHEMA = pa.schema(
 _WRITERS: dict[str, Callable[[Path, pa.Schema], pa.ipc.RecordBatchFileWriter]] = {
     ".csv": csv.CSVWriter,
     ".parquet": parquet.ParquetWriter,
+}
+
+_READERS: dict[str, Callable[[Path], pa.Table]] = {
+    ".csv": lambda path: csv.read_csv(
+        path, convert_options=csv.ConvertOptions(column_types=SCHEMA)
+    ),
+    ".parquet": parquet.read_table,
 }
 
 
@@ -53,6 +61,49 @@ def write(path: Path, trials: Iterable[tuple[str, StoredTrial]]) -> int:
     finally:
         partial.unlink(missing_ok=True)
     return rows
+
+
+def read(path: Path) -> dict[tuple[str, int], StoredTrial]:
+    """What `write` wrote, by experiment and seed: the records, and nothing of where they are from.
+
+    Raises:
+        UsageError: it is no table of ours, or cannot be read.
+    """
+    reader_of = _READERS.get(path.suffix)
+    if reader_of is None:
+        raise UsageError(f"{path}: the name must end in {' or '.join(_READERS)}")
+    try:
+        rows = reader_of(path).select(SCHEMA.names).cast(SCHEMA).to_pylist()
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise UsageError(f"{path}: not an exported table: {error}") from None
+    trials: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        trials.setdefault((row["experiment"], row["seed"]), []).append(row)
+    return {key: _trial(each) for key, each in trials.items()}
+
+
+def _trial(rows: Sequence[Mapping[str, Any]]) -> StoredTrial:
+    """A trial from its rows; of its spec only the seed is known."""
+    ended: dict[tuple[bool, int], int] = {}
+    metrics: dict[tuple[bool, int], dict[str, float]] = {}
+    for row in rows:
+        place = (row["final"], row["epoch"])
+        ended[place] = row["ended_ms"]
+        metrics.setdefault(place, {})[row["metric"]] = row["value"]
+    epochs = sorted(epoch for final, epoch in metrics if not final)
+    return StoredTrial(
+        spec=TrialSpec("", 0, {}, rows[0]["seed"], {}),
+        epochs=tuple(
+            EpochRecord(epoch, metrics[False, epoch], ended[False, epoch], seconds=0.0)
+            for epoch in epochs
+        ),
+        finals={
+            epoch: FinalRecord(epoch, found, ended[True, epoch], seconds=0.0)
+            for (final, epoch), found in metrics.items()
+            if final
+        },
+        done=max(epochs, default=0),
+    )
 
 
 def _rows(experiment: str, trial: StoredTrial) -> list[dict[str, object]]:

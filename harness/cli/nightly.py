@@ -1,0 +1,125 @@
+"""`nightly`: a night from its empty workspace to its summary and exit code."""
+
+import logging
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness import nightly as nights
+from harness.cli import options
+from harness.cli.conduct import How, conduct
+from harness.cli.evidence import Evidence
+from harness.cli.inspect import load
+from harness.cli.live import log_to
+from harness.cli.settle import Rules, settle
+from harness.errors import Exit, HarnessError
+from harness.nightly import Book, Night
+from harness.plan import Selection
+from harness.store import Store
+
+log = logging.getLogger(__name__)
+
+DEFAULT_CONFIG = Path("ci/nightly.yaml")
+
+
+def nightly(
+    night: Annotated[str, typer.Option(help="Which of the configured nights to run.")] = "light",
+    config: Annotated[
+        Path, typer.Option(metavar="FILE", help="What each night runs.")
+    ] = DEFAULT_CONFIG,
+    workspace: Annotated[
+        Path, typer.Option(envvar="HARNESS_WORKSPACE", help="Nights are kept in its nights folder.")
+    ] = options.DEFAULT_WORKSPACE,
+    tracking_uri: options.TrackingUri = None,
+    data: options.Data = options.DEFAULT_DATA,
+    quiet: options.Quiet = False,
+) -> None:
+    """Run a night in an empty workspace, judge it, compare it with the last good one, and tell.
+
+    Example: harness nightly --night light
+    """
+    console = Console(quiet=quiet)
+    log_to(Console(stderr=True))
+    configured = nights.load(config)
+    asked = configured.night(night)
+    experiments = load([config.parent / path for path in asked.experiments])
+    book = Book(workspace / "nights" / night)
+    book.nights()  # what cannot be read should be known before hours are spent
+    opened = book.begin(experiments, datetime.now(UTC))
+    evidence = Evidence(experiments, _selection(asked), Store(opened.folder))
+    console.print(f"night {night}: {opened.folder}", highlight=False, soft_wrap=True)
+    how = _how(asked, tracking_uri=tracking_uri, data=data, quiet=quiet)
+    trouble = _trouble(lambda: conduct(evidence, how, console))
+    rules = Rules(
+        name=night,
+        keep=asked.keep,
+        consistent_after=asked.consistent_after,
+        quarantines=configured.quarantine,
+    )
+    summary = settle(evidence, book, opened, rules, trouble=trouble)
+    text = nights.markdown(summary)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    tell(text, configured.webhook_env)
+    raise typer.Exit(summary.record.code)
+
+
+def tell(text: str, webhook_env: str | None) -> None:
+    """Hand the summary on to GitHub and to the webhook, where they are there.
+
+    A night is not one whit worse for a message that did not arrive: that is said, and no more.
+    """
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    if page:
+        try:
+            with Path(page).open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            log.warning("GITHUB_STEP_SUMMARY: not written: %s", error.strerror)
+    url = os.environ.get(webhook_env, "") if webhook_env else ""
+    if url:
+        fault = nights.post(url, text)
+        if fault:
+            log.warning("webhook: the summary was not delivered: %s", fault)
+
+
+def _selection(asked: Night) -> Selection:
+    return Selection(
+        seeds=asked.seeds or None,
+        epochs=asked.epochs,
+        cpus=asked.cpus_per_trial,
+        gpus=asked.gpus_per_trial,
+    )
+
+
+def _how(asked: Night, *, tracking_uri: str | None, data: Path, quiet: bool) -> How:
+    limit = asked.time_limit_min
+    return How(
+        data=data,
+        address=asked.address,
+        tracking_uri=tracking_uri,
+        retries=asked.retries,
+        deadline_s=asked.deadline_s,
+        quiet=quiet,
+        time_limit_s=None if limit is None else 60 * limit,
+    )
+
+
+def _trouble(run: Callable[[], object]) -> str:
+    """What of the infrastructure kept trials from running: the night is told of it all the same.
+
+    Raises:
+        HarnessError: what was asked for cannot be run at all.
+    """
+    try:
+        run()
+    except HarnessError as error:
+        if error.exit_code is not Exit.INCOMPLETE:
+            raise
+        log.warning("%s", error)
+        return str(error)
+    return ""

@@ -1,0 +1,150 @@
+"""The end of a night: judge, compare, keep. Simulated nights come this way as real ones do."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import nightly
+from harness.cli.evidence import Evidence
+from harness.cli.reports import Reports
+from harness.compare import Comparison, Side, compare
+from harness.compare.document import document as comparisons_document
+from harness.nightly import Book, Course, Entry, NightRecord, Opened, Quarantine, State
+from harness.nightly.book import FORMAT, Choose
+from harness.record import Json
+from harness.report import jsondoc, table
+from harness.report.junit import junit
+from harness.verdict import ExperimentVerdict, exit_code
+
+Compared = Mapping[str, tuple[str, Comparison]]
+"""By experiment, the night that it is compared with, and what was found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What the configuration says of how a night is told."""
+
+    name: str
+    keep: int
+    consistent_after: int
+    quarantines: Sequence[Quarantine] = ()
+
+
+def settle(
+    evidence: Evidence, book: Book, night: Opened, rules: Rules, *, trouble: str = ""
+) -> nightly.Summary:
+    """Judge a night by what its workspace holds, and write down all that was found.
+
+    Args:
+        evidence: what was asked, and the night's own workspace.
+        book: the nights before.
+        night: as `book` began it.
+        rules: how it is told.
+        trouble: what of the infrastructure failed beside the trials.
+
+    Raises:
+        StoreError: an earlier night cannot be read, or this one cannot be written.
+    """
+    before = book.nights()
+    verdicts = evidence.verdicts()
+    today = night.began.date()
+    excused = {item.experiment: item for item in rules.quarantines if item.active(today)}
+    record = NightRecord(
+        format=FORMAT,
+        night=night.name,
+        code=nightly.night_code(verdicts, excused=excused, trouble=trouble),
+        trouble=trouble,
+        experiments={
+            verdict.id: _entry(verdict, evidence, before, rules, quarantined=verdict.id in excused)
+            for verdict in verdicts
+        },
+    )
+    summary = nightly.Summary(
+        name=rules.name,
+        folder=night.folder.as_posix(),
+        record=record,
+        verdicts=verdicts,
+        last=_compared(evidence, book, before, nightly.last_good),
+        first=_compared(evidence, book, before, nightly.first_good),
+        quarantines=rules.quarantines,
+        today=today,
+    )
+    excuses = {name: _excuse(item) for name, item in excused.items()}
+    _write(night.folder, evidence, summary, excuses)
+    book.close(night, record)
+    book.prune(rules.keep)
+    return summary
+
+
+def _entry(
+    verdict: ExperimentVerdict,
+    evidence: Evidence,
+    before: Sequence[NightRecord],
+    rules: Rules,
+    *,
+    quarantined: bool,
+) -> Entry:
+    earlier = (night.experiments.get(verdict.id) for night in reversed(before))
+    course = next((entry.course for entry in earlier if entry), Course(State.UNKNOWN))
+    code = exit_code([verdict])
+    now = nightly.advance(
+        course, code, quarantined=quarantined, consistent_after=rules.consistent_after
+    )
+    (experiment,) = (each for each in evidence.experiments if each.id == verdict.id)
+    return Entry(
+        verdict=verdict.verdict,
+        code=code,
+        state=now.state,
+        failing=now.failing,
+        manifest=experiment.digest,
+        trials=evidence.trials[verdict.id],
+    )
+
+
+def _compared(
+    evidence: Evidence, book: Book, before: Sequence[NightRecord], choose: Choose
+) -> Compared:
+    """Each experiment beside a night of its own choice; all of them are one family of tests."""
+    baseline = nightly.baselines(before, choose)
+    there = [each for each in evidence.experiments if each.id in baseline]
+    tonight = Side(
+        {
+            (experiment.id, seed): trial
+            for experiment in there
+            for seed in evidence.trials[experiment.id]
+            if (trial := evidence.trial(experiment, seed)) is not None
+        }
+    )
+    found = compare(there, nightly.side(book, baseline), tonight)
+    return {each.id: (baseline[each.id].night, each) for each in found}
+
+
+def _excuse(item: Quarantine) -> str:
+    return f"quarantined until {item.expires} by {item.owner}: {item.reason}"
+
+
+def _write(
+    folder: Path, evidence: Evidence, summary: nightly.Summary, excuses: Mapping[str, str]
+) -> None:
+    """Every artifact of the night beside its workspace."""
+    verdicts = summary.verdicts
+    _json(folder / "verdicts.json", jsondoc.document(verdicts))
+    last = [found for _, found in summary.last.values()]
+    _json(folder / "comparison.json", comparisons_document(last))
+    _json(folder / "environment.json", nightly.environment())
+    xml = junit(verdicts, excuses=excuses, trouble=summary.record.trouble)
+    (folder / "junit.xml").write_bytes(xml)
+    stored = (
+        (experiment.id, trial)
+        for experiment in evidence.experiments
+        for seed in evidence.trials[experiment.id]
+        if (trial := evidence.trial(experiment, seed)) is not None
+    )
+    table.write(folder / "records.parquet", stored)
+    Reports.write(verdicts, folder / "report")
+    (folder / "summary.md").write_text(nightly.markdown(summary), encoding="utf-8")
+
+
+def _json(path: Path, document: Json) -> None:
+    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,69 @@
+"""A comparison in a sentence."""
+
+from collections.abc import Iterator
+
+from harness.compare.model import Change, Comparison, Standing
+from harness.verdict import of_seeds
+
+SHOWN = 6
+"""Differing surroundings named before the rest is counted."""
+
+
+def sentence(found: Comparison) -> str:
+    """What a reader wants to know first, and then why it may be so."""
+    return "; ".join([_standing(found), *_asides(found)])
+
+
+def _standing(found: Comparison) -> str:
+    count = f"{len(found.seeds)} seed{'s' if len(found.seeds) != 1 else ''}"
+    match found.standing:
+        case Standing.NOTHING:
+            return "nothing to compare: no seed was recorded on both sides"
+        case Standing.UNCHANGED:
+            return f"unchanged bit for bit, {count}, {found.epochs} epochs"
+        case Standing.MOVED:
+            within = found.verdict is not None and found.verdict.holds
+            moved = [change for change in found.changes if change.moved]
+            said = ", ".join(map(_change, moved))
+            return f"moved{', still within tolerance' if within else ''}: {said}"
+        case Standing.UNTESTED:
+            return f"differs, and one seed carries no test: {_largest(found)}"
+        case Standing.NOT_SHOWN:
+            return f"differs, no move shown with {count}: {_largest(found)}"
+
+
+def _largest(found: Comparison) -> str:
+    if not found.changes:
+        return "the claims' values are equal where both sides have them"
+    return "at most " + _change(max(found.changes, key=lambda change: abs(change.share)))
+
+
+def _change(change: Change) -> str:
+    said = f"{change.claim} {change.difference:+.4f} {change.unit}, "
+    said += f"{abs(change.share):.2f} of the tolerance"
+    if change.p_holm is None or change.detectable is None:
+        return said
+    effect = "" if change.effect is None else f"effect {change.effect:+.2f}, "
+    tests = f"of {change.tests} test{'s' if change.tests != 1 else ''}"
+    shown = f"{change.detectable:.4f} {change.unit} would have shown"
+    return f"{said} ({effect}p {change.p_holm:.2g} {tests}; {shown})"
+
+
+def _asides(found: Comparison) -> Iterator[str]:
+    if found.cut_short:
+        yield f"{of_seeds(found.cut_short)} broke off on one side"
+    if found.only_base:
+        yield f"{of_seeds(found.only_base)} no longer recorded"
+    if found.only_new:
+        yield f"{of_seeds(found.only_new)} not recorded before"
+    if found.standing in (Standing.UNCHANGED, Standing.NOTHING):
+        return
+    if found.surroundings is None:
+        yield "where one side ran is not known"
+        return
+    things = [f"{thing} {base} → {new}" for thing, (base, new) in found.surroundings.items()]
+    if things:
+        more = f" and {len(things) - SHOWN} more" if len(things) > SHOWN else ""
+        yield "what differs: " + ", ".join(things[:SHOWN]) + more
+    else:
+        yield "nothing that is recorded of versions, hardware and code differs"

@@ -1,0 +1,193 @@
+"""The nights folder: a workspace for each night, and what is remembered of it.
+
+<folder>/<night>/night.json    verdicts, states and exit code; written last, so that a night
+                               without one was cut off and counts for nothing
+<folder>/<night>/manifests/    as they were run
+<folder>/<night>/trials/ …     the night's own workspace, empty when it began
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.compare import Side
+from harness.errors import Exit, StoreError
+from harness.manifest import Experiment
+from harness.nightly.states import Course, State
+from harness.record import StoredTrial
+from harness.store import Store, files
+
+FORMAT = 1
+"""Version of night.json."""
+
+RECORD = "night.json"
+MANIFESTS = "manifests"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one night found of one experiment."""
+
+    verdict: str
+    code: Exit
+    """Of this verdict alone."""
+    state: State
+    failing: int
+    manifest: str
+    """The manifest's digest."""
+    trials: Mapping[int, str]
+    """The id of each trial, by seed."""
+
+    @property
+    def course(self) -> Course:
+        """What the next night must know."""
+        return Course(self.state, self.failing)
+
+
+@dataclass(frozen=True)
+class NightRecord:
+    """What is remembered of one night."""
+
+    format: int
+    night: str
+    """Its folder's name: when it began, in UTC."""
+    code: Exit
+    trouble: str
+    """What of the infrastructure failed beside the trials; empty if nothing did."""
+    experiments: Mapping[str, Entry]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A night that has begun."""
+
+    name: str
+    folder: Path
+    began: datetime
+
+
+_RECORD = TypeAdapter(NightRecord)
+
+
+class Book:
+    """All nights of one name, in their folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def begin(self, experiments: Iterable[Experiment], now: datetime) -> Opened:
+        """Make an empty workspace for a night, with the manifests as they are run.
+
+        Raises:
+            StoreError: it is there already, or cannot be written.
+        """
+        name = now.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+        folder = self.folder / name
+        with files.faults_named(folder):
+            (folder / MANIFESTS).mkdir(parents=True)
+            for experiment in experiments:
+                shutil.copy(experiment.path, folder / MANIFESTS / experiment.path.name)
+        return Opened(name, folder, now)
+
+    def close(self, night: Opened, record: NightRecord) -> None:
+        """Remember a night: from now on later ones build on it."""
+        files.replace(night.folder / RECORD, _RECORD.dump_json(record, indent=2) + b"\n")
+
+    def nights(self) -> Sequence[NightRecord]:
+        """Every night that was ended in order, the oldest first.
+
+        Raises:
+            StoreError: a night's record cannot be read, or is of another format.
+        """
+        return [_read(path) for path in sorted(self.folder.glob(f"*/{RECORD}"))]
+
+    def trials(self, record: NightRecord, experiment: str) -> dict[tuple[str, int], StoredTrial]:
+        """What a night recorded of one experiment."""
+        store = Store(self.folder / record.night)
+        found = (
+            (seed, store.read(trial))
+            for seed, trial in record.experiments[experiment].trials.items()
+        )
+        return {(experiment, seed): trial for seed, trial in found if trial is not None}
+
+    def prune(self, keep: int) -> Sequence[str]:
+        """Drop old nights, but none that a later one is to be compared with; returns which."""
+        nights = self.nights()
+        needed = {record.night for record in nights[-keep:]}
+        for choose in (last_good, first_good):
+            needed |= {record.night for record in baselines(nights, choose).values()}
+        dropped = [record.night for record in nights if record.night not in needed]
+        for name in dropped:
+            with files.faults_named(self.folder / name):
+                shutil.rmtree(self.folder / name)
+        return dropped
+
+
+Choose = Callable[[Sequence[NightRecord], str], NightRecord | None]
+
+
+def last_good(nights: Sequence[NightRecord], experiment: str) -> NightRecord | None:
+    """The last night on which an experiment was as expected: what it is compared with."""
+    return next(reversed(_good(nights, experiment)), None)
+
+
+def first_good(nights: Sequence[NightRecord], experiment: str) -> NightRecord | None:
+    """The first such night with the manifest of the last: against it, many small steps show."""
+    good = _good(nights, experiment)
+    same = [
+        night
+        for night in good
+        if night.experiments[experiment].manifest == good[-1].experiments[experiment].manifest
+    ]
+    return next(iter(same), None)
+
+
+def baselines(nights: Sequence[NightRecord], choose: Choose) -> dict[str, NightRecord]:
+    """For each experiment the night that `choose` finds, where there is one."""
+    names = {name for night in nights for name in night.experiments}
+    found = ((name, choose(nights, name)) for name in sorted(names))
+    return {name: night for name, night in found if night is not None}
+
+
+def side(book: Book, baseline: Mapping[str, NightRecord]) -> Side:
+    """The trials of each experiment's own baseline."""
+    trials: dict[tuple[str, int], StoredTrial] = {}
+    for name, record in baseline.items():
+        trials |= book.trials(record, name)
+    return Side(trials)
+
+
+def _good(nights: Sequence[NightRecord], experiment: str) -> list[NightRecord]:
+    return [
+        night
+        for night in nights
+        if experiment in night.experiments
+        and night.experiments[experiment].code is Exit.AS_EXPECTED
+    ]
+
+
+def _read(path: Path) -> NightRecord:
+    try:
+        record = _RECORD.validate_json(files.read(path) or b"")
+    except ValidationError as error:
+        raise StoreError(
+            f"{path}: not a night's record ({error.error_count()} faults); "
+            "move its folder away to go on without it"
+        ) from None
+    if record.format != FORMAT:
+        raise StoreError(f"{path}: format {record.format} is unknown; this version reads {FORMAT}")
+    return record
+
+
+def read_record(folder: Path) -> NightRecord | None:
+    """A night's record; None where the folder is no night's.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    path = folder / RECORD
+    return _read(path) if path.exists() else None

@@ -1,0 +1,107 @@
+"""Which nights there are: `ci/nightly.yaml`, as strict as a manifest."""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import PositiveInt as Count
+
+from harness.errors import Fault, ManifestError, UsageError
+from harness.manifest.document import read
+from harness.manifest.model import IDENTIFIER
+from harness.manifest.seeds import Seeds
+from harness.manifest.sources import Frozen, Line, Text
+
+FORMAT = 1
+"""Version of the file's own form."""
+
+
+class Quarantine(Frozen):
+    """An experiment whose verdict wakes nobody for a while. It still runs, and is still judged."""
+
+    experiment: Line
+    owner: Line
+    """Who looks after it."""
+    reason: Text
+    expires: date
+    """The last day on which it holds, in UTC; from the next on a failure is a failure again."""
+
+    def active(self, today: date) -> bool:
+        """Whether it holds."""
+        return today <= self.expires
+
+
+class Night(Frozen):
+    """What one night runs; what is left out is as the manifests say."""
+
+    experiments: Annotated[tuple[Line, ...], Field(min_length=1)]
+    """Manifests or folders of them, relative to this file."""
+    seeds: Seeds = ()
+    epochs: Count | None = None
+    """The first N."""
+    cpus_per_trial: PositiveFloat | None = None
+    gpus_per_trial: NonNegativeFloat | None = None
+    address: Line | None = None
+    """A Ray cluster to join; one of its own otherwise."""
+    retries: NonNegativeInt = 3
+    """Further attempts at a trial that was lost to infrastructure, and to nothing else."""
+    deadline_s: PositiveFloat = 600
+    """Seconds without progress after which a trial counts as lost."""
+    time_limit_min: PositiveFloat | None = None
+    """For all trials together; what is not done by then counts as missing."""
+    keep: Count = 7
+    """How many nights to keep, beside those that later ones are compared with."""
+    consistent_after: Count = 3
+    """From so many nights in a row on, failing is called consistent."""
+
+
+def _supported(version: int) -> int:
+    if version != FORMAT:
+        raise ValueError(f"format {version} is unknown; this harness reads format {FORMAT}")
+    return version
+
+
+class Nights(Frozen):
+    """The whole file."""
+
+    format: Annotated[int, AfterValidator(_supported)]
+    nights: Annotated[
+        Mapping[Annotated[str, Field(pattern=f"^{IDENTIFIER.pattern}$")], Night],
+        Field(min_length=1),
+    ]
+    """By name: small letters, digits and single hyphens."""
+    quarantine: tuple[Quarantine, ...] = ()
+    webhook_env: Line | None = None
+    """The environment variable that holds the webhook's address, which is a secret."""
+
+    def night(self, name: str) -> Night:
+        """One night by name.
+
+        Raises:
+            UsageError: there is none; it says which there are.
+        """
+        if name not in self.nights:
+            raise UsageError(f"--night: no night {name!r}; there are {', '.join(self.nights)}")
+        return self.nights[name]
+
+
+def load(path: Path) -> Nights:
+    """The nights that a file describes.
+
+    Raises:
+        ManifestError: with every fault of the file, as of a manifest.
+    """
+    found, root = read(path, Nights)
+    faults = []
+    seen: set[str] = set()
+    for place, item in enumerate(found.quarantine):
+        if item.experiment in seen:
+            line = root.at(("quarantine", place)).line
+            said = f"{item.experiment} is in quarantine already"
+            faults.append(Fault(str(path), line, f"quarantine[{place}].experiment", said))
+        seen.add(item.experiment)
+    if faults:
+        raise ManifestError(faults)
+    return found

@@ -1,0 +1,172 @@
+"""What a person reads in the morning: Markdown, the news first."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from harness.compare import Comparison, Standing
+from harness.compare.wording import sentence
+from harness.errors import Exit
+from harness.nightly.book import NightRecord
+from harness.nightly.config import Quarantine
+from harness.report.wording import expectation, measured, number
+from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, spell
+
+COLOURS = {
+    Exit.AS_EXPECTED: "🟢 green",
+    Exit.NOT_AS_EXPECTED: "🔴 red",
+    Exit.INCONCLUSIVE: "🟡 open, inconclusive",
+    Exit.INCOMPLETE: "🟣 open, incomplete",
+}
+"""Red where a verdict is not the expected one, and only there."""
+
+SHOWN = 5
+"""Rows of a failing experiment that are named before the rest is counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """All that the page is made of."""
+
+    name: str
+    """Of the night: light, full."""
+    folder: str
+    record: NightRecord
+    verdicts: Sequence[ExperimentVerdict]
+    last: Mapping[str, tuple[str, Comparison]]
+    """By experiment, its last good night and the comparison with it."""
+    first: Mapping[str, tuple[str, Comparison]]
+    """Likewise, the first good night of this manifest that is kept."""
+    quarantines: Sequence[Quarantine]
+    today: date
+
+
+def markdown(summary: Summary) -> str:
+    """The page; equal summaries give equal text."""
+    sections = [
+        _heading(summary),
+        _table(summary),
+        _section("Not as expected", _failures(summary.verdicts)),
+        _section("What changed", _changes(summary)),
+        _section("What is missing", _missing(summary)),
+        _section("Quarantine", _quarantine(summary)),
+        _section("To look again", _commands(summary)),
+    ]
+    return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def headline(summary: Summary) -> str:
+    """The whole night in a line."""
+    states: dict[str, int] = {}
+    for entry in summary.record.experiments.values():
+        states[entry.state] = states.get(entry.state, 0) + 1
+    counted = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    colour = COLOURS[summary.record.code]
+    return f"Night {summary.name} of {summary.record.night}: {colour} ({counted})"
+
+
+def _heading(summary: Summary) -> str:
+    return f"# {headline(summary)}\n\nExit code {int(summary.record.code)}."
+
+
+def _table(summary: Summary) -> str:
+    lines = [
+        "| Experiment | Verdict | | State | Since the last good night |",
+        "|---|---|---|---|---|",
+    ]
+    for verdict in summary.verdicts:
+        entry = summary.record.experiments[verdict.id]
+        nights = f", {entry.failing} nights" if entry.failing > 1 else ""
+        cells = (
+            verdict.id + (" (control)" if verdict.control else ""),
+            str(verdict.verdict),
+            expectation(verdict.as_expected),
+            f"{entry.state}{nights}",
+            _since(summary.last.get(verdict.id)),
+        )
+        lines.append(f"| {' | '.join(map(_text, cells))} |")
+    return "\n".join(lines)
+
+
+def _since(found: tuple[str, Comparison] | None) -> str:
+    return "no good night yet" if found is None else f"{found[1].standing} ({found[0][:10]})"
+
+
+def _section(title: str, items: Iterable[str]) -> str:
+    listed = "\n".join(f"* {item}" for item in items)
+    return f"## {title}\n\n{listed}" if listed else ""
+
+
+def _failures(verdicts: Iterable[ExperimentVerdict]) -> Iterator[str]:
+    for verdict in verdicts:
+        if verdict.as_expected is not False:
+            continue
+        rows = [result for result in verdict.results if result.as_expected is False]
+        said = [_row(row) for row in rows[:SHOWN]]
+        if len(rows) > SHOWN:
+            said.append(f"and {len(rows) - SHOWN} rows more")
+        said += [note for note in verdict.notes if "failed" in note]
+        yield f"**{verdict.id}**: " + _text("; ".join([verdict.verdict, *said]))
+
+
+def _row(row: ClaimResult) -> str:
+    said = f"{row.name}: reported {number(row.reported)}, measured {measured(row)} {row.unit}"
+    if row.verdict.holds:
+        return f"{said}, which holds though it was expected not to"
+    return f"{said}, tolerance {row.tolerance:g}" + (f" ({row.note})" if row.note else "")
+
+
+def _changes(summary: Summary) -> Iterator[str]:
+    """What differs from the last good night; else what small steps since the first add up to."""
+    for verdict in summary.verdicts:
+        last, first = summary.last.get(verdict.id), summary.first.get(verdict.id)
+        if last and last[1].standing is not Standing.UNCHANGED:
+            yield f"**{verdict.id}**, since {last[0]}: {_text(sentence(last[1]))}"
+        moved_last = last is not None and last[1].standing is Standing.MOVED
+        if first and first[1].standing is Standing.MOVED and not moved_last:
+            yield f"**{verdict.id}**, drifted since {first[0]}: {_text(sentence(first[1]))}"
+
+
+def _missing(summary: Summary) -> Iterator[str]:
+    if summary.record.trouble:
+        yield f"infrastructure: {_text(summary.record.trouble)}"
+    for verdict in summary.verdicts:
+        if verdict.incomplete:
+            said = "; ".join(verdict.notes) or str(Outcome.INCOMPLETE)
+            yield f"**{verdict.id}**: {_text(said)}. This says nothing of the paper."
+
+
+def _quarantine(summary: Summary) -> Iterator[str]:
+    for item in summary.quarantines:
+        entry = summary.record.experiments.get(item.experiment)
+        if entry is None:
+            continue
+        if item.active(summary.today):
+            held = f"until {item.expires}"
+            good = entry.code is Exit.AS_EXPECTED
+            aside = "; as expected tonight, so it may be let out" if good else ""
+        else:
+            held = f"expired on {item.expires}: it counts again"
+            aside = "; take the entry out or renew it"
+        yield f"**{item.experiment}**: {_text(f'{held}, {item.owner}: {item.reason}{aside}')}"
+
+
+def _commands(summary: Summary) -> Iterator[str]:
+    folder = summary.folder
+    seeds = {seed for verdict in summary.verdicts for seed in verdict.seeds}
+    epochs = max((verdict.epochs for verdict in summary.verdicts), default=1)
+    yield (
+        f"`harness check {folder}/manifests --seeds {spell(seeds)} --epochs {epochs} "
+        f"--workspace {folder}`"
+    )
+    bases = sorted({night for night, found in summary.last.values()})
+    for night in bases:
+        yield f"`harness compare {folder.rpartition('/')[0]}/{night} {folder}`"
+    yield f"`harness ui --workspace {folder}`"
+
+
+def _text(value: str) -> str:
+    """Words of a manifest or an error, so that they stay words: no markup, no new cell or line."""
+    for character in "\\`*_[]<>|":
+        value = value.replace(character, f"\\{character}")
+    return " ".join(value.split())
