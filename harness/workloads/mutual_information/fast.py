@@ -1,12 +1,14 @@
 """The fast form of a step: the plain form's function and gradients, with less work.
 
-Four rewrites, each exact but for the order of floating-point sums:
+Each rewrite is exact but for the order of floating-point sums:
 
-* The features of a serve both terms; b and permuted b pass through their branch together.
-* Branches of convolutions run channels-last, where convolution and pooling work on whole vectors
-  of channels. The parameters stay as they are; only activations are laid out so.
-* On a CPU a minibatch passes through its branch in parts, whose activations stay in the cache.
-* Average pooling is folded into the convolution before it.
+* The features of a serve both terms, and so does their share of the first hidden layer; b and
+  permuted b pass through their branch together.
+* Convolutions run channels-last, where they and the poolings work on whole vectors of channels.
+  The parameters stay as they are; only activations are laid out so.
+* On a CPU what is largest is computed part by part, so that it stays in the cache.
+* Average pooling is folded into the convolution before it, and samples whose features end in a
+  pooling's remainder are left out from the start.
 
 Pooling by maxima meets ties in earnest: within an image's constant border all windows are equal.
 Which of the tied positions passes the gradient on does not matter: equal windows give the weights
@@ -24,34 +26,47 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from harness.workloads.mutual_information.networks import Critic
 
 PART = 50
-"""Images or sequences that pass through a branch at a time on a CPU. With more, the activations
-leave the cache and come from fresh memory; with fewer, the calls begin to count."""
+"""Images or sequences at a time on a CPU. With more their activations leave the cache; with fewer
+the number of calls begins to tell."""
 
 
 def fast(critic: Critic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor, Tensor]:
     """f(a, b) and f(a, permuted b), each of shape (n,), from one pass through each branch."""
     features_a = _features(critic.features_a, a)
     features_b = _features(critic.features_b, torch.cat((b, permuted)))
-    joint, product = critic.score(features_a.repeat(2, 1), features_b).split(len(a))
-    return joint, product
+    hidden = cast("nn.Linear", critic.fully_connected[0])
+    of_a, of_b = hidden.weight.split((features_a.size(1), features_b.size(1)), dim=1)
+    by_term = F.linear(features_b, of_b).unflatten(0, (2, len(a)))
+    joint, product = critic.fully_connected[1:](by_term + F.linear(features_a, of_a, hidden.bias))
+    return joint.squeeze(1), product.squeeze(1)
 
 
 def _features(branch: nn.Sequential, x: Tensor) -> Tensor:
     """The features that the critic embeds x in by this branch, shape (n, features)."""
     match branch[0]:
         case nn.Conv2d():
-            return _in_parts(lambda images: branch(_channels_last(images.squeeze(1))).flatten(1), x)
+            return _of_images(branch, x)
         case nn.Conv1d():
-            blocks = _folded(branch)
-            return _in_parts(lambda sequences: _averages(blocks, sequences), x)
+            return _of_sequences(branch, x)
     features: Tensor = branch(x)
     return features
 
 
-def _in_parts(features: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`features` of x, part by part on a CPU: other devices want all rows at once."""
+def _in_parts(layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`layers` of x, part by part on a CPU: other devices want all rows at once."""
     rows = PART if x.device.type == "cpu" else len(x)
-    return torch.cat([features(part) for part in x.split(rows)])
+    return torch.cat([layers(part) for part in x.split(rows)])
+
+
+def _of_images(branch: nn.Sequential, images: Tensor) -> Tensor:
+    """Features of images of shape (n, 1, h, w).
+
+    Before their first pooling they are nine times larger than ever after, so only so far they
+    go in parts.
+    """
+    pooled = _in_parts(branch[:2], _channels_last(images.squeeze(1)))
+    features: Tensor = branch[2:](pooled)
+    return features.flatten(1)
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -75,6 +90,11 @@ class _Block(NamedTuple):
     stride: int
     slope: float
 
+    @property
+    def width(self) -> int:
+        """Samples behind one output."""
+        return self.weight.size(3)
+
 
 def _folded(branch: nn.Sequential) -> list[_Block]:
     """The blocks of a sequence branch, each average over p folded into its convolution.
@@ -93,13 +113,27 @@ def _block(convolution: nn.Conv1d, pooling: nn.AvgPool1d, activation: nn.LeakyRe
     return _Block(weight.unsqueeze(2), convolution.bias, p, activation.negative_slope)
 
 
-def _averages(blocks: list[_Block], sequences: Tensor) -> Tensor:
-    """The features of sequences of shape (n, length), as two-dimensional maps of height 1.
+def _of_sequences(branch: nn.Sequential, sequences: Tensor) -> Tensor:
+    """Features of sequences of shape (n, length), as maps of height 1.
 
     One-dimensional convolutions know no channels-last layout.
     """
-    x = _channels_last(sequences.unsqueeze(1))
+    blocks = _folded(branch)
+
+    def averages(x: Tensor) -> Tensor:
+        for block in blocks:
+            x = F.conv2d(x, block.weight, block.bias, stride=(1, block.stride))
+            x = F.leaky_relu_(x, block.slope)
+        return x.mean((2, 3))
+
+    seen = sequences[:, : _seen(blocks, sequences.size(1))]
+    return _in_parts(averages, _channels_last(seen.unsqueeze(1)))
+
+
+def _seen(blocks: list[_Block], length: int) -> int:
+    """How many samples have a part in the features: every block drops what fills no stride."""
     for block in blocks:
-        x = F.conv2d(x, block.weight, block.bias, stride=(1, block.stride))
-        x = F.leaky_relu_(x, block.slope)
-    return x.mean((2, 3))
+        length = (length - block.width) // block.stride + 1
+    for block in reversed(blocks):
+        length = (length - 1) * block.stride + block.width
+    return length
