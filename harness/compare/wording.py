@@ -44,7 +44,7 @@ def _change(change: Change) -> str:
     if change.p_holm is None or change.detectable is None:
         return said
     effect = "" if change.effect is None else f"effect {change.effect:+.2f}, "
-    tests = f"of {change.tests} test{'s' if change.tests != 1 else ''}"
+    tests = f"after Holm over {change.tests} test{'s' if change.tests != 1 else ''}"
     shown = f"{change.detectable:.4f} {change.unit} would have shown"
     return f"{said} ({effect}p {change.p_holm:.2g} {tests}; {shown})"
 
@@ -53,9 +53,9 @@ def _asides(found: Comparison) -> Iterator[str]:
     if found.cut_short:
         yield f"{of_seeds(found.cut_short)} broke off on one side"
     if found.only_base:
-        yield f"{of_seeds(found.only_base)} no longer recorded"
+        yield f"{of_seeds(found.only_base)} not among the new records"
     if found.only_new:
-        yield f"{of_seeds(found.only_new)} not recorded before"
+        yield f"{of_seeds(found.only_new)} not among the base's"
     if found.standing in (Standing.UNCHANGED, Standing.NOTHING):
         return
     if found.surroundings is None:

@@ -63,14 +63,19 @@ def _supported(version: int) -> int:
     return version
 
 
+def _named(nights: Mapping[str, Night]) -> Mapping[str, Night]:
+    """A night's name is a folder's."""
+    for name in nights:
+        if not IDENTIFIER.fullmatch(name):
+            raise ValueError(f"{name!r}: small letters, digits and single hyphens are wanted")
+    return nights
+
+
 class Nights(Frozen):
     """The whole file."""
 
     format: Annotated[int, AfterValidator(_supported)]
-    nights: Annotated[
-        Mapping[Annotated[str, Field(pattern=f"^{IDENTIFIER.pattern}$")], Night],
-        Field(min_length=1),
-    ]
+    nights: Annotated[Mapping[str, Night], Field(min_length=1), AfterValidator(_named)]
     """By name: small letters, digits and single hyphens."""
     quarantine: tuple[Quarantine, ...] = ()
     webhook_env: Line | None = None

@@ -124,7 +124,7 @@ def _changes(summary: Summary) -> Iterator[str]:
             yield f"**{verdict.id}**, since {last[0]}: {_text(sentence(last[1]))}"
         moved_last = last is not None and last[1].standing is Standing.MOVED
         if first and first[1].standing is Standing.MOVED and not moved_last:
-            yield f"**{verdict.id}**, drifted since {first[0]}: {_text(sentence(first[1]))}"
+            yield f"**{verdict.id}**, over all nights since {first[0]}: {_text(sentence(first[1]))}"
 
 
 def _missing(summary: Summary) -> Iterator[str]:

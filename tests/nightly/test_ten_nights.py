@@ -96,7 +96,7 @@ def test_a_drift_too_slow_for_one_night_shows_against_the_first(nights: Nights) 
     assert Standing.MOVED not in last
     assert nights[1][1].first[DRIFTING][1].standing is Standing.NOT_SHOWN
     assert nights[1][9].first[DRIFTING][1].standing is Standing.MOVED
-    assert "drifted since 2026-01-01" in markdown(nights[1][9])
+    assert "**drifting**, over all nights since 2026-01-01" in markdown(nights[1][9])
 
 
 def test_an_outage_is_no_failure_and_is_compared_with_nothing(nights: Nights) -> None:
