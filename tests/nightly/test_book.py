@@ -1,0 +1,111 @@
+"""What is kept of nights, what is dropped, and what cannot be read."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from harness.cli.conduct import _limited
+from harness.cli.signals import stop_on_signals
+from harness.compare import Standing
+from harness.errors import Exit, StoreError
+from harness.report import table
+from harness.store import Store
+from tests.nightly.simulation import LOST, NAN, Outcome, Simulation, quarantine, state
+
+
+@pytest.fixture
+def walk(tmp_path: Path) -> Simulation:
+    return Simulation(tmp_path, ["walk"])
+
+
+def test_old_nights_go_and_those_that_later_ones_need_stay(walk: Simulation) -> None:
+    walk.keep = 2
+    for day in range(1, 4):
+        walk.night(day)
+    for day in range(4, 8):
+        walk.night(day, {"walk": Outcome(failures={0: NAN})})
+    kept = [record.night[:10] for record in walk.book.nights()]
+    assert kept == ["2026-01-01", "2026-01-03", "2026-01-06", "2026-01-07"]
+    again = walk.night(8)
+    assert again.last["walk"][0].startswith("2026-01-03")
+    assert again.last["walk"][1].standing is Standing.UNCHANGED
+    assert state(again, "walk") == ("recovered", Exit.AS_EXPECTED)
+
+
+def test_a_night_that_was_cut_off_counts_for_nothing(walk: Simulation) -> None:
+    walk.night(1)
+    walk.book.begin(walk.experiments, datetime(2026, 1, 2, tzinfo=UTC))
+    summary = walk.night(3)
+    assert summary.last["walk"][0].startswith("2026-01-01")
+
+
+def test_a_night_begins_with_nothing_and_never_in_anothers_folder(walk: Simulation) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    opened = walk.book.begin(walk.experiments, now)
+    assert list(Store(opened.folder).trials()) == []
+    with pytest.raises(StoreError, match="exists"):
+        walk.book.begin(walk.experiments, now)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b'{"format": 1'])
+def test_a_damaged_record_is_named_and_not_passed_over(walk: Simulation, text: bytes) -> None:
+    folder = walk.folder(walk.night(1))
+    (folder / "night.json").write_bytes(text)
+    with pytest.raises(StoreError, match=r"night\.json: not a night's record"):
+        walk.book.nights()
+
+
+def test_a_record_of_another_format_is_refused(walk: Simulation) -> None:
+    record = walk.folder(walk.night(1)) / "night.json"
+    record.write_text(record.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(StoreError, match="format 2 is unknown"):
+        walk.book.nights()
+
+
+def test_an_exported_night_compares_as_unchanged_with_itself(walk: Simulation) -> None:
+    folder = walk.folder(walk.night(1))
+    exported = table.read(folder / "records.parquet")
+    assert {seed for _, seed in exported} == set(range(5))
+
+
+def test_a_failing_control_leaves_its_papers_others_open(tmp_path: Path) -> None:
+    """Both walks are of one paper here; the control's failure is red, the other's is open."""
+    walks = Simulation(tmp_path, ["control", "walk"], controls=["control"])
+    papers = {"A paper made up for walk": "A paper", "A paper made up for control": "A paper"}
+    walks.experiments = tuple(
+        each.model_copy(
+            update={
+                "manifest": each.manifest.model_copy(
+                    update={
+                        "paper": each.manifest.paper.model_copy(
+                            update={"title": papers[each.manifest.paper.title]}
+                        )
+                    }
+                )
+            }
+        )
+        for each in walks.experiments
+    )
+    summary = walks.night(1, {"control": Outcome(failures={0: NAN})})
+    assert state(summary, "control") == ("failing", Exit.NOT_AS_EXPECTED)
+    assert state(summary, "walk") == ("not judged yet", Exit.NOT_AS_EXPECTED)
+
+
+def test_a_quarantine_excuses_the_science_and_not_the_machine(walk: Simulation) -> None:
+    walk.quarantines = (quarantine("walk", 31),)
+    assert state(walk.night(1, {"walk": Outcome(failures={0: NAN})}), "walk")[1] == 0
+    assert state(walk.night(2, {"walk": Outcome(failures={0: LOST})}), "walk")[1] == 4
+    both = {"walk": Outcome(failures={0: LOST, 1: NAN})}
+    assert state(walk.night(3, both), "walk") == ("quarantined", Exit.INCOMPLETE)
+
+
+def test_the_end_of_the_time_is_no_signal() -> None:
+    with stop_on_signals() as stop, _limited(stop, 0.01):
+        assert stop.wait(60)
+    assert stop.exit_code is Exit.AS_EXPECTED
+
+
+def test_without_a_limit_nothing_stops() -> None:
+    with stop_on_signals() as stop, _limited(stop, None):
+        assert not stop.is_set()
