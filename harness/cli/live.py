@@ -36,8 +36,8 @@ class Headline:
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Headline | None":
-        """The metric of the first claim that is a curve; None where every claim is final."""
-        curves = [
+        """The metric of the claim most worth watching; None where every claim is final."""
+        curves: list[CurveClaim | ValueClaim | BandClaim] = [
             claim
             for claim in experiment.manifest.claims
             if isinstance(claim, CurveClaim | ValueClaim | BandClaim)
@@ -45,7 +45,8 @@ class Headline:
         ]
         if not curves:
             return None
-        metric = curves[0].metric
+        # A curve or a control's band is an estimate; single values may be of the truth beside it.
+        metric = min(curves, key=lambda claim: ("curve", "band", "value").index(claim.kind)).metric
         rows: dict[int, float] = {}
         for claim in curves:
             if claim.metric == metric and isinstance(claim.reported, Mapping):
@@ -193,7 +194,10 @@ class LiveView:
             self._progress.remove_task(bar)
         if failure is not None:
             self._progress.console.print(
-                f"{_name(job)}: FAILED ({failure.error}: {failure.message})", markup=False
+                f"{_name(job)}: FAILED ({failure.error}: {failure.message})",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
         self._progress.update(self._all, estimate=str(self._tally))
 
