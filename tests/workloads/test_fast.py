@@ -1,4 +1,4 @@
-"""Laws of the fast form: the plain form's values, gradients and steps, on any device and layout."""
+"""Laws of the fast form: its values, gradients and steps are the plain form's."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
+from harness.errors import StoreError
+from harness.workload import Context, Run
 from harness.workloads.mutual_information import fast as fast_form
 from harness.workloads.mutual_information.bounds import donsker_varadhan
 from harness.workloads.mutual_information.fast import fast
@@ -19,6 +21,7 @@ from harness.workloads.mutual_information.networks import (
 )
 from harness.workloads.mutual_information.samplers import Pairs
 from harness.workloads.mutual_information.training import FORMS, Form, Scores, evaluate, plain
+from tests.workloads.tiny import PARAMETERS, WORKLOADS, each_workload, images
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """a, b and permuted b."""
@@ -201,3 +204,26 @@ def test_in_float32_a_trajectory_strays_as_the_plain_form_s_does(name: str) -> N
         for form in ("fast", "plain")
     )
     assert ours < 10 * theirs
+
+
+@each_workload
+def test_a_checkpoint_is_taken_up_in_its_own_form_only(name: str) -> None:
+    runs = {form: started(name, form) for form in FORMS}
+    saved = {form: run.save() for form, run in runs.items()}
+    assert len({run.environment.form for run in runs.values()}) == len(FORMS)
+    with pytest.raises(StoreError, match="optimiser"):
+        runs["fast"].load(saved["plain"])
+    runs["fast"].load(saved["fast"])
+
+
+@each_workload
+def test_an_epoch_is_the_plain_form_s_but_for_rounding(name: str) -> None:
+    ours, theirs = (started(name, form).epoch() for form in ("fast", "plain"))
+    assert ours == pytest.approx(theirs, rel=0.01, abs=1e-4)
+
+
+def started(name: str, form: str) -> Run:
+    workload = WORKLOADS[name]
+    parameters = workload.parameters.model_validate({**PARAMETERS[name], "learning_rate": 1e-4})
+    data = {item.name: images() for item in workload.data_sets(parameters)}
+    return workload.start(parameters, Context(0, data, "cpu", 1, {"form": form}))

@@ -17,6 +17,9 @@ class MutualInformation:
     name: str
     parameters: type[Parameters]
     revision: int = 1
+    """Of the method: raised when another function, gradient, draw or update is computed. Not when
+    one is summed in another order, as the forms of the step do: that moves results no more than
+    another processor does, and the record names the form."""
     metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS, repr=False)
     prefix: bool = True
     """Every epoch draws from generators of its own, whatever the length of the run."""
