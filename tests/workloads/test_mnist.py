@@ -95,3 +95,30 @@ def test_a_data_set_that_can_be_written_is_measured_each_time() -> None:
     before = mnist.measure(arrays)
     arrays["train_images"][0] ^= 255
     assert mnist.measure(arrays) != before
+
+
+def test_views_of_one_read_only_memory_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = tiny.images()
+    for array in arrays.values():
+        array.flags.writeable = False
+    before = mnist.measure(arrays)
+    monkeypatch.setattr(mnist, "_measure", lambda arrays: pytest.fail("measured again"))
+    assert mnist.measure({name: array[:] for name, array in arrays.items()}) == before
+
+
+def test_another_read_only_data_set_is_measured_anew() -> None:
+    for seed in range(3):
+        arrays = tiny.images(seed)
+        by_hand = mnist.measure(arrays)
+        for array in arrays.values():
+            array.flags.writeable = False
+        assert mnist.measure(arrays) == by_hand
+        del arrays  # its memory may be given to the next, were it not held
+
+
+def test_a_part_of_a_data_set_is_another() -> None:
+    arrays = tiny.images()
+    for array in arrays.values():
+        array.flags.writeable = False
+    part = {name: array[:200] for name, array in arrays.items()}
+    assert mnist.measure(part).digest != mnist.measure(arrays).digest

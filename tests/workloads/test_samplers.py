@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -25,8 +26,15 @@ labels = st.lists(st.integers(0, 9), min_size=8, max_size=60)
 
 def numbered(classes: list[int]) -> Images:
     """Images that say which they are in every pixel."""
-    pixels = torch.arange(len(classes)).float()[:, None, None, None].expand(-1, 1, 28, 28)
-    return Images(pixels=pixels, labels=torch.tensor(classes))
+    pixels = np.arange(len(classes), dtype=np.float32)[:, None, None].repeat(28, 1).repeat(28, 2)
+    return Images(
+        pixels=pixels,
+        used=torch.arange(len(classes)),
+        labels=torch.tensor(classes),
+        mean=0.0,
+        deviation=1.0,
+        device=torch.device("cpu"),
+    )
 
 
 def which(pixels: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from harness.workload import Arrays
 from harness.workloads.mutual_information import mnist, networks, samplers
@@ -101,10 +101,13 @@ def _used(
     device: torch.device,
 ) -> Images:
     """The images of the used classes, by the whole training set's mean and deviation."""
-    labels = np.asarray(arrays[f"{part}_labels"])
-    used = np.isin(labels, classes)
-    pixels: Tensor = torch.from_numpy(arrays[f"{part}_images"][used]).to(device)
+    labels = torch.from_numpy(np.asarray(arrays[f"{part}_labels"], np.int64))
+    used = torch.isin(labels, torch.tensor(classes)).nonzero().squeeze(1)
     return Images(
-        pixels=pixels.float().sub_(measured.mean).div_(measured.deviation).unsqueeze_(1),
-        labels=torch.from_numpy(labels[used].astype(np.int64)),
+        pixels=arrays[f"{part}_images"],
+        used=used,
+        labels=labels[used],
+        mean=measured.mean,
+        deviation=measured.deviation,
+        device=device,
     )

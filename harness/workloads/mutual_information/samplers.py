@@ -3,8 +3,11 @@
 Whatever is drawn is drawn on the CPU and moved, so that every device sees the same pairs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -26,16 +29,33 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Images:
-    """The images of the used classes, normalised."""
+    """The images of the used classes, left where they lie and normalised as they are drawn.
 
-    pixels: Tensor
-    """Shape (m, 1, 28, 28), on the device."""
+    So a trial holds no copy of the data set, nor does it take time to make one.
+    """
+
+    pixels: np.ndarray[Any, Any]
+    """Of the whole data set, shape (k, 28, 28); only read."""
+    used: Tensor
+    """Which of them are of the used classes, shape (m,), int64."""
     labels: Tensor
-    """Shape (m,), int64, on the CPU, where indices are drawn."""
+    """Classes of the used ones, shape (m,), int64."""
+    mean: float
+    deviation: float
+    device: torch.device
+    """Where images are wanted; the tensors here are on the CPU, where indices are drawn."""
 
     def at(self, index: Tensor) -> Tensor:
-        """The pixels at an index of shape (n,) on the CPU; shape (n, 1, 28, 28) on the device."""
-        return self.pixels[index.to(self.pixels.device)]
+        """(pixels - mean) / deviation of some of the used images.
+
+        Args:
+            index: into the used ones, shape (n,), on the CPU.
+
+        Returns:
+            Shape (n, 1, 28, 28), float32, on the device.
+        """
+        pixels = torch.from_numpy(self.pixels[self.used[index].numpy()]).to(self.device)
+        return pixels.float().sub_(self.mean).div_(self.deviation).unsqueeze_(1)
 
 
 def image_pairs(images: Images, *, independent: bool, generator: Generator) -> Pairs:
@@ -81,7 +101,7 @@ def image_values_pairs(
     alpha = torch.rand(count, generator=generator) * offset_max
     epsilon = torch.rand(count, generator=generator) * noise_max
     b = torch.stack((alpha, alpha + epsilon + images.labels[order_b]), dim=1)
-    return Pairs(images.at(order), b.to(images.pixels.device), images.labels)
+    return Pairs(images.at(order), b.to(images.device), images.labels)
 
 
 def sequence_pairs(
@@ -100,19 +120,45 @@ def sequence_pairs(
     start_a = torch.rand(pairs, generator=generator) * p.position_a_max
     start_b = torch.rand(pairs, generator=generator) * p.position_b_max
 
-    a = _peak(time, start_a, p.halving_time).mul_((p.amplitude_a / (p.classes + 1) * h_a)[:, None])
-    a += torch.randn(a.shape, generator=generator).mul_(p.noise)
-    b = _peak(time, start_b, p.halving_time)
-    b += _peak(time, start_b + p.separation / (p.classes + 1) * h_b, p.halving_time)
-    b *= p.amplitude_b
-    b += torch.randn(b.shape, generator=generator).mul_(p.noise)
-    return Pairs(a.to(device), b.to(device), h_a)
+    height_a = p.amplitude_a / (p.classes + 1) * h_a
+    second_b = start_b + p.separation / (p.classes + 1) * h_b
+
+    def clean_a(rows: slice) -> Tensor:
+        return _peak(time, start_a[rows], p.halving_time).mul_(height_a[rows, None])
+
+    def clean_b(rows: slice) -> Tensor:
+        first = _peak(time, start_b[rows], p.halving_time)
+        return first.add_(_peak(time, second_b[rows], p.halving_time)).mul_(p.amplitude_b)
+
+    a = torch.randn((pairs, p.length), generator=generator)
+    b = torch.randn((pairs, p.length), generator=generator)
+    return Pairs(
+        _noisy(clean_a, a, p.noise).to(device), _noisy(clean_b, b, p.noise).to(device), h_a
+    )
+
+
+ROWS = 64
+"""Sequences at a time, so that what is computed on the way to an epoch's 80 MB of them stays in
+the cache."""
+
+
+def _noisy(clean: Callable[[slice], Tensor], normal: Tensor, noise: float) -> Tensor:
+    """`normal` of shape (n, length) times `noise`, with the clean sequences on top; in place."""
+    for start in range(0, len(normal), ROWS):
+        rows = slice(start, start + ROWS)
+        normal[rows].mul_(noise).add_(clean(rows))
+    return normal
 
 
 def _peak(time: Tensor, start: Tensor, halving_time: float) -> Tensor:
-    """0 before `start`, 1 there, half every `halving_time` after: (length,), (n,) -> (n, length).
+    """0 before `start`, 1 there, half every `halving_time` after.
 
-    In place where it can be: an epoch's sequences take 80 MB, and so would each intermediate.
+    Args:
+        time: shape (length,).
+        start: shape (n,).
+
+    Returns:
+        Shape (n, length).
     """
     since = time - start[:, None]
     before = since < 0

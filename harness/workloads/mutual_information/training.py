@@ -125,10 +125,8 @@ def _minibatches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     if len(pairs.a) < batch_size:
         raise ValueError(f"{len(pairs.a)} pairs do not fill one minibatch of {batch_size}")
-    permuted = pairs.b[permutation.to(pairs.b.device)]
-    return zip(
-        pairs.a.split(batch_size),
-        pairs.b.split(batch_size),
-        permuted.split(batch_size),
-        strict=True,
-    )
+    indices = permutation.to(pairs.b.device).split(batch_size)
+    for a, b, index in zip(
+        pairs.a.split(batch_size), pairs.b.split(batch_size), indices, strict=True
+    ):
+        yield a, b, pairs.b.index_select(0, index)
