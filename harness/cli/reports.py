@@ -1,12 +1,10 @@
-"""The report folder: one Markdown page, and a figure for each experiment."""
+"""The report folder: one HTML file, one Markdown page, and a figure for each experiment."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from harness.report import figures
-from harness.report.markdown import markdown
 from harness.verdict import ExperimentVerdict
 
 
@@ -15,16 +13,28 @@ class Reports:
     """What was written, and where."""
 
     page: Path
+    """In Markdown."""
+    html: Path
+    """Everything in one file, which needs no other."""
     drawn: Mapping[str, Path]
     """The figure by experiment, where there was something to draw."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """By experiment, where MLflow draws its runs."""
 
     @classmethod
-    def write(cls, verdicts: Sequence[ExperimentVerdict], folder: Path) -> Self:
-        """Write page and figures into a folder, which is made if it is not there.
+    def write(
+        cls,
+        verdicts: Sequence[ExperimentVerdict],
+        folder: Path,
+        links: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Write pages and figures into a folder, which is made if it is not there.
 
         Raises:
             OSError: it cannot be written.
         """
+        from harness.report import figures  # noqa: PLC0415 - `check` draws nothing
+
         folder.mkdir(parents=True, exist_ok=True)
         drawn = {}
         for verdict in verdicts:
@@ -32,14 +42,22 @@ class Reports:
             if figure is not None:
                 drawn[verdict.id] = folder / f"{verdict.id}.png"
                 drawn[verdict.id].write_bytes(figures.image(figure, "png"))
-        written = cls(folder / "report.md", drawn)
-        written.page.write_text(written.markdown(verdicts), encoding="utf-8")
+        written = cls(folder / "report.md", folder / "report.html", drawn, links or {})
+        for name, text in written.pages(verdicts).items():
+            (folder / name).write_text(text, encoding="utf-8")
         return written
 
-    def markdown(self, verdicts: Sequence[ExperimentVerdict]) -> str:
-        """The page on some of the verdicts; figures are linked beside it."""
-        return markdown(verdicts, {name: path.name for name, path in self.drawn.items()})
+    def pages(self, verdicts: Sequence[ExperimentVerdict]) -> dict[str, str]:
+        """The pages on some of the verdicts, by file name; figures lie beside the Markdown."""
+        from harness.report.html import html  # noqa: PLC0415 - as above
+        from harness.report.markdown import markdown  # noqa: PLC0415 - as above
+
+        figures = {name: path.name for name, path in self.drawn.items()}
+        return {
+            self.page.name: markdown(verdicts, figures),
+            self.html.name: html(verdicts, self.links),
+        }
 
     def files(self, verdict: ExperimentVerdict) -> tuple[Path, ...]:
-        """What belongs to the page on one experiment."""
+        """What belongs to the pages on one experiment."""
         return (self.drawn[verdict.id],) if verdict.id in self.drawn else ()

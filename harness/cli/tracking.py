@@ -17,6 +17,7 @@ from harness.cli.evidence import Evidence
 from harness.cli.inspect import load
 from harness.cli.reports import Reports
 from harness.errors import Exit, HarnessError
+from harness.report.story import columns, story
 from harness.store import Store
 from harness.verdict import ExperimentVerdict
 
@@ -61,13 +62,14 @@ class Untracked:
 class MlflowTracking:
     """MLflow's tracker, told of verdicts in its own terms."""
 
-    def __init__(self, tracker: "Tracker") -> None:
+    def __init__(self, tracker: "Tracker", evidence: Evidence) -> None:
         self.notify = tracker.notify
         self._tracker = tracker
+        self._evidence = evidence
 
     def conclude(self, verdicts: Sequence[ExperimentVerdict], reports: Reports) -> None:
         """Let the runs tell the verdicts, and attach report and figures."""
-        self._tracker.conclude(conclusions(verdicts, reports))
+        self._tracker.conclude(conclusions(verdicts, reports, self._evidence))
 
 
 @contextmanager
@@ -89,7 +91,7 @@ def open_tracking(uri: str | None, evidence: Evidence) -> Iterator[Tracking]:
         read=evidence.store.read,
         tracked=tracked(evidence),
     ) as tracker:
-        yield MlflowTracking(tracker)
+        yield MlflowTracking(tracker, evidence)
 
 
 def tracked(evidence: Evidence) -> "list[Tracked]":
@@ -102,17 +104,24 @@ def tracked(evidence: Evidence) -> "list[Tracked]":
     ]
 
 
-def conclusions(verdicts: Sequence[ExperimentVerdict], reports: Reports) -> "list[Conclusion]":
+def conclusions(
+    verdicts: Sequence[ExperimentVerdict], reports: Reports, evidence: Evidence
+) -> "list[Conclusion]":
     """The verdicts as MLflow's runs are to tell them."""
-    from harness.tracking import Conclusion  # noqa: PLC0415 - as above
+    from harness.tracking import Conclusion, Telling  # noqa: PLC0415 - as above
 
     return [
         Conclusion(
             experiment=verdict.id,
             verdict=verdict.verdict,
             as_expected=bool(verdict.as_expected),
-            report=reports.markdown([verdict]),
+            pages=reports.pages([verdict]),
             files=reports.files(verdict),
+            whole=Telling(story(verdict), columns(verdict)),
+            trials={
+                trial_id: Telling(story(verdict, seed), columns(verdict, seed))
+                for seed, trial_id in evidence.trials[verdict.id].items()
+            },
         )
         for verdict in verdicts
     ]
@@ -140,7 +149,9 @@ def sync(
             workspace=workspace,
             read=store.read,
             tracked=tracked(evidence),
-            conclusions=conclusions(verdicts, Reports.write(verdicts, workspace / "report")),
+            conclusions=conclusions(
+                verdicts, Reports.write(verdicts, workspace / "report"), evidence
+            ),
         )
     if summary.left:
         raise TrackingError(f"{summary.uri}: {summary.left} steps not done: {summary.trouble}")

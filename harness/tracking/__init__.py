@@ -10,13 +10,14 @@ Live and replay are therefore one code path, and doing it twice does nothing the
 import harness.tracking._environment  # noqa: F401  # settles MLflow's environment before its import
 from harness.tracking.experiments import experiment_ids
 from harness.tracking.local import ServerCommand, chart_url, default_uri, ui_command
-from harness.tracking.projector import Conclusion, Tracked
+from harness.tracking.projector import Conclusion, Telling, Tracked
 from harness.tracking.tracker import Summary, Tracker, sync
 
 __all__ = [
     "Conclusion",
     "ServerCommand",
     "Summary",
+    "Telling",
     "Tracked",
     "Tracker",
     "chart_url",

@@ -71,7 +71,7 @@ class Image:
     name: str
     origin: str
     note: str
-    """Markdown; the verdict, once there is one, is added to it."""
+    """Markdown: what does not change."""
     rows: tuple[Row, ...]
     status: Status
     params: Mapping[str, str]
@@ -82,3 +82,5 @@ class Image:
     start_ms: int | None = None
     """None where no record bears a time: then it is when the run is created."""
     end_ms: int | None = None
+    story: str = ""
+    """Markdown that follows the note; without one, what a run tells already stays."""

@@ -28,24 +28,38 @@ class Tracked:
 
 
 @dataclass(frozen=True)
+class Telling:
+    """What one run tells of a conclusion."""
+
+    story: str = ""
+    """Markdown; ends the run's description."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """MLflow shows them as columns."""
+
+
+@dataclass(frozen=True)
 class Conclusion:
     """What was found of an experiment, for its runs to tell."""
 
     experiment: str
     verdict: str
     as_expected: bool
-    report: str
-    """Markdown; becomes the artifact `report.md` of the paper's run."""
+    pages: Mapping[str, str]
+    """The report as artifacts of the paper's run, by file name."""
     files: tuple[Path, ...] = ()
-    """Further artifacts of the paper's run: figures, the HTML report."""
-    trials: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Tags of single trials, by the trial's id."""
+    """Further artifacts of the paper's run: figures."""
+    whole: Telling = Telling()
+    """For the references."""
+    trials: Mapping[str, Telling] = field(default_factory=dict)
+    """For single trials, by the trial's id."""
 
-    def tags_of(self, key: str) -> dict[str, str]:
-        """What the run of a trial, or a reference, tells of it."""
+    def told_by(self, image: Image) -> Image:
+        """The image with what its run tells."""
+        telling = self.whole if image.kind is not Kind.SEED else self.trials.get(image.key)
+        telling = telling or Telling()
         expected = "true" if self.as_expected else "false"
         verdict = {Tag.VERDICT.value: self.verdict, Tag.AS_EXPECTED.value: expected}
-        return verdict | dict(self.trials.get(key, {}))
+        return replace(image, tags={**image.tags, **verdict, **telling.tags}, story=telling.story)
 
 
 class Projector:
@@ -117,7 +131,7 @@ class Projector:
         runs = self.begin()[name]
         self._conclusions[name] = conclusion
         self._project_references(name, runs)
-        runs.attach(Kind.PAPER, report=conclusion.report, files=conclusion.files)
+        runs.attach(Kind.PAPER, pages=conclusion.pages, files=conclusion.files)
 
     def settle(self) -> None:
         """Leave no run running: what is not finished by now was cut off."""
@@ -137,7 +151,7 @@ class Projector:
     def _send(self, name: str, runs: Runs, image: Image) -> None:
         conclusion = self._conclusions.get(name)
         if conclusion:
-            image = replace(image, tags={**image.tags, **conclusion.tags_of(image.key)})
+            image = conclusion.told_by(image)
         self.sent += runs.project(image)
 
     def _close_orphans(self, client: MlflowClient, workspace: str) -> None:

@@ -1,7 +1,7 @@
 """One workspace's runs in one MLflow experiment, brought up to date by the fewest calls."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -49,15 +49,16 @@ class Runs:
         """The keys of the runs that MLflow shows as running."""
         return [key for key, view in self._views.items() if view.status == Status.RUNNING]
 
-    def attach(self, key: str, *, report: str, files: Iterable[Path]) -> None:
-        """Give a run that was projected before its report and files, unless it has the same."""
+    def attach(self, key: str, *, pages: Mapping[str, str], files: Iterable[Path]) -> None:
+        """Give a run that was projected before its pages and files, unless it has the same."""
         view = self._views[key]
         files = tuple(files)
-        content = [digest(report), *(digest(path.read_bytes()) for path in files)]
+        content = [*map(digest, pages.values()), *(digest(path.read_bytes()) for path in files)]
         mark = digest(canonical_json(content))
         if view.tags.get(Tag.REPORT) == mark:
             return
-        self._client.log_text(view.run_id, report, "report.md")
+        for name, text in pages.items():
+            self._client.log_text(view.run_id, text, name)
         for path in files:
             self._client.log_artifact(view.run_id, str(path))
         self._client.set_tag(view.run_id, Tag.REPORT, mark)

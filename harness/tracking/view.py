@@ -64,16 +64,22 @@ class View:
         return {int(epoch) for epoch in self.tags.get(Tag.FINALS, "").split()}
 
     def _own_tags(self, image: Image, sent: list[Row]) -> dict[str, str]:
-        """What tells how far the run is, and its description, which ends with the verdict."""
-        verdict = image.tags.get(Tag.VERDICT, self.tags.get(Tag.VERDICT))
+        """What tells how far the run is, and its description."""
         finals = self._finals() | {row.epoch for row in sent if row.final}
         last = max((row.epoch for row in sent if not row.final), default=0)
         return {
-            Tag.NOTE: f"{image.note}\n\nVerdict: **{verdict}**" if verdict else image.note,
+            Tag.NOTE: self._description(image),
             Tag.ORIGIN: image.origin,
             Tag.EPOCHS: str(max(last, self._epochs())),
             Tag.FINALS: " ".join(map(str, sorted(finals))),
         }
+
+    def _description(self, image: Image) -> str:
+        """The note, and after it the story: the one that is told already, where none is given."""
+        if image.story:
+            return f"{image.note}\n\n{image.story}"
+        told = self.tags.get(Tag.NOTE, "")
+        return told if told.startswith(image.note) else image.note
 
 
 def points(rows: Iterable[Row], unrecorded_ms: int) -> Iterator[Metric]:

@@ -6,11 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from rich.console import Console
 
-from harness.report import claims, figure, image, markdown, summary
-from harness.report.figures import MOST_LINES
+from harness.report import claims, summary
+from harness.report.figures import drawings, figure, image
+from harness.report.markdown import markdown
+from harness.report.palette import themed
+from harness.report.panels import MOST_LINES, panels
 from harness.report.wording import number
 from harness.verdict import ExperimentVerdict, Outcome
 from tests.report import studies
@@ -131,12 +135,37 @@ def test_the_figure_holds_each_seed_their_mean_and_the_reported_values() -> None
     verdict = studies.reproduced()
     made = figure(verdict)
     assert made is not None
-    axes, side = made.axes
+    axes, side, *_ = made.axes
     lines = [np.asarray(line.get_ydata()) for line in axes.lines]
     curves = verdict.evidence.curves["mi_bits"]
     for curve_ in (*curves, curves.mean(axis=0), np.array([0.0, 1.0]), np.full(4, 2.0)):
         assert any(line.shape == curve_.shape and np.allclose(line, curve_) for line in lines)
     assert [label.get_text() for label in side.get_xticklabels()] == ["test"]
+
+
+def test_curves_that_were_judged_lined_up_are_drawn_lined_up() -> None:
+    """The same rise, once two epochs late: apart as recorded, on each other once lined up."""
+    rise = [0.0, 0.0, 0.2, 1.0, 1.5, 1.6, 1.6, 1.6]
+    asked = experiment(curve({1: 0.0, 3: 0.2, 5: 1.5}, threshold=0.5), epochs=8)
+    seeds = {0: trial(rise), 1: trial([0.0, 0.0, *rise[:6]])}
+    every, lined_up = panels(verdict_on(asked, seeds))
+    assert (every.title, lined_up.title) == ("Every epoch", "Early rows, lined up at take-off")
+    axes = Figure().subplots()
+    lined_up.draw(axes)
+    early, late = (np.asarray(line.get_ydata(), float) for line in axes.lines[:2])
+    both = ~np.isnan(early) & ~np.isnan(late)
+    np.testing.assert_allclose(early[both], late[both], atol=1e-9)
+    assert np.ptp(early[both]) == pytest.approx(1.5)
+
+
+@every_verdict
+def test_every_panel_has_a_drawing_of_its_own_whose_colours_a_page_may_set(make: Make) -> None:
+    verdict = make()
+    drawn = drawings(verdict)
+    assert [panel.title for panel, _ in drawn] == [panel.title for panel in panels(verdict)]
+    for _, svg in drawn:
+        shown = themed(svg)
+        assert set(re.findall(r"#[0-9a-f]{6}\b", re.sub(r"var\([^)]*\)", "", shown))) == set()
 
 
 def test_many_seeds_are_drawn_as_their_range() -> None:

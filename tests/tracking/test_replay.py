@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.record import Failure, FailureKind, StoredTrial
-from harness.tracking import Conclusion, Summary, Tracked, sync
+from harness.tracking import Conclusion, Summary, Telling, Tracked, sync
 from tests.tracking.conftest import (
     MANIFEST,
     T0_MS,
@@ -188,7 +188,7 @@ def test_replaying_twice_does_nothing(database: Database, tmp_path: Path) -> Non
     )
     figure = tmp_path / "curve.svg"
     figure.write_text("<svg/>")
-    conclusion = Conclusion("toy-4", "REPRODUCED", True, "# Report", (figure,))
+    conclusion = Conclusion("toy-4", "REPRODUCED", True, {"report.md": "# Report"}, (figure,))
     replay(database, shelf, conclusion)
     written = database.rows("SELECT * FROM tags"), database.rows("SELECT * FROM runs")
     counts = database.counts()
@@ -268,21 +268,28 @@ def test_the_verdict_and_the_report_go_to_the_runs(database: Database, tmp_path:
         experiment="toy-4",
         verdict="NOT REPRODUCED",
         as_expected=False,
-        report="# Report\n",
+        pages={"report.md": "# Report\n", "report.html": "<p>Report</p>"},
         files=(figure,),
-        trials={make_trial(1).spec.id: {"difference": "0.3"}},
+        whole=Telling("They differ.", {"reported": "1.9"}),
+        trials={make_trial(1).spec.id: Telling("This one differs.", {"difference": "0.3"})},
     )
     replay(database, shelf, conclusion)
     for name in ("paper", "true value", "seed 0", "seed 1"):
         assert database.tags(name)["verdict"] == "NOT REPRODUCED"
         assert database.tags(name)["verdict.as_expected"] == "false"
-        assert database.tags(name)["mlflow.note.content"].endswith("Verdict: **NOT REPRODUCED**")
+    assert database.tags("paper")["mlflow.note.content"].endswith("They differ.")
+    assert database.tags("paper")["reported"] == "1.9"
+    assert database.tags("seed 1")["mlflow.note.content"].endswith("This one differs.")
     assert database.tags("seed 1")["difference"] == "0.3"
     assert "difference" not in database.tags("seed 0")
     artifacts = database.workspace / "mlflow/artifacts/toy-4" / database.run_id("paper")
     assert (artifacts / "artifacts/report.md").read_text() == "# Report\n"
+    assert (artifacts / "artifacts/report.html").read_text() == "<p>Report</p>"
     assert (artifacts / "artifacts/curve.svg").read_text() == "<svg/>"
-    replay(database, shelf, replace(conclusion, verdict="REPRODUCED", report="# New\n"))
+    replay(database, shelf)
+    assert database.tags("seed 1")["mlflow.note.content"].endswith("This one differs.")
+    new = replace(conclusion, verdict="REPRODUCED", pages={"report.md": "# New\n"})
+    replay(database, shelf, new)
     assert (artifacts / "artifacts/report.md").read_text() == "# New\n"
     assert database.tags("seed 0")["verdict"] == "REPRODUCED"
 

@@ -155,7 +155,7 @@ def _until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
 def test_a_real_server_takes_the_same_and_shows_the_report(database: Database) -> None:
     shelf = Shelf(make_trial(0, 10, done=10, finals=(10,)), make_trial(1, 300))
     tracked = shelf.tracked(EXPERIMENT)
-    conclusion = Conclusion("toy-4", "REPRODUCED", True, "# Report\n")
+    conclusion = Conclusion("toy-4", "REPRODUCED", True, {"report.md": "# Report\n"})
     with real_server(database.workspace) as uri:
         with Tracker(
             uri, workspace=database.workspace, read=shelf.read, tracked=tracked

@@ -161,7 +161,7 @@ def test_a_verdict_follows_the_trials_it_is_about(database: Database) -> None:
     shelf = Shelf(make_trial(0, 3))
     with start(database, shelf) as tracker:
         tracker.notify(shelf.put(make_trial(0, 5, done=5)))
-        tracker.conclude([Conclusion("toy-4", "REPRODUCED", True, "# Report")])
+        tracker.conclude([Conclusion("toy-4", "REPRODUCED", True, {})])
     assert database.tags("seed 0")["verdict"] == "REPRODUCED"
     assert database.tags("paper")["verdict"] == "REPRODUCED"
 
