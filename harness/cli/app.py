@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from harness.cli import compare, inspect, judge, nightly, run, tracking
+from harness.cli import compare, inspect, judge, newcomer, nightly, run, tracking
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +28,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "ui": tracking.ui,
     "nightly": nightly.nightly,
     "compare": compare.compare,
+    "init": newcomer.init,
+    "doctor": newcomer.doctor,
     "data": inspect.data,
 }
 for _name, _command in _COMMANDS.items():

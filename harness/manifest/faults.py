@@ -68,6 +68,8 @@ def _bound(name: str, words: str, at_zero: str) -> Callable[[Json, Mapping[str, 
 def _choice(value: Json, context: Mapping[str, Any]) -> str:
     expected = str(context.get("expected", context.get("expected_tags")))
     allowed = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
+    if value is None:
+        return f"left blank: must be {' or '.join(allowed)}"
     if isinstance(value, dict):  # of a union, what is told apart by its kind
         value = value.get("kind")
     near = suggest(value, allowed) if isinstance(value, str) else ""
