@@ -17,7 +17,7 @@ from harness.cli.evidence import Evidence
 from harness.cli.inspect import load
 from harness.cli.live import log_to
 from harness.cli.settle import Rules, settle
-from harness.errors import Exit, HarnessError
+from harness.errors import Exit, HarnessError, UsageError
 from harness.nightly import Book, Night
 from harness.plan import Selection
 from harness.store import Store
@@ -45,6 +45,9 @@ def nightly(
     """
     console = Console(quiet=quiet)
     log_to(Console(stderr=True))
+    if not config.exists():
+        said = "no such file; a clone of the harness has one, and --config names another"
+        raise UsageError(f"{config}: {said}")
     configured = nights.load(config)
     asked = configured.night(night)
     experiments = load([config.parent / path for path in asked.experiments])

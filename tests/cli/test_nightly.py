@@ -52,7 +52,7 @@ def test_an_outage_is_a_night_that_says_so_and_exits_4(
     ("options", "said"),
     [
         (["--night", "nowhere"], "there are light, full"),
-        (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
     ],
 )
 def test_what_no_night_can_be_is_refused(
