@@ -8,8 +8,8 @@ Live and replay are therefore one code path, and doing it twice does nothing the
 """
 
 import harness.tracking._environment  # noqa: F401  # settles MLflow's environment before its import
-from harness.tracking.experiments import experiment_ids
-from harness.tracking.local import ServerCommand, chart_url, default_uri, ui_command
+from harness.tracking.experiments import chart_urls
+from harness.tracking.local import ServerCommand, default_uri, ui_command
 from harness.tracking.projector import Conclusion, Telling, Tracked
 from harness.tracking.tracker import Summary, Tracker, sync
 
@@ -20,9 +20,8 @@ __all__ = [
     "Telling",
     "Tracked",
     "Tracker",
-    "chart_url",
+    "chart_urls",
     "default_uri",
-    "experiment_ids",
     "sync",
     "ui_command",
 ]

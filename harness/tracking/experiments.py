@@ -1,8 +1,12 @@
 """MLflow's experiments: found by the experiment's id, made if they are not there."""
 
+from collections.abc import Iterator
+
 from mlflow import MlflowClient
+from mlflow.entities import Experiment as Found
 
 from harness.manifest.model import Experiment
+from harness.tracking import curated
 from harness.tracking.image import Tag
 
 
@@ -21,6 +25,7 @@ def open_experiment(client: MlflowClient, experiment: Experiment, artifacts: str
     wanted = {
         Tag.NOTE: _note(experiment),
         Tag.EXPERIMENT: experiment.id,
+        curated.TAG: curated.view_tag(experiment),
         "mlflow.experimentKind": "custom_model_development",  # not MLflow's page for agents
     }
     found = client.get_experiment_by_name(experiment.id)
@@ -32,24 +37,33 @@ def open_experiment(client: MlflowClient, experiment: Experiment, artifacts: str
     return str(found.experiment_id)
 
 
-def experiment_ids(uri: str) -> dict[str, str]:
-    """MLflow's number of each experiment of ours, by name; a server may hold others.
+def ours(client: MlflowClient) -> Iterator[Found]:
+    """Our experiments: a server may hold others.
 
     Raises:
         mlflow.exceptions.MlflowException: the server does not answer.
     """
-    client = MlflowClient(uri)
-    found: dict[str, str] = {}
     token: str | None = None
     while token != "":
         page = client.search_experiments(page_token=token)
-        found |= {
-            experiment.name: experiment.experiment_id
-            for experiment in page
-            if Tag.EXPERIMENT in experiment.tags
-        }
+        yield from (found for found in page if Tag.EXPERIMENT in found.tags)
         token = page.token or ""
-    return found
+
+
+def chart_urls(uri: str, base: str) -> dict[str, str]:
+    """Where MLflow draws each of our experiments, by name.
+
+    Args:
+        uri: the server or database that knows them.
+        base: the address at which they are served.
+
+    Raises:
+        mlflow.exceptions.MlflowException: the server does not answer.
+    """
+    found = ours(MlflowClient(uri))
+    return {
+        one.name: curated.chart_url(base, one) for one in sorted(found, key=lambda one: one.name)
+    }
 
 
 def _note(experiment: Experiment) -> str:

@@ -13,6 +13,10 @@ class Kind(StrEnum):
     TRUE = "true"
 
 
+REFERENCES = (Kind.PAPER, Kind.TRUE)
+"""The kinds that no trial of ours stands behind."""
+
+
 class Status(StrEnum):
     """A run's status, by MLflow's names."""
 
@@ -43,6 +47,7 @@ class Tag(StrEnum):
     MANIFEST = "manifest"
     VERDICT = "verdict"
     AS_EXPECTED = "verdict.as_expected"
+    COLOUR = "mlflow.runColor"
     NOTE = "mlflow.note.content"
     """MLflow shows it as the run's description."""
 
@@ -83,4 +88,4 @@ class Image:
     """None where no record bears a time: then it is when the run is created."""
     end_ms: int | None = None
     story: str = ""
-    """Markdown that follows the note; without one, what a run tells already stays."""
+    """Markdown that goes before the note; without one, what a run tells already stays."""

@@ -64,25 +64,15 @@ def workspace_id(workspace: Path) -> str:
     return path.read_text()
 
 
-def ui_command(workspace: Path, port: int) -> ServerCommand:
-    """MLflow's server on the workspace's database, for this machine only."""
+def ui_command(workspace: Path, port: int, host: str = "127.0.0.1") -> ServerCommand:
+    """MLflow's server on the workspace's database; by default for this machine only."""
     folder = workspace.resolve() / _FOLDER
     argv = (
         *(sys.executable, "-m", "mlflow", "server"),
         *("--backend-store-uri", default_uri(workspace)),
         *("--artifacts-destination", (folder / "artifacts").as_uri()),
-        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--host", host, "--port", str(port), "--workers", "1"),
+        *("--uvicorn-opts", "--log-level warning"),  # not a line for each picture it serves
     )
     # Job execution would start eight more processes that nothing here has a use for.
     return ServerCommand(argv, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
-
-
-def chart_url(base: str, experiment_id: str) -> str:
-    """The view with the curves; without `workflowType` MLflow opens its page for language models.
-
-    Args:
-        base: the server's address, as 'http://127.0.0.1:5000'.
-        experiment_id: MLflow's number of the experiment, from `experiment_ids`.
-    """
-    view = "workflowType=machine_learning&compareRunsMode=CHART"
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{view}"

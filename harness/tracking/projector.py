@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 
 from harness.manifest.model import Experiment
 from harness.record import StoredTrial
-from harness.tracking.experiments import experiment_ids, open_experiment
+from harness.tracking.experiments import open_experiment, ours
 from harness.tracking.image import Image, Kind, Status, Tag
 from harness.tracking.local import artifact_location, set_wal, workspace_id
 from harness.tracking.reference import reference_images
@@ -32,7 +32,7 @@ class Telling:
     """What one run tells of a conclusion."""
 
     story: str = ""
-    """Markdown; ends the run's description."""
+    """Markdown; begins the run's description."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """MLflow shows them as columns."""
 
@@ -49,14 +49,14 @@ class Conclusion:
     files: tuple[Path, ...] = ()
     """Further artifacts of the paper's run: figures."""
     whole: Telling = Telling()
-    """For the references."""
+    """For the paper's run."""
     trials: Mapping[str, Telling] = field(default_factory=dict)
     """For single trials, by the trial's id."""
 
     def told_by(self, image: Image) -> Image:
         """The image with what its run tells."""
-        telling = self.whole if image.kind is not Kind.SEED else self.trials.get(image.key)
-        telling = telling or Telling()
+        of_paper = self.whole if image.kind is Kind.PAPER else Telling()
+        telling = self.trials.get(image.key, of_paper)
         expected = "true" if self.as_expected else "false"
         verdict = {Tag.VERDICT.value: self.verdict, Tag.AS_EXPECTED.value: expected}
         return replace(image, tags={**image.tags, **verdict, **telling.tags}, story=telling.story)
@@ -158,7 +158,7 @@ class Projector:
         """End the runs that a killed driver left running, when the last record was taken."""
         if self._orphans_closed:
             return
-        numbers = list(experiment_ids(self._uri).values())
+        numbers = [one.experiment_id for one in ours(client)]
         for run in list(search(client, numbers, workspace, running=True)) if numbers else ():
             trial = self._read(run.data.tags[Tag.KEY])
             last = ended_ms(trial) if trial else None

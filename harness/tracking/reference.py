@@ -5,13 +5,12 @@ from collections.abc import Iterable, Mapping
 from harness.manifest.model import (
     BandClaim,
     Claim,
-    ExactClaim,
     Experiment,
     Manifest,
     OnsetClaim,
 )
 from harness.record import canonical_json, digest
-from harness.tracking.image import Image, Kind, Row, Status
+from harness.tracking.image import Image, Kind, Row, Status, Tag
 from harness.tracking.seeds import claimed_metrics, describing_tags
 
 _PAPER_COLOUR = "#000000"
@@ -48,7 +47,7 @@ def _by_epoch(claim: Claim, last: int) -> Iterable[tuple[int, float]]:
 
 
 def _true_values(experiment: Experiment) -> Points:
-    """The exact claims, each under the key of the estimate that it is the truth of.
+    """What is reported as the truth of an estimate, under the key of that estimate.
 
     By name: `true_mi_bits` is the truth of `mi_bits`. It is then a line in the estimate's chart.
     """
@@ -57,7 +56,9 @@ def _true_values(experiment: Experiment) -> Points:
     points: dict[tuple[str, int], float] = {}
     for claim in manifest.claims:
         estimate = claim.metric.replace("true_", "", 1)
-        if isinstance(claim, ExactClaim) and estimate != claim.metric and estimate in named:
+        if isinstance(claim, OnsetClaim) or estimate == claim.metric:
+            continue
+        if estimate in named:
             points |= {(estimate, e): v for e, v in _by_epoch(claim, manifest.epochs.value)}
     return points
 
@@ -74,7 +75,7 @@ def _image(experiment: Experiment, kind: Kind, name: str, points: Points) -> Ima
         rows=_rows(points),
         status=Status.FINISHED,
         params={},
-        tags=describing_tags(experiment) | {"mlflow.runColor": colour},
+        tags=describing_tags(experiment) | {Tag.COLOUR.value: colour},
     )
 
 
@@ -90,5 +91,6 @@ def _note(experiment: Experiment, kind: Kind) -> str:
     what = "The values that the paper reports" if kind is Kind.PAPER else "The true values"
     return (
         f"**{experiment.manifest.title}**. {what}, as printed in "
-        f"{paper.author}, *{paper.title}*, {paper.listing}; the paper ran `{paper.command}`."
+        f"{paper.author}, *{paper.title}*, {paper.listing}; the paper ran `{paper.command}`.\n\n"
+        "Its date lies a century ahead, so that MLflow lists it before the seeds."
     )

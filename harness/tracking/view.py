@@ -75,11 +75,14 @@ class View:
         }
 
     def _description(self, image: Image) -> str:
-        """The note, and after it the story: the one that is told already, where none is given."""
+        """The story, then the note: MLflow folds away all but the first lines.
+
+        Where no story is given, the one that is told already stays.
+        """
         if image.story:
-            return f"{image.note}\n\n{image.story}"
+            return f"{image.story}\n\n{image.note}"
         told = self.tags.get(Tag.NOTE, "")
-        return told if told.startswith(image.note) else image.note
+        return told if told.endswith(image.note) else image.note
 
 
 def points(rows: Iterable[Row], unrecorded_ms: int) -> Iterator[Metric]:

@@ -113,6 +113,26 @@ def test_the_papers_run_holds_the_reported_values_at_the_reported_epochs(
     assert database.tags("paper")["harness.kind"] == "paper"
 
 
+def test_a_truth_that_varies_from_row_to_row_is_a_line_too(database: Database) -> None:
+    truth = {**MANIFEST["claims"][1], "kind": "value", "reported": {1: 1.99, 50: 1.98}}
+    del truth["decimals"]
+    truth["tolerance"] = MANIFEST["claims"][0]["tolerance"]
+    varying = make_experiment(claims=[MANIFEST["claims"][0], truth])
+    sync(
+        database.uri,
+        workspace=database.workspace,
+        read=Shelf().read,
+        tracked=[Tracked(varying, ())],
+    )
+    assert database.values("true value") == {("mi_bits", 1): 1.99, ("mi_bits", 50): 1.98}
+
+
+def test_seeds_in_a_row_have_colours_of_their_own(database: Database) -> None:
+    replay(database, Shelf(*(make_trial(seed, 1, done=1) for seed in range(10))))
+    colours = {database.tags(f"seed {seed}")["mlflow.runColor"] for seed in range(10)}
+    assert len(colours) == 10
+
+
 def test_a_control_that_holds_at_every_epoch_is_drawn_as_a_line(database: Database) -> None:
     band = {**MANIFEST["claims"][0], "kind": "band", "reported": 0.0}
     control = make_experiment(claims=[band])
@@ -277,9 +297,9 @@ def test_the_verdict_and_the_report_go_to_the_runs(database: Database, tmp_path:
     for name in ("paper", "true value", "seed 0", "seed 1"):
         assert database.tags(name)["verdict"] == "NOT REPRODUCED"
         assert database.tags(name)["verdict.as_expected"] == "false"
-    assert database.tags("paper")["mlflow.note.content"].endswith("They differ.")
+    assert database.tags("paper")["mlflow.note.content"].startswith("They differ.")
     assert database.tags("paper")["reported"] == "1.9"
-    assert database.tags("seed 1")["mlflow.note.content"].endswith("This one differs.")
+    assert database.tags("seed 1")["mlflow.note.content"].startswith("This one differs.")
     assert database.tags("seed 1")["difference"] == "0.3"
     assert "difference" not in database.tags("seed 0")
     artifacts = database.workspace / "mlflow/artifacts/toy-4" / database.run_id("paper")
@@ -287,7 +307,7 @@ def test_the_verdict_and_the_report_go_to_the_runs(database: Database, tmp_path:
     assert (artifacts / "artifacts/report.html").read_text() == "<p>Report</p>"
     assert (artifacts / "artifacts/curve.svg").read_text() == "<svg/>"
     replay(database, shelf)
-    assert database.tags("seed 1")["mlflow.note.content"].endswith("This one differs.")
+    assert database.tags("seed 1")["mlflow.note.content"].startswith("This one differs.")
     new = replace(conclusion, verdict="REPRODUCED", pages={"report.md": "# New\n"})
     replay(database, shelf, new)
     assert (artifacts / "artifacts/report.md").read_text() == "# New\n"

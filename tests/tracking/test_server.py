@@ -15,13 +15,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from harness.tracking import (
     Conclusion,
     Tracker,
-    chart_url,
+    chart_urls,
     default_uri,
-    experiment_ids,
     sync,
     ui_command,
 )
@@ -170,7 +170,7 @@ def test_a_real_server_takes_the_same_and_shows_the_report(database: Database) -
         report = f"{uri}/get-artifact?path=report.md&run_uuid={database.run_id('paper')}"
         with urllib.request.urlopen(report, timeout=30) as answer:
             assert answer.read() == b"# Report\n"
-        assert experiment_ids(uri).keys() == {"toy-4"}
+        assert chart_urls(uri, uri).keys() == {"toy-4"}
     assert set(database.statuses().values()) == {"FINISHED", "KILLED"}
     assert len(database.points("seed 1")) == 300 * 4
 
@@ -178,6 +178,7 @@ def test_a_real_server_takes_the_same_and_shows_the_report(database: Database) -
 def test_the_server_is_for_this_machine_and_starts_no_jobs(tmp_path: Path) -> None:
     command = ui_command(tmp_path, 5005)
     assert command.argv[command.argv.index("--host") + 1] == "127.0.0.1"
+    assert "0.0.0.0" in ui_command(tmp_path, 5005, "0.0.0.0").argv
     assert command.env["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
     assert default_uri(tmp_path) in command.argv
 
@@ -190,8 +191,14 @@ def test_the_default_database_does_not_depend_on_where_a_process_starts(
     assert here == f"sqlite:///{tmp_path}/results/mlflow/mlflow.db"
 
 
-def test_the_chart_view_is_the_one_for_curves() -> None:
-    assert chart_url("http://127.0.0.1:5000/", "7") == (
-        "http://127.0.0.1:5000/#/experiments/7/runs"
-        "?workflowType=machine_learning&compareRunsMode=CHART"
-    )
+def test_the_chart_view_is_the_one_for_curves(database: Database) -> None:
+    """A view of ours only where there is one: MLflow greets a key that it lacks with an error."""
+    client = MlflowClient(database.uri)
+    number = client.create_experiment("old", tags={"harness.experiment": "old"})
+    client.create_experiment("a stranger's")
+    view = "workflowType=machine_learning&compareRunsMode=CHART"
+    urls = chart_urls(database.uri, "http://127.0.0.1:5000/")
+    assert urls == {"old": f"http://127.0.0.1:5000/#/experiments/{number}/runs?{view}"}
+    tracked = Shelf().tracked(EXPERIMENT)
+    sync(database.uri, workspace=database.workspace, read=Shelf().read, tracked=tracked)
+    assert chart_urls(database.uri, "")["toy-4"].endswith("&viewStateShareKey=curves")
