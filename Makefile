@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # MNIST is fetched once and stays in the clone unless you share a folder of your own.
 export HARNESS_DATA ?= $(CURDIR)/.data
 
-.PHONY: reproduce test lint format data clean help
+.PHONY: reproduce test lint format bench data clean help
 
 help:  ## this text
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -27,6 +27,12 @@ lint: $(STAMP)
 format: $(STAMP)  ## put the code into its one form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(STAMP) data  ## measure: a step, packing, what the harness costs; some twenty minutes
+	mkdir -p results/bench
+	$(BIN)/pytest tests/bench -o python_files='bench_*.py' --timeout 1800 \
+	  --benchmark-columns=median,iqr,rounds --benchmark-json=results/bench/bench.json
+	$(BIN)/python -m tests.bench.report results/bench/*.json --out results/report
 
 data: $(STAMP)  ## fetch MNIST once, by digest
 	$(BIN)/harness data experiments

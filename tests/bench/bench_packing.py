@@ -1,0 +1,120 @@
+"""Trials side by side: how near N cores come to N trials at full speed."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from harness.plan import Job
+from harness.record import EpochRecord, Finished, Message
+from harness.workload import Arrays
+from tests import toy
+from tests.bench import trials
+from tests.bench.conftest import CORES, Sizes
+from tests.bench.paired import Action, Pair, seconds
+from tests.bench.results import Figure
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+GROUP = f"Trials of one thread on {CORES} cores"
+
+Paired = Callable[[Action, Action], list[Pair]]
+
+
+@pytest.mark.parametrize("network", list(trials.NETWORKS))
+def test_trials_against_cores(
+    network: str, digits: Arrays, sizes: Sizes, benchmark: Any, figures: list[Figure]
+) -> None:
+    """The same trials, one after another, and then more and more at a time."""
+    found = trials.shortened(trials.NETWORKS[network], sizes.minibatches)
+    make = partial(trials.of, found, seeds=range(CORES), epochs=sizes.epochs, threads=1)
+    counts = [count for count in range(1, CORES + 1) if CORES % count == 0]
+    jobs = {count: make(cpus=CORES / count) for count in counts}
+    spent: dict[int, list[float]] = {count: [] for count in counts}
+
+    def one_round() -> None:
+        for count in counts:
+            spent[count].append(seconds(partial(trials.run, jobs[count], arrays=digits)))
+
+    trials.run(jobs[CORES], arrays=digits)
+    benchmark.pedantic(one_round, rounds=sizes.rounds)
+    figures += [
+        Figure.of(
+            (alone_s / here_s for alone_s, here_s in zip(spent[1], spent[count], strict=True)),
+            group=GROUP,
+            name=f"{network}: {count} at a time, against one by one",
+            at_least=0.9 * count,
+            series=network,
+            x=count,
+        )
+        for count in counts
+        if count > 1
+    ]
+
+
+def test_one_thread_each_against_all_threads_for_one(
+    digits: Arrays, sizes: Sizes, paired: Paired, figures: list[Figure]
+) -> None:
+    found = trials.experiment(trials.NETWORKS["image pairs"])
+    make = partial(trials.of, found, seeds=range(CORES), epochs=sizes.epochs)
+    wide, together = make(cpus=CORES, threads=CORES), make(cpus=1, threads=1)
+    pairs = paired(
+        partial(trials.run, wide, arrays=digits), partial(trials.run, together, arrays=digits)
+    )
+    ratios = (pair.ratio for pair in pairs)
+    name = "image pairs: one by one on all threads / side by side"
+    figures += [Figure.of(ratios, group=GROUP, name=name, at_least=1.0)]
+
+
+class OneAtATime:
+    """Hands a trial out when the one before has ended, and notes how long it took to begin."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self._jobs = iter(jobs)
+        self._idle = True
+        self._handed_ms = 0.0
+        self.waits_ms: list[float] = []
+
+    def __iter__(self) -> Iterator[Job]:
+        return self
+
+    def __next__(self) -> Job:
+        if not self._idle:
+            raise StopIteration
+        job = next(self._jobs)
+        self._idle, self._handed_ms = False, 1000 * time.time()
+        return job
+
+    def hear(self, job: Job, message: Message) -> None:
+        if isinstance(message, EpochRecord) and message.epoch == 1:
+            began_ms = message.ended_ms - 1000 * message.seconds
+            self.waits_ms.append(began_ms - self._handed_ms)
+        self._idle = isinstance(message, Finished)
+
+
+@pytest.mark.parametrize("what", ["a walk", *trials.NETWORKS])
+def test_a_trial_starts_on_a_warm_worker(
+    what: str, digits: Arrays, sizes: Sizes, benchmark: Any, figures: list[Figure]
+) -> None:
+    """From handing it out to the start of its first epoch, which carries its first draw."""
+    warm = range(4)
+    rest = range(len(warm), len(warm) + 4 * sizes.rounds)
+    if what == "a walk":
+        jobs = [toy.job(seed, epochs=1) for seed in (*warm, *rest)]
+    else:
+        found = trials.shortened(trials.NETWORKS[what], 1)
+        jobs = trials.of(found, seeds=(*warm, *rest), epochs=1, cpus=1, threads=1)
+    one_by_one = OneAtATime(jobs)
+    sink = trials.Sink(hear=one_by_one.hear)
+    benchmark.pedantic(lambda: trials.run(one_by_one, sink, arrays=digits), rounds=1)
+    figures += [
+        Figure.of(
+            one_by_one.waits_ms[len(warm) :],
+            group="A trial's start on a warm worker",
+            name=what,
+            unit="ms",
+            at_most=50,
+        )
+    ]
