@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
+from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from harness.errors import StoreError
 from harness.workload import Context, Run
@@ -19,6 +20,7 @@ from harness.workloads.mutual_information.networks import (
     NetForImageValuesPair,
     NetForSequencePair,
 )
+from harness.workloads.mutual_information.pooled import pooled_convolution
 from harness.workloads.mutual_information.samplers import Pairs
 from harness.workloads.mutual_information.training import FORMS, Form, Scores, evaluate, plain
 from tests.workloads.tiny import PARAMETERS, WORKLOADS, each_workload, images
@@ -133,6 +135,38 @@ def test_images_without_contrast_give_the_same_gradients_wherever_their_ties_bre
     critic = network(NetForImagePair)
     blank = torch.full((5, 1, 28, 28), pixel, dtype=torch.float64)
     assert_same(critic, (blank, blank, blank))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    channels=st.integers(1, 3),
+    kernel=st.integers(1, 4),
+    pooling=st.integers(1, 4),
+    surplus=st.integers(0, 9),
+    rows=st.integers(1, 4),
+    seed=st.integers(0, 2**16),
+)
+def test_a_convolution_pooled_in_parts_is_the_one_pooled_at_once(
+    *, channels: int, kernel: int, pooling: int, surplus: int, rows: int, seed: int
+) -> None:
+    generator = Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    side = kernel + pooling - 1 + surplus
+    images = normal(3, channels, side, side).to(memory_format=torch.channels_last)
+    weight, bias = normal(5, channels, kernel, kernel).requires_grad_(), normal(5).requires_grad_()
+    ours = pooled_convolution(images, weight, bias, pooling, rows=rows)
+    theirs = F.max_pool2d(F.conv2d(images, weight, bias), pooling)
+    torch.testing.assert_close(ours, theirs, rtol=EXACT, atol=EXACT)
+    upstream = normal(*theirs.shape)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, (weight, bias), upstream),
+        torch.autograd.grad(theirs, (weight, bias), upstream),
+        rtol=EXACT,
+        atol=EXACT,
+    )
 
 
 @each_network

@@ -6,7 +6,8 @@ Each rewrite is exact but for the order of floating-point sums:
   permuted b pass through their branch together.
 * Convolutions run channels-last, where they and the poolings work on whole vectors of channels.
   The parameters stay as they are; only activations are laid out so.
-* On a CPU what is largest is computed part by part, so that it stays in the cache.
+* On a CPU what is largest is computed part by part, so that it stays in the cache; what lies
+  between a convolution and its pooling by maxima is not kept for the backward pass.
 * Average pooling is folded into the convolution before it, and samples whose features end in a
   pooling's remainder are left out from the start.
 
@@ -16,7 +17,7 @@ equal gradients, and nobody asks for the gradient of an image. Windows that diff
 so by chance, and then either choice is a subgradient.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple, cast
 
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from harness.workloads.mutual_information.networks import Critic
+from harness.workloads.mutual_information.pooled import pooled_convolution
 
 PART = 50
 """Images or sequences at a time on a CPU. With more their activations leave the cache; with fewer
@@ -52,19 +54,24 @@ def _features(branch: nn.Sequential, x: Tensor) -> Tensor:
     return features
 
 
-def _in_parts(layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`layers` of x, part by part on a CPU: other devices want all rows at once."""
-    rows = PART if x.device.type == "cpu" else len(x)
-    return torch.cat([layers(part) for part in x.split(rows)])
+def _rows(x: Tensor) -> int:
+    """How many of x to take at a time; other devices than a CPU want all at once."""
+    return PART if x.device.type == "cpu" else len(x)
 
 
 def _of_images(branch: nn.Sequential, images: Tensor) -> Tensor:
     """Features of images of shape (n, 1, h, w).
 
-    Before their first pooling they are nine times larger than ever after, so only so far they
-    go in parts.
+    What the first pooling leaves is so small that the rest goes in one piece.
     """
-    pooled = _in_parts(branch[:2], _channels_last(images.squeeze(1)))
+    convolution, pooling = cast("tuple[nn.Conv2d, nn.MaxPool2d]", branch[:2])
+    pooled = pooled_convolution(
+        _channels_last(images.squeeze(1)),
+        convolution.weight,
+        cast("Tensor", convolution.bias),
+        cast("int", pooling.kernel_size),
+        rows=_rows(images),
+    )
     features: Tensor = branch[2:](pooled)
     return features.flatten(1)
 
@@ -127,7 +134,8 @@ def _of_sequences(branch: nn.Sequential, sequences: Tensor) -> Tensor:
         return x.mean((2, 3))
 
     seen = sequences[:, : _seen(blocks, sequences.size(1))]
-    return _in_parts(averages, _channels_last(seen.unsqueeze(1)))
+    parts = _channels_last(seen.unsqueeze(1)).split(_rows(seen))
+    return torch.cat([averages(part) for part in parts])
 
 
 def _seen(blocks: list[_Block], length: int) -> int:
