@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from harness.cli import compare, inspect, judge, newcomer, nightly, run, tracking
+from harness.cli import compare, inspect, judge, newcomer, nightly, run, tracking, ui
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,7 +25,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "status": inspect.status,
     "export": judge.export,
     "sync": tracking.sync,
-    "ui": tracking.ui,
+    "ui": ui.ui,
     "nightly": nightly.nightly,
     "compare": compare.compare,
     "init": newcomer.init,

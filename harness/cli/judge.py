@@ -12,6 +12,7 @@ from harness.cli import options
 from harness.cli.evidence import Evidence
 from harness.cli.inspect import load
 from harness.cli.reports import Reports
+from harness.cli.tracking import chart_links
 from harness.report import jsondoc, table, terminal
 from harness.report.junit import junit as junit_xml
 from harness.store import Store
@@ -41,17 +42,23 @@ def check(
 
 def write_report(
     paths: options.Paths,
-    out: Annotated[Path, typer.Option(help="Folder for the page and its figures.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pages and their figures.")],
     seeds: options.Seeds = None,
     epochs: options.Epochs = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    mlflow_url: Annotated[
+        str | None,
+        typer.Option(help="A running MLflow server, to link to its charts.", show_default=False),
+    ] = None,
 ) -> None:
-    """Write what was found as a Markdown page with figures.
+    """Write what was found as one HTML file, and as a Markdown page with figures.
 
     Example: harness report experiments --out report
     """
     evidence = Evidence(load(paths), options.selection(seeds, epochs), Store(workspace))
-    typer.echo(Reports.write(evidence.verdicts(), out).page)
+    links = {} if mlflow_url is None else chart_links(mlflow_url)
+    reports = Reports.write(evidence.verdicts(), out, links)
+    typer.echo(f"{reports.html}\n{reports.page}")
 
 
 def export(

@@ -11,15 +11,17 @@ import harness.tracking._environment  # noqa: F401  # settles MLflow's environme
 from harness.tracking.experiments import chart_urls
 from harness.tracking.local import ServerCommand, default_uri, ui_command
 from harness.tracking.projector import Conclusion, Telling, Tracked
-from harness.tracking.tracker import Summary, Tracker, sync
+from harness.tracking.tracker import TROUBLE, Summary, Tracker, cause, sync
 
 __all__ = [
+    "TROUBLE",
     "Conclusion",
     "ServerCommand",
     "Summary",
     "Telling",
     "Tracked",
     "Tracker",
+    "cause",
     "chart_urls",
     "default_uri",
     "sync",

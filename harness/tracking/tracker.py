@@ -20,7 +20,7 @@ from harness.tracking.projector import Conclusion, Projector, Read, Tracked
 
 _log = logging.getLogger(__name__)
 
-_TROUBLE = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, HarnessError)
+TROUBLE = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, HarnessError)
 """What a server, a database, a disk or the store may do to us. Anything else is our bug."""
 
 _FIRST_PAUSE_S = 1.0
@@ -177,9 +177,9 @@ class _Attempts:
         """Whether the job could be done."""
         try:
             job()
-        except _TROUBLE as error:
+        except TROUBLE as error:
             self._projector.forget()
-            self.tell(_cause(error))
+            self.tell(cause(error))
             return False
         return True
 
@@ -199,7 +199,7 @@ class _Attempts:
         return Summary(self._uri, self._projector.sent, left, self._trouble)
 
 
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """What it comes down to, in a line: MLflow's own message wraps that in three others."""
     while cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
         error = cause

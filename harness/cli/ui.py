@@ -1,0 +1,111 @@
+"""`ui`: MLflow's own server, for as long as somebody looks."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli import options
+from harness.cli.signals import stop_on_signals
+from harness.cli.tracking import TrackingError
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.tracking import ServerCommand
+
+LOCAL = "127.0.0.1"
+POLL_S = 0.2
+
+START_S = 120
+"""MLflow's server imports for seconds, and for longer on a busy machine."""
+
+
+def ui(
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any other lets other machines in.")
+    ] = LOCAL,
+    open_: Annotated[bool, typer.Option("--open", help="Open a browser at the charts.")] = False,
+) -> None:
+    """Serve the workspace's MLflow on this machine, and print where each experiment is drawn.
+
+    It serves until Ctrl-C or SIGTERM, which is its orderly end: exit 0.
+
+    Example: harness ui --workspace results --open
+    """
+    from harness import tracking  # noqa: PLC0415 - MLflow takes seconds to import
+
+    database = workspace / "mlflow" / "mlflow.db"
+    if not database.exists():
+        raise TrackingError(f"{database}: not there; `harness run` or `harness sync` makes it")
+    _refuse_port_in_use(host, port)
+    base = f"http://{host}:{port}"
+    command = tracking.ui_command(workspace, port, host)
+    urls = tracking.chart_urls(tracking.default_uri(workspace), base)
+    with stop_on_signals() as stop, _serving(command) as server:
+        if not _answers(server, base, stop):
+            return
+        for name, url in urls.items():
+            typer.echo(f"{name}: {url}")
+        typer.echo("Ctrl-C ends it")
+        if open_:
+            webbrowser.open(next(iter(urls.values()), base))
+        while not stop.wait(POLL_S):
+            _refuse_ended(server)
+
+
+def _refuse_port_in_use(host: str, port: int) -> None:
+    """MLflow would say so after seconds, in a traceback."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself does
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UsageError(f"--port {port} on {host}: {error.strerror}; try another") from None
+
+
+@contextmanager
+def _serving(command: "ServerCommand") -> "Iterator[subprocess.Popen[bytes]]":
+    """The server, in a group of its own: Ctrl-C reaches only us, and we end all of it."""
+    server = subprocess.Popen(  # noqa: S603 - our own words only
+        command.argv, env=command.env, start_new_session=True
+    )
+    try:
+        yield server
+    finally:
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
+
+
+def _answers(server: "subprocess.Popen[bytes]", base: str, stop: threading.Event) -> bool:
+    """Wait until MLflow answers; False where we are told to stop first.
+
+    Raises:
+        TrackingError: it ended, or does not answer in time.
+    """
+    until = time.monotonic() + START_S
+    while time.monotonic() < until:
+        _refuse_ended(server)
+        with suppress(urllib.error.URLError, TimeoutError):
+            urllib.request.urlopen(f"{base}/health", timeout=1).close()  # noqa: S310 - http
+            return True
+        if stop.wait(POLL_S):
+            return False
+    raise TrackingError(f"{base}: MLflow's server did not answer within {START_S} s")
+
+
+def _refuse_ended(server: "subprocess.Popen[bytes]") -> None:
+    if server.poll() is not None:
+        raise TrackingError(f"MLflow's server ended with exit code {server.returncode}")
