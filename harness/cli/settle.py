@@ -8,7 +8,7 @@ from pathlib import Path
 from harness import nightly
 from harness.cli.evidence import Evidence
 from harness.cli.reports import Reports
-from harness.compare import Comparison, Side, compare
+from harness.compare import Side, compare
 from harness.compare.document import document as comparisons_document
 from harness.nightly import Book, Course, Entry, NightRecord, Opened, Quarantine, State
 from harness.nightly.book import FORMAT, Choose
@@ -16,9 +16,6 @@ from harness.record import Json
 from harness.report import jsondoc, table
 from harness.report.junit import junit
 from harness.verdict import ExperimentVerdict, exit_code
-
-Compared = Mapping[str, tuple[str, Comparison]]
-"""By experiment, the night that it is compared with, and what was found."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +44,15 @@ def settle(
         StoreError: an earlier night cannot be read, or this one cannot be written.
     """
     before = book.nights()
-    verdicts = evidence.verdicts()
     today = night.began.date()
     excused = {item.experiment: item for item in rules.quarantines if item.active(today)}
-    record = NightRecord(
-        format=FORMAT,
-        night=night.name,
-        code=nightly.night_code(verdicts, excused=excused, trouble=trouble),
-        trouble=trouble,
-        experiments={
-            verdict.id: _entry(verdict, evidence, before, rules, quarantined=verdict.id in excused)
-            for verdict in verdicts
-        },
-    )
+    verdicts = evidence.verdicts()
+    entries = {
+        verdict.id: _entry(verdict, evidence, before, rules, quarantined=verdict.id in excused)
+        for verdict in verdicts
+    }
+    code = nightly.night_code(verdicts, excused=excused, trouble=trouble)
+    record = NightRecord(FORMAT, night.name, code, trouble, entries)
     summary = nightly.Summary(
         name=rules.name,
         folder=night.folder.as_posix(),
@@ -104,20 +97,30 @@ def _entry(
 
 def _compared(
     evidence: Evidence, book: Book, before: Sequence[NightRecord], choose: Choose
-) -> Compared:
+) -> dict[str, nightly.Since]:
     """Each experiment beside a night of its own choice; all of them are one family of tests."""
     baseline = nightly.baselines(before, choose)
-    there = [each for each in evidence.experiments if each.id in baseline]
-    tonight = Side(
+    there = {each.id: each for each in evidence.experiments if each.id in baseline}
+    found = compare(there.values(), nightly.side(book, baseline), _tonight(evidence))
+    return {
+        each.id: nightly.Since(
+            night=baseline[each.id].night,
+            found=each,
+            same_manifest=baseline[each.id].experiments[each.id].manifest == there[each.id].digest,
+        )
+        for each in found
+    }
+
+
+def _tonight(evidence: Evidence) -> Side:
+    return Side(
         {
             (experiment.id, seed): trial
-            for experiment in there
+            for experiment in evidence.experiments
             for seed in evidence.trials[experiment.id]
             if (trial := evidence.trial(experiment, seed)) is not None
         }
     )
-    found = compare(there, nightly.side(book, baseline), tonight)
-    return {each.id: (baseline[each.id].night, each) for each in found}
 
 
 def _excuse(item: Quarantine) -> str:
@@ -130,17 +133,12 @@ def _write(
     """Every artifact of the night beside its workspace."""
     verdicts = summary.verdicts
     _json(folder / "verdicts.json", jsondoc.document(verdicts))
-    last = [found for _, found in summary.last.values()]
+    last = [since.found for since in summary.last.values()]
     _json(folder / "comparison.json", comparisons_document(last))
     _json(folder / "environment.json", nightly.environment())
     xml = junit(verdicts, excuses=excuses, trouble=summary.record.trouble)
     (folder / "junit.xml").write_bytes(xml)
-    stored = (
-        (experiment.id, trial)
-        for experiment in evidence.experiments
-        for seed in evidence.trials[experiment.id]
-        if (trial := evidence.trial(experiment, seed)) is not None
-    )
+    stored = ((name, trial) for (name, _), trial in _tonight(evidence).trials.items())
     table.write(folder / "records.parquet", stored)
     Reports.write(verdicts, folder / "report")
     (folder / "summary.md").write_text(nightly.markdown(summary), encoding="utf-8")

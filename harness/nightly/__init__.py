@@ -14,7 +14,7 @@ from harness.nightly.book import (
 from harness.nightly.config import Night, Nights, Quarantine, load
 from harness.nightly.environment import environment
 from harness.nightly.states import Course, State, advance, night_code
-from harness.nightly.summary import Summary, headline, markdown
+from harness.nightly.summary import Since, Summary, headline, markdown
 from harness.nightly.webhook import post
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Nights",
     "Opened",
     "Quarantine",
+    "Since",
     "State",
     "Summary",
     "advance",

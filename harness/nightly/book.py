@@ -6,6 +6,7 @@
 <folder>/<night>/trials/ …     the night's own workspace, empty when it began
 """
 
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ FORMAT = 1
 """Version of night.json."""
 
 RECORD = "night.json"
+_NAME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z")
 MANIFESTS = "manifests"
 
 
@@ -121,10 +123,22 @@ class Book:
         for choose in (last_good, first_good):
             needed |= {record.night for record in baselines(nights, choose).values()}
         dropped = [record.night for record in nights if record.night not in needed]
+        # One that was cut off is of no use; one that is not that old may still be under way.
+        oldest = min(record.night for record in nights[-keep:]) if nights else ""
+        dropped += [name for name in self._cut_off() if name < oldest]
         for name in dropped:
             with files.faults_named(self.folder / name):
                 shutil.rmtree(self.folder / name)
         return dropped
+
+    def _cut_off(self) -> list[str]:
+        """Nights that never ended, or have not yet."""
+        there = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(
+            path.name
+            for path in there
+            if _NAME.fullmatch(path.name) and not (path / RECORD).exists()
+        )
 
 
 Choose = Callable[[Sequence[NightRecord], str], NightRecord | None]

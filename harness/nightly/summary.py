@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from harness.compare import Comparison, Standing
 from harness.compare.wording import sentence
@@ -24,6 +25,15 @@ SHOWN = 5
 """Rows of a failing experiment that are named before the rest is counted."""
 
 
+class Since(NamedTuple):
+    """An experiment beside an earlier night."""
+
+    night: str
+    found: Comparison
+    same_manifest: bool
+    """Whether that night judged by the same manifest."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """All that the page is made of."""
@@ -33,10 +43,10 @@ class Summary:
     folder: str
     record: NightRecord
     verdicts: Sequence[ExperimentVerdict]
-    last: Mapping[str, tuple[str, Comparison]]
-    """By experiment, its last good night and the comparison with it."""
-    first: Mapping[str, tuple[str, Comparison]]
-    """Likewise, the first good night of this manifest that is kept."""
+    last: Mapping[str, Since]
+    """By experiment, the comparison with its last good night."""
+    first: Mapping[str, Since]
+    """Likewise, with the first good night of the last one's manifest."""
     quarantines: Sequence[Quarantine]
     today: date
 
@@ -88,8 +98,11 @@ def _table(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def _since(found: tuple[str, Comparison] | None) -> str:
-    return "no good night yet" if found is None else f"{found[1].standing} ({found[0][:10]})"
+def _since(since: Since | None) -> str:
+    if since is None:
+        return "no good night yet"
+    other = "" if since.same_manifest else ", by another manifest"
+    return f"{since.found.standing} ({since.night[:10]}{other})"
 
 
 def _section(title: str, items: Iterable[str]) -> str:
@@ -120,11 +133,13 @@ def _changes(summary: Summary) -> Iterator[str]:
     """What differs from the last good night; else what small steps since the first add up to."""
     for verdict in summary.verdicts:
         last, first = summary.last.get(verdict.id), summary.first.get(verdict.id)
-        if last and last[1].standing is not Standing.UNCHANGED:
-            yield f"**{verdict.id}**, since {last[0]}: {_text(sentence(last[1]))}"
-        moved_last = last is not None and last[1].standing is Standing.MOVED
-        if first and first[1].standing is Standing.MOVED and not moved_last:
-            yield f"**{verdict.id}**, over all nights since {first[0]}: {_text(sentence(first[1]))}"
+        if last and last.found.standing is not Standing.UNCHANGED:
+            yield f"**{verdict.id}**, since {last.night}: {_text(sentence(last.found))}"
+        if last and last.found.standing is Standing.MOVED:
+            continue
+        if first and first.found.standing is Standing.MOVED:
+            said = _text(sentence(first.found))
+            yield f"**{verdict.id}**, over all nights since {first.night}: {said}"
 
 
 def _missing(summary: Summary) -> Iterator[str]:
@@ -140,6 +155,7 @@ def _quarantine(summary: Summary) -> Iterator[str]:
     for item in summary.quarantines:
         entry = summary.record.experiments.get(item.experiment)
         if entry is None:
+            yield f"**{item.experiment}**: not among tonight's experiments"
             continue
         if item.active(summary.today):
             held = f"until {item.expires}"
@@ -159,8 +175,7 @@ def _commands(summary: Summary) -> Iterator[str]:
         f"`harness check {folder}/manifests --seeds {spell(seeds)} --epochs {epochs} "
         f"--workspace {folder}`"
     )
-    bases = sorted({night for night, found in summary.last.values()})
-    for night in bases:
+    for night in sorted({since.night for since in summary.last.values()}):
         yield f"`harness compare {folder.rpartition('/')[0]}/{night} {folder}`"
     yield f"`harness ui --workspace {folder}`"
 

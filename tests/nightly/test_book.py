@@ -9,9 +9,17 @@ from harness.cli.conduct import _limited
 from harness.cli.signals import stop_on_signals
 from harness.compare import Standing
 from harness.errors import Exit, StoreError
+from harness.manifest import load
+from harness.nightly import markdown
 from harness.report import table
 from harness.store import Store
-from tests.nightly.simulation import LOST, NAN, Outcome, Simulation, quarantine, state
+from tests.nightly.simulation import LOST, NAN, REGISTRY, Outcome, Simulation, quarantine, state
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures here: the ten nights draw theirs."""
+    monkeypatch.setattr("harness.cli.settle.Reports.write", lambda *_: None)
 
 
 @pytest.fixture
@@ -28,8 +36,8 @@ def test_old_nights_go_and_those_that_later_ones_need_stay(walk: Simulation) -> 
     kept = [record.night[:10] for record in walk.book.nights()]
     assert kept == ["2026-01-01", "2026-01-03", "2026-01-06", "2026-01-07"]
     again = walk.night(8)
-    assert again.last["walk"][0].startswith("2026-01-03")
-    assert again.last["walk"][1].standing is Standing.UNCHANGED
+    assert again.last["walk"].night.startswith("2026-01-03")
+    assert again.last["walk"].found.standing is Standing.UNCHANGED
     assert state(again, "walk") == ("recovered", Exit.AS_EXPECTED)
 
 
@@ -37,7 +45,35 @@ def test_a_night_that_was_cut_off_counts_for_nothing(walk: Simulation) -> None:
     walk.night(1)
     walk.book.begin(walk.experiments, datetime(2026, 1, 2, tzinfo=UTC))
     summary = walk.night(3)
-    assert summary.last["walk"][0].startswith("2026-01-01")
+    assert summary.last["walk"].night.startswith("2026-01-01")
+
+
+def test_what_was_cut_off_goes_once_it_is_old(walk: Simulation) -> None:
+    walk.keep = 2
+    for day in (1, 3):
+        walk.book.begin(walk.experiments, datetime(2026, 1, day, tzinfo=UTC))
+        walk.night(day + 1)
+    (walk.book.folder / "notes").mkdir()  # someone's own
+    walk.night(6)
+    kept = sorted(path.name[:10] for path in walk.book.folder.iterdir())
+    # The second night is the first good one; what was cut off before the last two is gone.
+    assert kept == ["2026-01-02", "2026-01-04", "2026-01-06", "notes"]
+
+
+def test_a_verdict_by_another_manifest_says_so(walk: Simulation) -> None:
+    walk.night(1)
+    path = walk.experiments[0].path
+    path.write_text(path.read_text().replace("value: 0.5,", "value: 0.0001,"))
+    walk.experiments = load([path], REGISTRY)
+    summary = walk.night(2)
+    assert summary.record.code is Exit.NOT_AS_EXPECTED
+    assert summary.last["walk"].found.standing is Standing.UNCHANGED
+    assert "unchanged (2026-01-01, by another manifest)" in markdown(summary)
+
+
+def test_a_quarantine_of_nothing_that_ran_is_said(walk: Simulation) -> None:
+    walk.quarantines = (quarantine("wlak", 31),)
+    assert "**wlak**: not among tonight's experiments" in markdown(walk.night(1))
 
 
 def test_a_night_begins_with_nothing_and_never_in_anothers_folder(walk: Simulation) -> None:

@@ -77,25 +77,25 @@ def test_what_keeps_passing_is_never_said_to_fail(nights: Nights) -> None:
 
 def test_a_version_bump_that_moves_results_within_tolerance_is_told(nights: Nights) -> None:
     summary = nights[1][2]
-    night, found = summary.last[BUMPED]
-    assert night.startswith("2026-01-02")
-    assert found.standing is Standing.MOVED
+    since = summary.last[BUMPED]
+    assert since.night.startswith("2026-01-02")
+    assert since.found.standing is Standing.MOVED
     assert "still within tolerance" in markdown(summary)
     assert "torch 2.1 → 2.2" in markdown(summary)
 
 
 def test_equal_nights_are_unchanged_and_not_tested(nights: Nights) -> None:
     for day in (2, *range(4, 11)):
-        _, found = nights[1][day - 1].last[BUMPED]
+        found = nights[1][day - 1].last[BUMPED].found
         assert found.standing is Standing.UNCHANGED
         assert not found.changes
 
 
 def test_a_drift_too_slow_for_one_night_shows_against_the_first(nights: Nights) -> None:
-    last = [summary.last[DRIFTING][1].standing for summary in nights[1][1:]]
+    last = [summary.last[DRIFTING].found.standing for summary in nights[1][1:]]
     assert Standing.MOVED not in last
-    assert nights[1][1].first[DRIFTING][1].standing is Standing.NOT_SHOWN
-    assert nights[1][9].first[DRIFTING][1].standing is Standing.MOVED
+    assert nights[1][1].first[DRIFTING].found.standing is Standing.NOT_SHOWN
+    assert nights[1][9].first[DRIFTING].found.standing is Standing.MOVED
     assert "**drifting**, over all nights since 2026-01-01" in markdown(nights[1][9])
 
 
@@ -105,13 +105,13 @@ def test_an_outage_is_no_failure_and_is_compared_with_nothing(nights: Nights) ->
     assert "no Ray cluster" in page
     assert "Not as expected" not in page
     assert "red" not in page.splitlines()[0]
-    assert summary.last[BROKEN][1].standing is Standing.NOTHING
+    assert summary.last[BROKEN].found.standing is Standing.NOTHING
 
 
 def test_failing_nights_are_no_base_for_later_ones(nights: Nights) -> None:
     """After the outage and the NaNs, the last good night is still the third."""
     for summary in nights[1][4:10]:
-        assert summary.last[BROKEN][0].startswith("2026-01-03")
+        assert summary.last[BROKEN].night.startswith("2026-01-03")
 
 
 def test_the_failing_seed_is_named_in_the_morning(nights: Nights) -> None:
