@@ -20,7 +20,8 @@ def _standing(found: Comparison) -> str:
         case Standing.NOTHING:
             return "nothing to compare: no seed was recorded on both sides"
         case Standing.UNCHANGED:
-            return f"unchanged bit for bit, {count}, {found.epochs} epochs"
+            epochs = f"{found.epochs} epoch{'s' if found.epochs != 1 else ''}"
+            return f"unchanged bit for bit, {count}, {epochs}"
         case Standing.MOVED:
             within = found.verdict is not None and found.verdict.holds
             moved = [change for change in found.changes if change.moved]
