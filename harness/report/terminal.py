@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.wording import expectation, held, measured, not_run, number, parameters
+from harness.report.wording import held, not_run, number, parameters
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, spell
 
 STYLES = {
@@ -19,27 +19,31 @@ STYLES = {
     Outcome.NOT_RUN: "dim",
 }
 _LONGEST_WORD = max(len(word) for outcome in Outcome for word in outcome.split())
-_EXPECTATION = {True: "green", False: "bold red", None: "yellow"}
+_EXPECTATION = {
+    True: Text("yes", "green"),
+    False: Text("NO", "bold red"),
+    None: Text("open", "yellow"),
+}
 
 
 def summary(verdicts: Iterable[ExperimentVerdict]) -> Table:
     """One line an experiment."""
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
     # An id is typed again by whoever reads it: on a narrow terminal the rest gives way.
     table.add_column("experiment", no_wrap=True)
-    for column in ("seeds", "epochs", "rows that hold", "not run"):
+    for column in ("seeds", "epochs", "hold", "not run"):
         table.add_column(column)
     table.add_column("verdict", min_width=_LONGEST_WORD)
-    table.add_column("")
+    table.add_column("expected")
     for verdict in verdicts:
         table.add_row(
             Text(verdict.id + ("\n(control)" if verdict.control else "")),
             spell(verdict.seeds),
             str(verdict.epochs),
-            held(verdict),
+            Text(held(verdict).replace(" of ", "/")),
             str(sum(not_run(verdict).values()) or ""),
             _outcome(verdict.verdict),
-            Text(expectation(verdict.as_expected), style=_EXPECTATION[verdict.as_expected]),
+            _EXPECTATION[verdict.as_expected],
         )
     return table
 
@@ -48,10 +52,13 @@ def claims(verdict: ExperimentVerdict) -> RenderableType:
     """Every row of one experiment that ran, and under them what else there is to say."""
     heading = Text.assemble((verdict.id, "bold"), ": ", verdict.title, ": ")
     table = Table(
-        box=SIMPLE_HEAD, title=heading.append_text(_outcome(verdict.verdict)), title_justify="left"
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
+        title=heading.append_text(_outcome(verdict.verdict)),
+        title_justify="left",
     )
     table.add_column("claim", no_wrap=True)
-    for column in ("reported", "measured", "difference", "tolerance", "n"):
+    for column in ("reported", "measured", "±", "differs", "within", "n"):
         table.add_column(column, justify="right")
     table.add_column("verdict", min_width=_LONGEST_WORD)
     ran = [result for result in verdict.results if result.verdict is not Outcome.NOT_RUN]
@@ -78,7 +85,8 @@ def _cells(result: ClaimResult) -> list[Text]:
     return [
         Text(result.name, style=style),
         Text(number(result.reported) + unit),
-        Text(measured(result)),
+        Text(number(result.measured)),
+        Text("" if result.spread is None else number(result.spread)),
         Text(number(result.difference, signed=True), style=style),
         Text(f"{result.tolerance:g}"),
         Text(str(result.n)),

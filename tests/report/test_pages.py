@@ -66,8 +66,8 @@ def test_the_summary_has_a_line_for_each_experiment_in_order() -> None:
     lines = [next(line for line in shown if f" {verdict.id} " in line) for verdict in verdicts]
     assert lines == sorted(lines, key=shown.index)
     assert all(str(verdict.verdict) in line for line, verdict in zip(lines, verdicts, strict=True))
-    assert "1 of 2 " in lines[1]
-    assert "NOT as expected" in lines[1]
+    assert "1/2 " in lines[1]
+    assert lines[1].split()[-1] == "NO"
 
 
 def test_a_narrow_terminal_cuts_no_id_and_no_verdict_short() -> None:
