@@ -18,7 +18,7 @@ so by chance, and then either choice is a subgradient.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,11 +36,14 @@ def fast(critic: Critic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor
     """f(a, b) and f(a, permuted b), each of shape (n,), from one pass through each branch."""
     features_a = _features(critic.features_a, a)
     features_b = _features(critic.features_b, torch.cat((b, permuted)))
-    hidden = cast("nn.Linear", critic.fully_connected[0])
+    hidden, *rest = cast("Iterable[nn.Linear]", critic.fully_connected)
     of_a, of_b = hidden.weight.split((features_a.size(1), features_b.size(1)), dim=1)
     by_term = F.linear(features_b, of_b).unflatten(0, (2, len(a)))
-    joint, product = critic.fully_connected[1:](by_term + F.linear(features_a, of_a, hidden.bias))
-    return joint.squeeze(1), product.squeeze(1)
+    scores = by_term + F.linear(features_a, of_a, hidden.bias)
+    for layer in rest:
+        scores = layer(scores)
+    joint, product = scores.squeeze(2)
+    return joint, product
 
 
 def _features(branch: nn.Sequential, x: Tensor) -> Tensor:
@@ -64,16 +67,17 @@ def _of_images(branch: nn.Sequential, images: Tensor) -> Tensor:
 
     What the first pooling leaves is so small that the rest goes in one piece.
     """
-    convolution, pooling = cast("tuple[nn.Conv2d, nn.MaxPool2d]", branch[:2])
-    pooled = pooled_convolution(
+    convolution, pooling, *rest = cast("Iterable[Any]", branch)
+    x = pooled_convolution(
         _channels_last(images.squeeze(1)),
         convolution.weight,
-        cast("Tensor", convolution.bias),
-        cast("int", pooling.kernel_size),
+        convolution.bias,
+        pooling.kernel_size,
         rows=_rows(images),
     )
-    features: Tensor = branch[2:](pooled)
-    return features.flatten(1)
+    for layer in rest:
+        x = layer(x)
+    return x.flatten(1)
 
 
 def _channels_last(x: Tensor) -> Tensor:
