@@ -53,42 +53,6 @@ def test_trials_against_cores(
     ]
 
 
-class Span:
-    """How long some trials take, from the first's first epoch to the last's last one.
-
-    Not from handing out: trials of another number of threads want workers of their own, which
-    Ray starts when they are asked for.
-    """
-
-    def __init__(self) -> None:
-        self.began_ms, self.ended_ms = math.inf, -math.inf
-
-    def hear(self, job: Job, message: Message) -> None:
-        if isinstance(message, EpochRecord):
-            self.began_ms = min(self.began_ms, message.ended_ms - 1000 * message.seconds)
-            self.ended_ms = max(self.ended_ms, message.ended_ms)
-
-
-def test_one_thread_each_against_all_threads_for_one(
-    digits: Arrays, sizes: Sizes, benchmark: Any, figures: list[Figure]
-) -> None:
-    found = trials.experiment(trials.NETWORKS["image pairs"])
-    make = partial(trials.of, found, seeds=range(CORES), epochs=2 * sizes.epochs)
-    ratios: list[float] = []
-
-    def one_round() -> None:
-        spans = []
-        for jobs in (make(cpus=CORES, threads=CORES), make(cpus=1, threads=1)):
-            span = Span()
-            trials.run(jobs, trials.Sink(hear=span.hear), arrays=digits)
-            spans.append(span.ended_ms - span.began_ms)
-        ratios.append(spans[0] / spans[1])
-
-    benchmark.pedantic(one_round, rounds=min(sizes.rounds, 3))
-    name = "image pairs: one by one on all threads / side by side"
-    figures += [Figure.of(ratios, group=GROUP, name=name, at_least=1.0)]
-
-
 class OneAtATime:
     """Hands a trial out when the one before has ended, and notes how long it took to begin."""
 
@@ -139,3 +103,39 @@ def test_a_trial_starts_on_a_warm_worker(
             at_most=50,
         )
     ]
+
+
+class Span:
+    """How long some trials take, from the first's first epoch to the last's last one.
+
+    Not from handing out: trials of another number of threads want workers of their own, which
+    Ray starts when they are asked for.
+    """
+
+    def __init__(self) -> None:
+        self.began_ms, self.ended_ms = math.inf, -math.inf
+
+    def hear(self, job: Job, message: Message) -> None:
+        if isinstance(message, EpochRecord):
+            self.began_ms = min(self.began_ms, message.ended_ms - 1000 * message.seconds)
+            self.ended_ms = max(self.ended_ms, message.ended_ms)
+
+
+def test_one_thread_each_against_all_threads_for_one(
+    digits: Arrays, sizes: Sizes, benchmark: Any, figures: list[Figure]
+) -> None:
+    found = trials.experiment(trials.NETWORKS["image pairs"])
+    make = partial(trials.of, found, seeds=range(CORES), epochs=2 * sizes.epochs)
+    ratios: list[float] = []
+
+    def one_round() -> None:
+        spans = []
+        for jobs in (make(cpus=CORES, threads=CORES), make(cpus=1, threads=1)):
+            span = Span()
+            trials.run(jobs, trials.Sink(hear=span.hear), arrays=digits)
+            spans.append(span.ended_ms - span.began_ms)
+        ratios.append(spans[0] / spans[1])
+
+    benchmark.pedantic(one_round, rounds=min(sizes.rounds, 3))
+    name = "image pairs: one by one on all threads / side by side"
+    figures += [Figure.of(ratios, group=GROUP, name=name, at_least=1.0)]

@@ -8,6 +8,7 @@ seconds an epoch times its epochs.
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -94,7 +95,7 @@ def overhead(asked: argparse.Namespace) -> list[Figure]:
     manifest = EXPERIMENTS / "image-pair-4.yaml"
     alone = bare("pool", manifest, "--epochs", 3, "--seeds", asked.cores)
     epochs = max(1, round(asked.seconds / mean(alone.trials[-1].epochs_s)))
-    size = {"seeds": 2 * asked.cores, "epochs": epochs}
+    size = {"seeds": asked.trials_per_core * asked.cores, "epochs": epochs}
     ours: list[Timed] = []
     theirs: list[Timed] = []
     options = ("--epochs", epochs, "--seeds", size["seeds"])
@@ -193,8 +194,9 @@ def main() -> None:
     for command in by_name.values():
         command.add_argument("--out", type=Path, required=True, help="a JSON file")
     by_name["overhead"].add_argument("--seconds", type=float, default=60.0, help="of a trial")
+    by_name["overhead"].add_argument("--trials-per-core", type=int, default=4)
     by_name["overhead"].add_argument("--rounds", type=int, default=2)
-    by_name["overhead"].add_argument("--cores", type=int, default=2)
+    by_name["overhead"].add_argument("--cores", type=int, default=os.cpu_count())
     by_name["ten"].add_argument("--epochs", type=int, default=10)
     by_name["full"].add_argument("--workspace", type=Path, required=True)
     by_name["full"].add_argument("--seed", type=int, default=0)
