@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -79,7 +80,10 @@ def _refuse_port_in_use(host: str, port: int) -> None:
 def _serving(command: "ServerCommand") -> "Iterator[subprocess.Popen[bytes]]":
     """The server, in a group of its own: Ctrl-C reaches only us, and we end all of it."""
     server = subprocess.Popen(  # noqa: S603 - our own words only
-        command.argv, env=command.env, start_new_session=True
+        command.argv,
+        env=command.env,
+        stdout=sys.stderr,  # ours holds addresses and nothing else
+        start_new_session=True,
     )
     try:
         yield server

@@ -1,0 +1,124 @@
+"""MLflow as its users meet it: what is drawn in the view that `harness ui` names."""
+
+import signal
+import time
+import urllib.parse
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Open, served
+from tests.cli.conftest import Harness
+from tests.tracking.test_server import free_port
+
+RUNS = ["seed 0", "seed 1", "paper", "true value"]
+
+
+def drawn(page: Page, metric: str) -> dict[str, dict[str, Any]]:
+    """The lines of one chart by name, in the order in which they are drawn: colour and points."""
+    chart = """metric => [...document.querySelectorAll('.js-plotly-plot')].find(
+        plot => new Set(plot.data.map(line => line.name)).size > 3
+            && plot.data.every(line => line.metricKey === metric))"""
+    page.wait_for_function(chart, arg=metric)
+    lines: dict[str, dict[str, Any]] = page.evaluate(
+        f"""metric => Object.fromEntries(({chart})(metric)._fullData.map(
+            ({{name, line, x, y}}) =>
+                [name, {{colour: line.color.slice(0, 7), x: [...x], y: [...y]}}]))""",
+        metric,
+    )
+    return lines
+
+
+def test_the_charts_show_the_paper_over_the_seeds_without_a_click(
+    open_page: Open, charts: str
+) -> None:
+    page = open_page(charts)
+    for name in RUNS:
+        expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
+    lines = drawn(page, "mi_bits")
+    assert list(lines) == RUNS
+    *seeds, paper, truth = lines.values()
+    assert all(seed["x"] == [1, 2, 3, 4, 5, 6] for seed in seeds)
+    assert (paper["x"], paper["y"], paper["colour"]) == ([1, 3, 6], [0, 0, 0], "#000000")
+    assert (truth["x"], truth["y"]) == ([1, 6], [2, 2])
+    assert len({line["colour"] for line in lines.values()}) == 4
+
+
+def test_detail_is_folded_away_below_what_the_paper_reports(open_page: Open, charts: str) -> None:
+    page = open_page(charts)
+    drawn(page, "mi_bits")
+    names = ("Model metrics", "detail", "time")
+    places = [page.get_by_text(name, exact=True).bounding_box() for name in names]
+    heights = [place["y"] for place in places if place is not None]
+    assert len(heights) == 3
+    assert heights == sorted(heights)
+    assert page.get_by_text("mi_floor_bits", exact=True).count() == 0
+
+
+def test_the_table_tells_seed_verdict_and_difference(open_page: Open, charts: str) -> None:
+    page = open_page(charts.replace("&compareRunsMode=CHART", ""))
+    for column in ("harness.seed", "verdict", "compared", "reported", "measured", "difference"):
+        expect(page.get_by_role("columnheader", name=column).first).to_be_visible()
+    row = page.get_by_role("row").filter(has_text="REPRODUCED").first
+    expect(row).to_contain_text("test estimate")
+
+
+def test_runs_group_by_what_they_stand_for(open_page: Open, charts: str) -> None:
+    page = open_page(charts)
+    drawn(page, "mi_bits")
+    page.get_by_role("button", name="Group by").click()
+    page.keyboard.type("kind")
+    page.get_by_text("harness.kind").last.click()
+    for group in ("Group: seed", "Group: paper", "Group: true"):
+        expect(page.get_by_text(group)).to_be_visible()
+
+
+def test_a_runs_page_tells_its_story_and_the_report_opens(open_page: Open, charts: str) -> None:
+    page = open_page(charts)
+    page.get_by_role("link", name="seed 1", exact=True).click()
+    expect(page.get_by_text("Verdict on the experiment:")).to_be_visible()
+    expect(page.get_by_text("the paper reports 0.0000, this seed gave")).to_be_visible()
+    expect(page.get_by_text("--seed 1", exact=False)).to_be_attached()
+    page.goto(charts)
+    page.get_by_role("link", name="paper", exact=True).click()
+    page.get_by_text("Artifacts", exact=True).click()
+    page.get_by_text("report.html", exact=True).click()
+    report = page.frame_locator("iframe")
+    expect(report.get_by_role("heading", name="Does it reproduce?")).to_be_visible()
+    expect(report.locator("figure svg").first).to_be_visible()
+    report.get_by_role("button", name="Reported").click()
+    expect(report.locator("[aria-sort]")).to_have_count(1)
+
+
+def test_ctrl_c_while_it_starts_ends_the_server_in_order(
+    environment: dict[str, str], workspace: Path
+) -> None:
+    """That SIGTERM does so while it serves is asserted where the tests end theirs."""
+    with served(environment, workspace, free_port()) as process:
+        server = _child_of(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert not Path(f"/proc/{server}").exists()
+
+
+def _child_of(pid: int) -> int:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for child in children:
+            with suppress(FileNotFoundError):  # another, that has ended since
+                if b"mlflow" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
+        time.sleep(0.05)
+    pytest.fail("no server was started")
+
+
+def test_a_port_in_use_is_named_at_once(harness: Harness, charts: str, workspace: Path) -> None:
+    port = str(urllib.parse.urlsplit(charts).port)
+    refused = harness("ui", "--workspace", workspace, "--port", port)
+    assert refused.returncode == 2
+    assert f"--port {port} on 127.0.0.1: Address already in use" in refused.stderr
+    assert "Traceback" not in refused.stderr

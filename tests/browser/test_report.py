@@ -1,0 +1,129 @@
+"""The HTML report as people meet it: by mouse or keyboard, on a screen, a phone or paper."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from harness.report.html import html
+from tests.browser.conftest import Open
+from tests.report import studies
+from tests.verdict.builders import curve, experiment, onset, trial, value, verdict_on
+
+Numbers = Callable[[], list[str]]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    asked = experiment(
+        curve({1: 0.0, 3: 0.2, 5: 1.5}, threshold=0.5),
+        onset(3.5, 0.5),
+        value(1.6, name="<script>alert(1)</script>"),
+        id="late",
+        epochs=8,
+    )
+    rise = [0.0, 0.0, 0.2, 1.0, 1.5, 1.6, 1.6, 1.6]
+    late = verdict_on(asked, {0: trial(rise, test=1.5), 1: trial([0.0, *rise[:7]], test=1.7)})
+    path: Path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(html([late, *(make() for make in studies.ALL)]), encoding="utf-8")
+    return path.as_uri()
+
+
+def luminance(colour: str) -> float:
+    """Of a colour as a browser names it, by WCAG 2."""
+    parts = [float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def style(page: Page, selector: str, what: str) -> str:
+    script = "([selector, what]) => getComputedStyle(document.querySelector(selector))[what]"
+    return str(page.evaluate(script, [selector, what]))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_reads_well_at_any_width_and_in_any_light(
+    open_page: Open, address: str, width: int, scheme: str
+) -> None:
+    page = open_page(address, width=width, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    ground = style(page, "body", "backgroundColor")
+    assert (luminance(ground) < 0.2) is (scheme == "dark")
+    inks = [style(page, place, "color") for place in ("body", "a[href]", ".hint", ".badge.fails")]
+    inks += [style(page, f".badge.{tone}", "color") for tone in ("holds", "open", "none")]
+    inks.append(style(page, "figure svg text", "fill"))
+    assert min(contrast(ink, ground) for ink in inks) >= 4.5
+
+
+def test_on_paper_all_is_dark_on_white_and_nothing_is_folded(open_page: Open, address: str) -> None:
+    page = open_page(address, color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert luminance(style(page, "body", "color")) < 0.01
+    assert luminance(style(page, "figure svg text", "fill")) < 0.01
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+
+
+def test_it_asks_for_nothing_and_complains_of_nothing(open_page: Open, address: str) -> None:
+    page = open_page("about:blank")
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.goto(address)
+    page.wait_for_load_state("networkidle")
+    assert asked == [address]
+    assert said == []
+    assert page.get_by_text("<script>alert(1)</script>").count() > 0
+
+
+def test_tables_sort_by_keyboard_and_say_how(open_page: Open, address: str) -> None:
+    page = open_page(address)
+    table = page.locator("#reproduced table.sortable").first
+    header = table.get_by_role("columnheader", name="Reported")
+    cells = table.locator("tbody td:nth-child(2)")
+    listed = cells.all_inner_texts()
+    values = sorted(float(text.split()[0]) for text in listed)
+    header.get_by_role("button").focus()
+    for order, expected in (("ascending", values), ("descending", values[::-1])):
+        page.keyboard.press("Enter")
+        assert header.get_attribute("aria-sort") == order
+        shown = [float(text.split()[0]) for text in cells.all_inner_texts()]
+        assert shown == expected
+    first = table.get_by_role("columnheader", name="Claim")
+    first.get_by_role("button").focus()
+    page.keyboard.press("Space")
+    assert header.get_attribute("aria-sort") is None
+    assert cells.all_inner_texts() == listed
+
+
+def test_the_keyboard_reaches_the_verdicts_first_and_shows_where_it_is(
+    open_page: Open, address: str
+) -> None:
+    page = open_page(address)
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the verdicts")
+    box = skip.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("!!document.activeElement.closest('#experiments')")
+
+
+def test_without_scripts_it_says_the_same(open_page: Open, address: str) -> None:
+    page = open_page(address, java_script_enabled=False)
+    assert page.get_by_role("row").count() > 40
+    page.get_by_text("How to read this").click()
+    assert page.get_by_text("What one seed can and cannot say.").is_visible()
