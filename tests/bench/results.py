@@ -78,6 +78,7 @@ def load(path: Path) -> tuple[dict[str, str], list[Figure]]:
 
 
 def merge(lists: Sequence[Sequence[Figure]]) -> list[Figure]:
-    """All figures in order; one that was measured again takes the place of the earlier one."""
+    """All figures, group by group; one that was measured again takes the earlier one's place."""
     merged = {(each.group, each.name): each for figures in lists for each in figures}
-    return list(merged.values())
+    groups = list(dict.fromkeys(group for group, _ in merged))
+    return sorted(merged.values(), key=lambda figure: groups.index(figure.group))

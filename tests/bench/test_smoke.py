@@ -91,6 +91,12 @@ def test_a_figure_measured_again_takes_the_place_of_the_first() -> None:
     assert results.merge([FIGURES, [again]]) == [*FIGURES[:2], again]
 
 
+def test_a_group_stands_together_however_its_figures_came() -> None:
+    late = Figure(group="A step", name="sequences: plain / fast", value=6.5)
+    groups = [figure.group for figure in results.merge([[*FIGURES, late]])]
+    assert groups == ["A step", "A step", "Costs", "Costs"]
+
+
 def test_the_figures_are_drawn(tmp_path: Path) -> None:
     report.draw(FIGURES, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
