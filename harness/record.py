@@ -5,7 +5,7 @@ Nothing here imports Ray, MLflow or torch, so a record can be read by anyone, an
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -25,6 +25,11 @@ def canonical_json(value: Json) -> str:
         ValueError: a number is NaN or infinite, which JSON cannot hold.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def in_words(value: Json) -> str:
+    """A JSON value as people read it: texts without their quotes."""
+    return value if isinstance(value, str) else canonical_json(value)
 
 
 def digest(text: str | bytes) -> str:
@@ -152,6 +157,17 @@ class Provenance:
     host: str
     source: Source
     environment: Environment
+
+    def surroundings(self) -> Iterator[tuple[str, str]]:
+        """What may explain that two trials differ, thing by thing; the host's name may not."""
+        yield "source", self.source.digest[:8]
+        environment = self.environment
+        yield "device", environment.device
+        yield "threads", str(environment.threads)
+        yield "form", environment.form
+        for things in (environment.versions, environment.hardware, environment.settings):
+            for thing, value in things.items():
+                yield thing, in_words(value)
 
 
 @dataclass(frozen=True, slots=True)

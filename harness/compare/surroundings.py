@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from harness.record import Json, StoredTrial, canonical_json
+from harness.record import StoredTrial, in_words
 
 
 def differing(
@@ -32,23 +32,12 @@ def _surroundings(trial: StoredTrial) -> Iterator[tuple[str, str]]:
         return
     yield "revision", str(trial.spec.revision)
     for thing, value in trial.spec.parameters.items():
-        yield f"parameter {thing}", _plain(value)
+        yield f"parameter {thing}", in_words(value)
     for thing, value in trial.spec.data.items():
         yield f"data {thing}", value[:8]
     for provenance in trial.provenance[-1:]:
         yield "commit", provenance.source.commit[:8] + "+" * provenance.source.dirty
-        yield "source", provenance.source.digest[:8]
-        environment = provenance.environment
-        yield "device", environment.device
-        yield "threads", str(environment.threads)
-        yield "form", environment.form
-        for things in (environment.versions, environment.hardware, environment.settings):
-            for thing, value in things.items():
-                yield thing, _plain(value)
-
-
-def _plain(value: Json) -> str:
-    return value if isinstance(value, str) else canonical_json(value)
+        yield from provenance.surroundings()
 
 
 def _joined(values: set[str] | None) -> str:

@@ -11,7 +11,7 @@ from harness.errors import Exit
 from harness.nightly.book import NightRecord
 from harness.nightly.config import Quarantine
 from harness.report.wording import expectation, measured, number
-from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, spell
+from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, as_words, spell
 
 COLOURS = {
     Exit.AS_EXPECTED: "🟢 green",
@@ -94,7 +94,7 @@ def _table(summary: Summary) -> str:
             f"{entry.state}{nights}",
             _since(summary.last.get(verdict.id)),
         )
-        lines.append(f"| {' | '.join(map(_text, cells))} |")
+        lines.append(f"| {' | '.join(map(as_words, cells))} |")
     return "\n".join(lines)
 
 
@@ -119,7 +119,7 @@ def _failures(verdicts: Iterable[ExperimentVerdict]) -> Iterator[str]:
         if len(rows) > SHOWN:
             said.append(f"and {len(rows) - SHOWN} rows more")
         said += [note for note in verdict.notes if "failed" in note]
-        yield f"**{verdict.id}**: " + _text("; ".join([verdict.verdict, *said]))
+        yield f"**{verdict.id}**: " + as_words("; ".join([verdict.verdict, *said]))
 
 
 def _row(row: ClaimResult) -> str:
@@ -134,21 +134,21 @@ def _changes(summary: Summary) -> Iterator[str]:
     for verdict in summary.verdicts:
         last, first = summary.last.get(verdict.id), summary.first.get(verdict.id)
         if last and last.found.standing is not Standing.UNCHANGED:
-            yield f"**{verdict.id}**, since {last.night}: {_text(sentence(last.found))}"
+            yield f"**{verdict.id}**, since {last.night}: {as_words(sentence(last.found))}"
         if last and last.found.standing is Standing.MOVED:
             continue
         if first and first.found.standing is Standing.MOVED:
-            said = _text(sentence(first.found))
+            said = as_words(sentence(first.found))
             yield f"**{verdict.id}**, over all nights since {first.night}: {said}"
 
 
 def _missing(summary: Summary) -> Iterator[str]:
     if summary.record.trouble:
-        yield f"infrastructure: {_text(summary.record.trouble)}"
+        yield f"infrastructure: {as_words(summary.record.trouble)}"
     for verdict in summary.verdicts:
         if verdict.incomplete:
             said = "; ".join(verdict.notes) or str(Outcome.INCOMPLETE)
-            yield f"**{verdict.id}**: {_text(said)}. This says nothing of the paper."
+            yield f"**{verdict.id}**: {as_words(said)}. This says nothing of the paper."
 
 
 def _quarantine(summary: Summary) -> Iterator[str]:
@@ -164,7 +164,7 @@ def _quarantine(summary: Summary) -> Iterator[str]:
         else:
             held = f"expired on {item.expires}: it counts again"
             aside = "; take the entry out or renew it"
-        yield f"**{item.experiment}**: {_text(f'{held}, {item.owner}: {item.reason}{aside}')}"
+        yield f"**{item.experiment}**: {as_words(f'{held}, {item.owner}: {item.reason}{aside}')}"
 
 
 def _commands(summary: Summary) -> Iterator[str]:
@@ -178,10 +178,3 @@ def _commands(summary: Summary) -> Iterator[str]:
     for night in sorted({since.night for since in summary.last.values()}):
         yield f"`harness compare {folder.rpartition('/')[0]}/{night} {folder}`"
     yield f"`harness ui --workspace {folder}`"
-
-
-def _text(value: str) -> str:
-    """Words of a manifest or an error, so that they stay words: no markup, no new cell or line."""
-    for character in "\\`*_[]<>|":
-        value = value.replace(character, f"\\{character}")
-    return " ".join(value.split())

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.report import wording
-from harness.verdict import ExperimentVerdict, Outcome, spell
+from harness.verdict import ExperimentVerdict, Outcome, as_words, spell
 
 _MARKS = {
     Outcome.REPRODUCED: "✅",
@@ -40,7 +40,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "text": _text,
+        "text": as_words,
         "number": wording.number,
         "measured": wording.measured,
         "held": wording.held,
@@ -55,10 +55,3 @@ def _environment() -> Environment:
 
 def _outcome(outcome: Outcome) -> str:
     return f"{_MARKS[outcome]} {outcome}".strip()
-
-
-def _text(value: str) -> str:
-    """Words of a manifest or an error, so that they stay words: no markup, no new cell or line."""
-    for character in "\\`*_[]<>|&":
-        value = value.replace(character, f"\\{character}")
-    return " ".join(value.split())

@@ -3,7 +3,15 @@
 import colorsys
 
 from harness.manifest.model import Experiment
-from harness.record import EpochRecord, FinalRecord, Json, StoredTrial, canonical_json, digest
+from harness.record import (
+    EpochRecord,
+    FinalRecord,
+    Json,
+    StoredTrial,
+    canonical_json,
+    digest,
+    in_words,
+)
 from harness.tracking.image import FAILURE, Image, Kind, Row, Status, Tag
 
 
@@ -98,11 +106,7 @@ def _params(trial: StoredTrial) -> dict[str, str]:
         **({} if spec.length is None else {"epochs": spec.length}),
         **spec.parameters,  # last: a parameter that is called so is what the reader looks for
     }
-    return {name: _text(value) for name, value in values.items()}
-
-
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else canonical_json(value)
+    return {name: in_words(value) for name, value in values.items()}
 
 
 def _trial_tags(trial: StoredTrial) -> dict[str, str]:
@@ -134,7 +138,7 @@ def _provenance_tags(trial: StoredTrial) -> dict[str, str]:
     environment = last.environment
     return {
         "commit": last.source.commit,
-        "dirty": _text(last.source.dirty),
+        "dirty": in_words(last.source.dirty),
         "source": last.source.digest,
         "mlflow.source.git.commit": last.source.commit,  # MLflow's own column for it
         "host": last.host,

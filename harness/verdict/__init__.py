@@ -3,7 +3,7 @@
 from harness.verdict.evidence import Case, Evidence, TrialOf
 from harness.verdict.judgement import exit_code, judge
 from harness.verdict.model import ClaimResult, ExperimentVerdict, Outcome
-from harness.verdict.wording import of_seeds, spell
+from harness.verdict.wording import as_words, of_seeds, spell
 
 __all__ = [
     "Case",
@@ -12,6 +12,7 @@ __all__ = [
     "ExperimentVerdict",
     "Outcome",
     "TrialOf",
+    "as_words",
     "exit_code",
     "judge",
     "of_seeds",

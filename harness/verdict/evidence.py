@@ -1,14 +1,13 @@
 """The stored trials of one experiment as arrays: what was asked for, what is there, what is not."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.manifest import Experiment, OnsetClaim
-from harness.record import Failure, FailureKind, Provenance, StoredTrial, canonical_json
+from harness.record import Failure, FailureKind, Provenance, StoredTrial
 from harness.stats import Array
 
 Mask = NDArray[np.bool_]
@@ -114,7 +113,7 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
     if trial.epochs:
         evidence.ended_ms[seed] = trial.epochs[-1].ended_ms
     for provenance in trial.provenance:
-        for thing, value in _surroundings(provenance):
+        for thing, value in provenance.surroundings():
             evidence.environments.setdefault(thing, set()).add(value)
 
 
@@ -131,19 +130,3 @@ def _place(evidence: Evidence, row: int, trial: StoredTrial) -> None:
     scientific = failure is not None and failure.kind is FailureKind.SCIENTIFIC
     evidence.failed[row] = scientific
     evidence.missing[row] = not scientific
-
-
-def _surroundings(provenance: Provenance) -> Iterable[tuple[str, str]]:
-    """What may explain that two seeds differ; the host's name and the time may not."""
-    environment = provenance.environment
-    yield "source", provenance.source.digest[:8]
-    yield "device", environment.device
-    yield "threads", str(environment.threads)
-    yield "form", environment.form
-    for things in (environment.versions, environment.hardware, environment.settings):
-        for thing, value in things.items():
-            yield thing, _plain(value)
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else canonical_json(value)

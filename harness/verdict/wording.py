@@ -33,3 +33,10 @@ def one_line(message: str, width: int = 200) -> str:
     """
     plain = "".join(letter if letter.isprintable() else " " for letter in message)
     return textwrap.shorten(plain, width, placeholder=" …")
+
+
+def as_words(text: str) -> str:
+    """Words of a manifest or an error for Markdown: they make no markup, no new cell or line."""
+    for character in "\\`*_[]<>|&":
+        text = text.replace(character, f"\\{character}")
+    return " ".join(text.split())
