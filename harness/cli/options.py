@@ -63,6 +63,8 @@ Quiet = Annotated[
 ]
 
 DEFAULT_WORKSPACE = Path("results")
+DEFAULT_PORT = 5000
+"""Of MLflow's server, as MLflow has it."""
 DEFAULT_DATA = Path(platformdirs.user_cache_dir("harness"))
 
 

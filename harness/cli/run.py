@@ -73,9 +73,10 @@ def run(
     found = conduct(Evidence(load(paths), selection, Store(workspace)), how, console)
     show(found.verdicts, console)
     save(found.verdicts, json_file=json_file, junit=junit)
-    console.print(f"report: {found.reports.page}", highlight=False, soft_wrap=True)
+    console.print(f"report: {found.reports.html}", highlight=False, soft_wrap=True)
     if tracking_uri is None:
-        console.print(f"MLflow: harness ui --workspace {workspace}", highlight=False)
+        said = f"`harness ui --workspace {workspace}` shows it at http://127.0.0.1:{options.DEFAULT_PORT}"
+        console.print(f"MLflow: {said}", highlight=False, soft_wrap=True)
     raise typer.Exit(exit_code(found.verdicts))
 
 

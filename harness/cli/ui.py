@@ -33,7 +33,9 @@ START_S = 120
 
 def ui(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port to listen on.")
+    ] = options.DEFAULT_PORT,
     host: Annotated[
         str, typer.Option(help="Address to listen on; any other lets other machines in.")
     ] = LOCAL,
