@@ -33,7 +33,7 @@ def check(
 
     Example: harness check experiments --json -
     """
-    evidence = Evidence(load(paths), options.selection(seeds, epochs), Store(workspace))
+    evidence = _stored(paths, seeds, epochs, workspace)
     verdicts = evidence.verdicts()
     show(verdicts, Console(stderr=json_file == STDOUT))
     save(verdicts, json_file=json_file, junit=junit)
@@ -55,7 +55,7 @@ def write_report(
 
     Example: harness report experiments --out report
     """
-    evidence = Evidence(load(paths), options.selection(seeds, epochs), Store(workspace))
+    evidence = _stored(paths, seeds, epochs, workspace)
     links = {} if mlflow_url is None else chart_links(mlflow_url)
     reports = Reports.write(evidence.verdicts(), out, links)
     typer.echo(f"{reports.html}\n{reports.page}")
@@ -72,7 +72,7 @@ def export(
 
     Example: harness export experiments --out records.parquet
     """
-    evidence = Evidence(load(paths), options.selection(seeds, epochs), Store(workspace))
+    evidence = _stored(paths, seeds, epochs, workspace)
     stored = (
         (experiment.id, trial)
         for experiment in evidence.experiments
@@ -80,6 +80,11 @@ def export(
         if (trial := evidence.trial(experiment, seed)) is not None
     )
     typer.echo(f"{out}: {table.write(out, stored)} rows")
+
+
+def _stored(paths: list[Path], seeds: str | None, epochs: int | None, workspace: Path) -> Evidence:
+    """What a workspace holds of what the options ask for."""
+    return Evidence(load(paths), options.selection(seeds, epochs), Store(workspace))
 
 
 def show(verdicts: Sequence[ExperimentVerdict], console: Console) -> None:
