@@ -67,11 +67,12 @@ def plan(
     experiments = load(paths)
     selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
     store = Store(workspace)
+    begun = frozenset(store.trials())  # most of a study's are not: one listing tells, not a file each
     trials: Counter[str] = Counter()
     done: Counter[str] = Counter()
     for job in jobs(experiments, workloads.registry(), selection):
         trials[job.experiment] += 1
-        done[job.experiment] += store.settled(job.spec.id, job.epochs)
+        done[job.experiment] += job.spec.id in begun and store.settled(job.spec.id, job.epochs)
     table = _table("experiment", "trials", "done", "to run", "epochs", "CPUs", "GPUs", "threads")
     for experiment in experiments:
         need = selection.resources_of(experiment)
