@@ -67,7 +67,8 @@ def plan(
     experiments = load(paths)
     selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
     store = Store(workspace)
-    begun = frozenset(store.trials())  # most of a study's are not: one listing tells, not a file each
+    # Most of a large study's have not begun: one listing tells, and not a look for a file each.
+    begun = frozenset(store.trials())
     trials: Counter[str] = Counter()
     done: Counter[str] = Counter()
     for job in jobs(experiments, workloads.registry(), selection):
