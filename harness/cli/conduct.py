@@ -33,6 +33,8 @@ class How:
     """Without progress for so long, a trial counts as lost."""
     isolate: bool = False
     quiet: bool = False
+    from_records: bool = False
+    """Whether trials that are finished in the committed records are taken over, not run."""
     time_limit_s: float | None = None
     """For all trials together; what is not done by then is left, and counts as missing."""
 
@@ -59,6 +61,9 @@ def conduct(evidence: Evidence, how: How, console: Console) -> Conducted:
         stop_on_signals() as stop,
         open_tracking(how.tracking_uri, evidence) as tracking,
     ):
+        if how.from_records:
+            console.print(f"{evidence.take_over()} trials taken over from the committed records")
+        evidence.declare()
         left = evidence.left()
         console.print(f"{total} trials, {total - len(left)} of them done")
         if left:

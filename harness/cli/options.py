@@ -34,6 +34,13 @@ Data = Annotated[
         show_default="the user's cache folder",
     ),
 ]
+Committed = Annotated[
+    bool,
+    typer.Option(
+        "--committed",
+        help="Use the records committed beside the manifests, whatever the workspace holds.",
+    ),
+]
 Json = Annotated[
     str | None,
     typer.Option(

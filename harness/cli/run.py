@@ -49,6 +49,13 @@ def run(
     isolate: Annotated[
         bool, typer.Option("--isolate", help="A fresh process for every trial.")
     ] = False,
+    from_records: Annotated[
+        bool,
+        typer.Option(
+            "--from-records",
+            help="Take over what is finished in the records committed beside the manifests.",
+        ),
+    ] = False,
     json_file: options.Json = None,
     junit: options.Junit = None,
     data: options.Data = options.DEFAULT_DATA,
@@ -69,6 +76,7 @@ def run(
         isolate=isolate,
         data=data,
         quiet=quiet,
+        from_records=from_records,
     )
     found = conduct(Evidence(load(paths), selection, Store(workspace)), how, console)
     show(found.verdicts, console)

@@ -20,6 +20,7 @@ from harness.manifest.model import (
 )
 from harness.manifest.seeds import parse_seeds
 from harness.manifest.sources import Basis, Sourced
+from harness.manifest.tolerances import tolerances
 
 __all__ = [
     "BandClaim",
@@ -42,4 +43,5 @@ __all__ = [
     "discover",
     "load",
     "parse_seeds",
+    "tolerances",
 ]
