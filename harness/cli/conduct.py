@@ -45,8 +45,16 @@ class Conducted:
     reports: Reports
 
 
-def conduct(evidence: Evidence, how: How, console: Console) -> Conducted:
+def conduct(
+    evidence: Evidence, how: How, console: Console, *, report: Path | None = None
+) -> Conducted:
     """Run every trial that is not done, judge all of them, and tell MLflow.
+
+    Args:
+        evidence: what is asked for, and the store.
+        how: how trials are run.
+        console: for whoever watches.
+        report: the folder of the report; by default the workspace's own.
 
     Raises:
         typer.Exit: a signal asked to stop; the store resumes.
@@ -67,7 +75,7 @@ def conduct(evidence: Evidence, how: How, console: Console) -> Conducted:
             console.print("stopped; the same command goes on from here")
             raise typer.Exit(stop.exit_code)
         verdicts = evidence.verdicts()
-        reports = Reports.write(verdicts, store.root / "report")
+        reports = Reports.write(verdicts, report or store.root / "report")
         tracking.conclude(verdicts, reports)
     return Conducted(verdicts, reports)
 

@@ -19,6 +19,8 @@ class Evidence:
     experiments: tuple[Experiment, ...]
     selection: Selection
     store: Store
+    apart: bool = False
+    """Whether each is judged by itself: the variants of a control do not gate one another."""
 
     @cached_property
     def trials(self) -> Mapping[str, Mapping[int, str]]:
@@ -56,4 +58,6 @@ class Evidence:
             )
             for experiment in self.experiments
         ]
+        if self.apart:
+            return tuple(verdict for case in cases for verdict in judge([case], self.trial))
         return judge(cases, self.trial)

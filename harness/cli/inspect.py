@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -11,7 +12,7 @@ from rich.table import Table
 from harness import manifest, workloads
 from harness.cli import options
 from harness.manifest import Experiment
-from harness.plan import Job, jobs
+from harness.plan import Job, Selection, jobs
 from harness.record import StoredTrial
 from harness.store import Store
 
@@ -64,9 +65,12 @@ def plan(
 
     Example: harness plan experiments --seeds 0-9
     """
-    experiments = load(paths)
     selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
-    store = Store(workspace)
+    show_plan(load(paths), selection, Store(workspace))
+
+
+def show_plan(experiments: Sequence[Experiment], selection: Selection, store: Store) -> None:
+    """A line for each experiment; a trial that two of them share is counted with the first."""
     trials: Counter[str] = Counter()
     done: Counter[str] = Counter()
     for job in jobs(experiments, workloads.registry(), selection):

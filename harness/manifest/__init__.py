@@ -1,6 +1,7 @@
 """YAML to frozen, typed experiments; every fault at once."""
 
-from harness.manifest.faults import describe
+from harness.manifest.change import change
+from harness.manifest.faults import Finding, describe, suggest
 from harness.manifest.loader import discover, load
 from harness.manifest.model import (
     BandClaim,
@@ -29,6 +30,7 @@ __all__ = [
     "ExactClaim",
     "Expected",
     "Experiment",
+    "Finding",
     "Manifest",
     "OnsetClaim",
     "Paper",
@@ -38,8 +40,10 @@ __all__ = [
     "Tolerance",
     "ValueClaim",
     "WorkloadChoice",
+    "change",
     "describe",
     "discover",
     "load",
     "parse_seeds",
+    "suggest",
 ]
