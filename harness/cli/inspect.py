@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from harness import manifest, workloads
 from harness.cli import options
@@ -80,7 +81,7 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
     for experiment in experiments:
         need = selection.resources_of(experiment)
         table.add_row(
-            experiment.id,
+            Text(experiment.id),  # brackets in the id of a variant are not rich's
             str(trials[experiment.id]),
             str(done[experiment.id]),
             str(trials[experiment.id] - done[experiment.id]),

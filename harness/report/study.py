@@ -67,22 +67,22 @@ def _hinges(study: Study) -> Table:
     table.title = "Does the verdict hinge on it?"
     table.add_column("verdict on", no_wrap=True)
     for factor in study.factors:
-        table.add_column(factor.name)
+        table.add_column(Text(factor.name))
     for claim in (None, *study.claims):
         found = [study.hinge(factor, claim) for factor in study.factors]
-        table.add_row(claim or WHOLE, *(Text(hinge, _HINGES[hinge]) for hinge in found))
+        table.add_row(Text(claim or WHOLE), *(Text(hinge, _HINGES[hinge]) for hinge in found))
     return table
 
 
 def _group(study: Study, factor: Factor, group: tuple[Result, ...]) -> Table:
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, title_justify="left")
-    table.title = _title(study, factor, group)
+    table.title = Text(_title(study, factor, group))
     table.add_column("verdict on", no_wrap=True)
     for head in _heads(study, factor, group):
-        table.add_column(head)
+        table.add_column(Text(head))
     for claim in (None, *study.claims):
         cells = [Text(_cell(result, claim), STYLES[_outcome(result, claim)]) for result in group]
-        table.add_row(claim or WHOLE, *cells)
+        table.add_row(Text(claim or WHOLE), *cells)
     return table
 
 

@@ -116,7 +116,8 @@ def _reported(axes: Axes, verdict: ExperimentVerdict) -> None:
 def _finals(axes: Axes, verdicts: Sequence[ExperimentVerdict], labels: Sequence[str]) -> None:
     """The number that a reader asks for first, of each variant's seeds, and as reported."""
     rows = [headline(verdict) for verdict in verdicts]
-    axes.set_xticks(range(len(labels)), labels, rotation=30 if len(labels) > 3 else 0)
+    turned: Any = {"rotation": 25, "ha": "right"} if sum(map(len, labels)) > 20 else {}
+    axes.set_xticks(range(len(labels)), labels, **turned)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     for number, row in enumerate(rows):
         values: Array = np.array(list(row.by_seed.values()) if row else [])

@@ -1,5 +1,6 @@
 """What is to be varied, as the command line says it: `length=1200,1600`, `metric of CLAIM=...`."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -7,7 +8,7 @@ from itertools import combinations
 from harness.errors import UsageError
 from harness.manifest import Basis, Experiment, suggest
 from harness.manifest.tree import Path, parse, show
-from harness.record import Json, in_words
+from harness.record import Json
 from harness.verdict.wording import one_line
 
 METRIC_OF = "metric of "
@@ -39,13 +40,18 @@ class Factor:
         return not self.name.startswith(METRIC_OF)
 
 
+def word(value: Json) -> str:
+    """A value as people write it; also one that JSON cannot hold (NaN), for a fault to name it."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
 def says(name: str, value: Json) -> str:
     """A value of a factor in words.
 
     >>> says("length", 1600)
     'length = 1600'
     """
-    return f"{name} = {one_line(in_words(value), 60)}"
+    return f"{name} = {one_line(word(value), 60)}"
 
 
 def factors(experiment: Experiment, texts: Sequence[str]) -> tuple[Factor, ...]:

@@ -8,8 +8,8 @@ from itertools import product
 from harness.errors import UsageError
 from harness.manifest import Basis, Experiment, change
 from harness.manifest.tree import Path
-from harness.record import Json, canonical_json, digest, in_words
-from harness.study.factors import Factor, says
+from harness.record import Json, canonical_json, digest
+from harness.study.factors import Factor, says, word
 from harness.workload import Workload
 
 Registry = Mapping[str, Workload]
@@ -70,7 +70,7 @@ def _read(experiment: Experiment, factor: Factor, registry: Registry, faults: li
     values.pop(canonical_json(factor.own), None)
     if not values and not faults:
         said = "no other value than the manifest's own is given"
-        faults.append(f"--vary {factor.name}: {said}, {in_words(factor.own)}")
+        faults.append(f"--vary {factor.name}: {said}, {word(factor.own)}")
     return replace(factor, values=tuple(values.values()))
 
 
@@ -104,7 +104,7 @@ def _variant(
     if not changed:
         yield Variant(experiment, settings, changed=False)
         return
-    options = [f"{factor.name}={in_words(value)}" for factor, value in changed]
+    options = [f"{factor.name}={word(value)}" for factor, value in changed]
     found, wrong = change(
         experiment,
         _changes(experiment, changed),
@@ -112,7 +112,7 @@ def _variant(
         id=_id(experiment.id, changed),
         varied=options,
     )
-    said = " ".join(f"--vary {option}" for option in options)
+    said = " ".join(f"--vary {each}" for each in options)
     faults += [f"{said}: {finding.message}" for finding in wrong]
     if found is not None:
         yield Variant(found, settings, changed=True)
@@ -125,11 +125,11 @@ def _changes(experiment: Experiment, changed: Sequence[tuple[Factor, Json]]) -> 
     """
     words = ", ".join(says(factor.name, value) for factor, value in changed)
     changes: dict[Path, Json] = {
-        ("title",): f"{experiment.manifest.title}; {words}",
+        ("title",): f"{experiment.manifest.title} ({words})",
         ("expected",): None,
     }
     for factor, value in changed:
-        why = f"varied in a study; the manifest has {in_words(factor.own)}, {factor.basis}"
+        why = f"varied in a study; the manifest has {word(factor.own)}, {factor.basis}"
         new = {"value": value, Basis.ASSUMED.value: why} if factor.is_parameter else value
         changes |= dict.fromkeys(factor.places, new)
     return changes
@@ -140,7 +140,7 @@ def _id(experiment: str, changed: Sequence[tuple[Factor, Json]]) -> str:
 
     It does not depend on what else is varied in the same call, so that a variant keeps its name.
     """
-    parts = (f"{_name(factor.name)}={_safe(in_words(value))}" for factor, value in changed)
+    parts = (f"{_name(factor.name)}={_safe(word(value))}" for factor, value in changed)
     return f"{experiment}[{','.join(parts)}]"
 
 
