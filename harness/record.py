@@ -212,3 +212,11 @@ class StoredTrial:
     failure: Failure | None = None
     provenance: tuple[Provenance, ...] = ()
     """One for each attempt, the latest last."""
+
+    def settled(self, epochs: int) -> bool:
+        """Whether there is nothing left to run: finished so far, or failed for good.
+
+        A scientific failure is an outcome; one of infrastructure is tried again.
+        """
+        failed = self.failure is not None and self.failure.kind is FailureKind.SCIENTIFIC
+        return failed or self.done >= epochs

@@ -1,4 +1,4 @@
-"""`compare`: two workspaces, nights or exported tables, seed by seed."""
+"""`compare`: two workspaces, nights, folders of committed records or tables, seed by seed."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ from harness.nightly.book import MANIFESTS
 from harness.plan import Selection, specs
 from harness.record import StoredTrial, TrialSpec
 from harness.report import table
-from harness.store import Store
+from harness.store import Archive, Store
 
 DEFAULT_EXPERIMENTS = Path("experiments")
 
@@ -35,7 +35,10 @@ _STYLES = {Standing.UNCHANGED: "green", Standing.MOVED: "bold red", Standing.NOT
 
 def compare(
     base: Annotated[
-        Path, typer.Argument(help="A workspace, a night, or an exported .csv or .parquet.")
+        Path,
+        typer.Argument(
+            help="A workspace, a night, committed records, or an exported .csv or .parquet."
+        ),
     ],
     new: Annotated[Path, typer.Argument(help="Another, to be compared with it.")],
     manifests: Annotated[
@@ -56,7 +59,7 @@ def compare(
     """
     for side in (base, new):
         if not side.exists():
-            raise UsageError(f"{side}: no such workspace, night or exported table")
+            raise UsageError(f"{side}: no such workspace, night, records or exported table")
     own = new / MANIFESTS
     experiments = load(manifests or [own if own.is_dir() else DEFAULT_EXPERIMENTS])
     found = compare_sides(experiments, _side(base, experiments), _side(new, experiments))
@@ -97,9 +100,11 @@ def _code(found: Sequence[Comparison]) -> Exit:
 
 
 def _side(path: Path, experiments: Sequence[Experiment]) -> Side:
-    """What a workspace, a night or an exported table holds of the experiments."""
+    """What a workspace, a night, committed records or a table hold of the experiments."""
     if path.is_file():
         return Side(table.read(path))
+    if Archive.there(path):
+        return Side(dict(_stored(Archive(path), experiments)))
     store, record = Store(path), read_record(path)
     if record is None:
         return Side(dict(_stored(store, experiments)))
@@ -113,7 +118,7 @@ def _side(path: Path, experiments: Sequence[Experiment]) -> Side:
 
 
 def _stored(
-    store: Store, experiments: Sequence[Experiment]
+    store: Store | Archive, experiments: Sequence[Experiment]
 ) -> Iterator[tuple[tuple[str, int], StoredTrial]]:
     """The trials that the manifests, as they now stand, would have with any seed."""
     registry = workloads.registry()

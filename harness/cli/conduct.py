@@ -9,7 +9,6 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from harness import workloads
 from harness.cli.driver import Recorder
 from harness.cli.evidence import Evidence
 from harness.cli.live import watching
@@ -33,6 +32,8 @@ class How:
     """Without progress for so long, a trial counts as lost."""
     isolate: bool = False
     quiet: bool = False
+    from_records: bool = False
+    """Whether trials that are finished in the committed records are taken over, not run."""
     time_limit_s: float | None = None
     """For all trials together; what is not done by then is left, and counts as missing."""
 
@@ -67,6 +68,9 @@ def conduct(
         stop_on_signals() as stop,
         open_tracking(how.tracking_uri, evidence) as tracking,
     ):
+        if how.from_records:
+            console.print(f"{evidence.take_over()} trials taken over from the committed records")
+        evidence.declare()
         left = evidence.left()
         console.print(f"{total} trials, {total - len(left)} of them done")
         if left:
@@ -99,7 +103,7 @@ def _run(
         engine.run(
             left,
             Recorder(evidence.store, view, tracking.notify),
-            workloads=workloads.registry(),
+            workloads=evidence.registry,
             load_data=lambda workload, name: workload.load_data(name, how.data),
             options=engine.Options(
                 retries=how.retries, silence_s=how.deadline_s, isolate=how.isolate

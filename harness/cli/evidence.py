@@ -1,15 +1,28 @@
 """What is asked of some experiments, what the store holds of it, and what is found."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from functools import cached_property
 
 from harness import workloads
-from harness.manifest import Experiment
+from harness.cli.committed import Committed
+from harness.manifest import Experiment, tolerances
 from harness.plan import Job, Selection, jobs, specs
-from harness.record import StoredTrial
+from harness.record import StoredTrial, TrialSpec
 from harness.store import Store
 from harness.verdict import Case, ExperimentVerdict, judge
+from harness.workload import Workload
+
+
+class Use(Enum):
+    """When the records that are committed beside the manifests answer."""
+
+    NEVER = auto()
+    """The workspace alone does: what is run or tracked is in it."""
+    WHERE_EMPTY = auto()
+    """For each experiment of which the workspace holds nothing."""
+    ALWAYS = auto()
 
 
 @dataclass(frozen=True)
@@ -19,34 +32,91 @@ class Evidence:
     experiments: tuple[Experiment, ...]
     selection: Selection
     store: Store
+    use: Use = Use.NEVER
+    registry: Mapping[str, Workload] = field(default_factory=workloads.registry)
     apart: bool = False
     """Whether each is judged by itself: the variants of a control do not gate one another."""
 
     @cached_property
     def trials(self) -> Mapping[str, Mapping[int, str]]:
         """The id of each trial, by experiment and seed."""
-        registry = workloads.registry()
         return {
-            experiment.id: {
-                spec.seed: spec.id
-                for spec in specs(
-                    experiment, registry[experiment.manifest.workload.name], self.selection
-                )
-            }
+            experiment.id: {spec.seed: spec.id for spec in self._specs(experiment, self.selection)}
             for experiment in self.experiments
         }
 
+    @cached_property
+    def committed(self) -> Mapping[str, Committed]:
+        """The committed records of the experiments that are to be judged by them."""
+        if self.use is Use.NEVER:
+            return {}
+        stored = frozenset(self.store.trials())
+        return {
+            experiment.id: self.committed_of(experiment)
+            for experiment in self.experiments
+            if self.use is Use.ALWAYS or not any(map(stored.__contains__, self._ids(experiment)))
+        }
+
+    def committed_of(self, experiment: Experiment) -> Committed:
+        """What is committed of one experiment, whoever is to answer for it."""
+        (spec,) = self._specs(experiment, replace(self.selection, seeds=(0,)))
+        return Committed.beside(experiment, spec)
+
     def jobs(self) -> Sequence[Job]:
         """Every trial that is asked for, done or not; two experiments may share one."""
-        return tuple(jobs(self.experiments, workloads.registry(), self.selection))
+        return tuple(jobs(self.experiments, self.registry, self.selection))
 
     def left(self) -> Sequence[Job]:
         """The trials that are still to be run."""
         return [job for job in self.jobs() if not self.store.settled(job.spec.id, job.epochs)]
 
+    def finished(self, experiment: Experiment) -> Iterator[StoredTrial]:
+        """The trials that the workspace has all of, or that failed for good."""
+        epochs = self.selection.epochs_of(experiment)
+        for trial_id in self.trials[experiment.id].values():
+            trial = self.store.read(trial_id)
+            if trial is not None and trial.settled(epochs):
+                yield trial
+
     def trial(self, experiment: Experiment, seed: int) -> StoredTrial | None:
-        """What the store holds of one trial."""
-        return self.store.read(self.trials[experiment.id][seed])
+        """What is known of one trial."""
+        trial_id = self.trials[experiment.id][seed]
+        committed = self.committed.get(experiment.id)
+        return committed.trials.get(trial_id) if committed else self.store.read(trial_id)
+
+    def declared(self, experiment: Experiment) -> Mapping[str, float]:
+        """Each claim's tolerance when the records were made; empty where that is not known."""
+        committed = self.committed.get(experiment.id)
+        return committed.declared if committed else self.store.declared(experiment.id)
+
+    def declare(self) -> None:
+        """Put down today's tolerances of every experiment that has no records yet."""
+        for experiment in self.experiments:
+            today = tolerances(experiment.manifest)
+            if self.store.declared(experiment.id) != today and not self._recorded(experiment):
+                self.store.declare(experiment.id, today)
+
+    def take_over(self) -> int:
+        """Have the workspace hold what the committed records hold; returns how many trials.
+
+        Only finished trials that are asked for, and of which the workspace holds nothing.
+        """
+        taken = 0
+        for experiment in self.experiments:
+            committed = self.committed_of(experiment)
+            epochs = self.selection.epochs_of(experiment)
+            there = (committed.trials.get(each) for each in self.trials[experiment.id].values())
+            new = [
+                trial
+                for trial in there
+                if trial and trial.settled(epochs) and not _recorded(self.store.read(trial.spec.id))
+            ]
+            if new and not self._recorded(experiment):
+                self.store.declare(experiment.id, committed.declared)
+            for trial in new:
+                self.store.adopt(trial)
+            taken += len(new)
+        return taken
 
     def verdicts(self) -> tuple[ExperimentVerdict, ...]:
         """The verdict on each experiment, from the stored records alone."""
@@ -55,9 +125,35 @@ class Evidence:
                 experiment,
                 self.selection.seeds_of(experiment),
                 self.selection.epochs_of(experiment),
+                declared=self.declared(experiment),
             )
             for experiment in self.experiments
         ]
-        if self.apart:
-            return tuple(verdict for case in cases for verdict in judge([case], self.trial))
-        return judge(cases, self.trial)
+        families = [[case] for case in cases] if self.apart else [cases]
+        found = (verdict for family in families for verdict in judge(family, self.trial))
+        return tuple(map(self._noted, found))
+
+    def _noted(self, verdict: ExperimentVerdict) -> ExperimentVerdict:
+        """The verdict, saying so where it rests on committed records."""
+        committed = self.committed.get(verdict.id)
+        if committed is None:
+            return verdict
+        return replace(verdict, notes=(*verdict.notes, *committed.notes()))
+
+    def _recorded(self, experiment: Experiment) -> bool:
+        """Whether the workspace has any record of the experiment as it now stands."""
+        return any(_recorded(self.store.read(trial_id)) for trial_id in self._ids(experiment))
+
+    def _ids(self, experiment: Experiment) -> Iterator[str]:
+        """Of every trial that is asked for, then of the manifest's seeds."""
+        yield from self.trials[experiment.id].values()
+        for spec in self._specs(experiment, replace(self.selection, seeds=None)):
+            yield spec.id
+
+    def _specs(self, experiment: Experiment, selection: Selection) -> Iterator[TrialSpec]:
+        workload = self.registry[experiment.manifest.workload.name]
+        return specs(experiment, workload, selection)
+
+
+def _recorded(trial: StoredTrial | None) -> bool:
+    return trial is not None and (bool(trial.epochs) or trial.failure is not None)

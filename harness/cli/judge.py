@@ -1,7 +1,7 @@
 """`check`, `report` and `export`: what the stored records say."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +9,17 @@ import typer
 from rich.console import Console
 
 from harness.cli import options
-from harness.cli.evidence import Evidence
+from harness.cli.committed import Addition, add
+from harness.cli.evidence import Evidence, Use
 from harness.cli.inspect import load
 from harness.cli.reports import Reports
 from harness.cli.tracking import chart_links
+from harness.errors import UsageError
+from harness.record import StoredTrial
 from harness.report import jsondoc, table, terminal
 from harness.report.junit import junit as junit_xml
-from harness.store import Store
-from harness.verdict import ExperimentVerdict, exit_code
+from harness.store import Archive, Store
+from harness.verdict import ExperimentVerdict, exit_code, of_seeds
 
 STDOUT = "-"
 
@@ -26,14 +29,18 @@ def check(
     seeds: options.Seeds = None,
     epochs: options.Epochs = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    committed: options.Committed = False,
     json_file: options.Json = None,
     junit: options.Junit = None,
 ) -> None:
     """Judge the stored records again: no Ray, no MLflow, no training.
 
+    An experiment of which the workspace holds nothing is judged by the records committed beside
+    its manifest, and says so.
+
     Example: harness check experiments --json -
     """
-    evidence = _stored(paths, seeds, epochs, workspace)
+    evidence = _stored(paths, seeds, epochs, workspace, committed=committed)
     verdicts = evidence.verdicts()
     show(verdicts, Console(stderr=json_file == STDOUT))
     save(verdicts, json_file=json_file, junit=junit)
@@ -46,6 +53,7 @@ def write_report(
     seeds: options.Seeds = None,
     epochs: options.Epochs = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    committed: options.Committed = False,
     mlflow_url: Annotated[
         str | None,
         typer.Option(help="A running MLflow server, to link to its charts.", show_default=False),
@@ -53,9 +61,11 @@ def write_report(
 ) -> None:
     """Write what was found as one HTML file, and as a Markdown page with figures.
 
+    Committed records serve as in `harness check`.
+
     Example: harness report experiments --out report
     """
-    evidence = _stored(paths, seeds, epochs, workspace)
+    evidence = _stored(paths, seeds, epochs, workspace, committed=committed)
     links = {} if mlflow_url is None else chart_links(mlflow_url)
     reports = Reports.write(evidence.verdicts(), out, links)
     typer.echo(f"{reports.html}\n{reports.page}")
@@ -63,28 +73,71 @@ def write_report(
 
 def export(
     paths: options.Paths,
-    out: Annotated[Path, typer.Option(help="A file ending in .csv or .parquet.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A table: a file ending in .csv or .parquet.", show_default=False),
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Add the finished trials to a folder of committed records.",
+            show_default=False,
+        ),
+    ] = None,
     seeds: options.Seeds = None,
     epochs: options.Epochs = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    committed: options.Committed = False,
 ) -> None:
-    """Write the records of all trials as one table, a row for each metric of each epoch.
+    """Write the records of all trials as one table, or add them to the committed ones.
 
-    Example: harness export experiments --out records.parquet
+    A table has a row for each metric of each epoch, and committed records serve as in
+    `harness check`. What is committed already is never lost or changed: other results of the
+    same trial are refused.
+
+    Example: harness export experiments --records experiments/records
     """
-    evidence = _stored(paths, seeds, epochs, workspace)
-    stored = (
-        (experiment.id, trial)
-        for experiment in evidence.experiments
-        for seed in evidence.trials[experiment.id]
-        if (trial := evidence.trial(experiment, seed)) is not None
-    )
-    typer.echo(f"{out}: {table.write(out, stored)} rows")
+    if (out is None) == (records is None):
+        raise UsageError("export needs one of --out FILE and --records DIR")
+    if out is not None:
+        evidence = _stored(paths, seeds, epochs, workspace, committed=committed)
+        typer.echo(f"{out}: {table.write(out, _trials(evidence))} rows")
+    elif records is not None:
+        if committed:
+            raise UsageError("--committed: --records takes from the workspace alone")
+        _commit(Evidence(load(paths), options.selection(seeds, epochs), Store(workspace)), records)
 
 
-def _stored(paths: list[Path], seeds: str | None, epochs: int | None, workspace: Path) -> Evidence:
-    """What a workspace holds of what the options ask for."""
-    return Evidence(load(paths), options.selection(seeds, epochs), Store(workspace))
+def _trials(evidence: Evidence) -> Iterator[tuple[str, StoredTrial]]:
+    """Everything that is known, each with its experiment's id."""
+    for experiment in evidence.experiments:
+        for seed in evidence.trials[experiment.id]:
+            trial = evidence.trial(experiment, seed)
+            if trial is not None:
+                yield experiment.id, trial
+
+
+def _commit(evidence: Evidence, records: Path) -> None:
+    """Add what is finished to the committed records, and say what is not."""
+    additions = [
+        Addition(each.id, tuple(evidence.finished(each)), evidence.store.declared(each.id))
+        for each in evidence.experiments
+    ]
+    for line in add(Archive(records), [each for each in additions if each.trials]):
+        typer.echo(line)
+    for each in additions:
+        there = {trial.spec.seed for trial in each.trials}
+        if left := evidence.trials[each.experiment].keys() - there:
+            typer.echo(f"{each.experiment}: {of_seeds(left)} left out, not finished", err=True)
+
+
+def _stored(
+    paths: list[Path], seeds: str | None, epochs: int | None, workspace: Path, *, committed: bool
+) -> Evidence:
+    """What a workspace holds of what the options ask for, or else what is committed of it."""
+    use = Use.ALWAYS if committed else Use.WHERE_EMPTY
+    return Evidence(load(paths), options.selection(seeds, epochs), Store(workspace), use)
 
 
 def show(verdicts: Sequence[ExperimentVerdict], console: Console) -> None:

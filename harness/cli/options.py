@@ -34,6 +34,13 @@ Data = Annotated[
         show_default="the user's cache folder",
     ),
 ]
+Committed = Annotated[
+    bool,
+    typer.Option(
+        "--committed",
+        help="Use the records committed beside the manifests, whatever the workspace holds.",
+    ),
+]
 Json = Annotated[
     str | None,
     typer.Option(
@@ -69,6 +76,13 @@ Deadline = Annotated[
     float, typer.Option(min=1, help="Seconds without progress after which a trial counts as lost.")
 ]
 Isolate = Annotated[bool, typer.Option("--isolate", help="A fresh process for every trial.")]
+FromRecords = Annotated[
+    bool,
+    typer.Option(
+        "--from-records",
+        help="Take over what is finished in the records committed beside the manifests.",
+    ),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")
 ]

@@ -37,6 +37,7 @@ def run(
     retries: options.Retries = options.DEFAULT_RETRIES,
     deadline: options.Deadline = options.DEFAULT_DEADLINE_S,
     isolate: options.Isolate = False,
+    from_records: options.FromRecords = False,
     json_file: options.Json = None,
     junit: options.Junit = None,
     data: options.Data = options.DEFAULT_DATA,
@@ -57,6 +58,7 @@ def run(
         isolate=isolate,
         data=data,
         quiet=quiet,
+        from_records=from_records,
     )
     found = conduct(Evidence(load(paths), selection, Store(workspace)), how, console)
     show(found.verdicts, console)

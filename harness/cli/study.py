@@ -61,6 +61,7 @@ def study(
     retries: options.Retries = options.DEFAULT_RETRIES,
     deadline: options.Deadline = options.DEFAULT_DEADLINE_S,
     isolate: options.Isolate = False,
+    from_records: options.FromRecords = False,
     json_file: options.Json = None,
     data: options.Data = options.DEFAULT_DATA,
     quiet: options.Quiet = False,
@@ -88,6 +89,7 @@ def study(
         retries=retries,
         deadline_s=deadline,
         isolate=isolate,
+        from_records=from_records,
         data=data,
         quiet=quiet,
     )

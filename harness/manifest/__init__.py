@@ -21,6 +21,7 @@ from harness.manifest.model import (
 )
 from harness.manifest.seeds import parse_seeds
 from harness.manifest.sources import Basis, Sourced
+from harness.manifest.tolerances import tolerances
 
 __all__ = [
     "BandClaim",
@@ -46,4 +47,5 @@ __all__ = [
     "load",
     "parse_seeds",
     "suggest",
+    "tolerances",
 ]

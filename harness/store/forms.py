@@ -61,6 +61,14 @@ class CheckpointHeader:
     provenance: tuple[Provenance, ...]
 
 
+@dataclass(frozen=True)
+class Declaration:
+    """What was declared before records were made."""
+
+    tolerances: Mapping[str, float]
+    """By claim."""
+
+
 class Sealed(Generic[T]):
     """One line of JSON that carries the digest of its own bytes."""
 
@@ -88,6 +96,7 @@ class Sealed(Generic[T]):
 
 RESULT = Sealed(Result)
 CHECKPOINT = Sealed(CheckpointHeader)
+DECLARATION = Sealed(Declaration)
 
 _RECORD = TypeAdapter(EpochRecord)
 _RECORDS = TypeAdapter(tuple[EpochRecord, ...])

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,9 +23,9 @@ from harness.record import (
     StoredTrial,
     TrialSpec,
 )
-from harness.store import files
+from harness.store import files, forms
 from harness.store.folder import Folder
-from harness.store.writer import TrialWriter
+from harness.store.writer import TrialWriter, adopt
 
 _ID = re.compile(r"[0-9a-f]{20}")
 
@@ -88,8 +88,7 @@ class Store:
         Raises:
             StoreError: it cannot be written; whatever was durable before still is.
         """
-        if not self._held:
-            raise ValueError(f"{self.root}: append needs the lock")
+        self._need_lock("append")
         by_trial: dict[str, tuple[TrialSpec, list[Message]]] = {}
         for spec, message in batch:
             by_trial.setdefault(spec.id, (spec, []))[1].append(message)
@@ -98,6 +97,38 @@ class Store:
             self._append(spec, messages)
         if new:
             files.sync_folder(self._trials)
+
+    def adopt(self, trial: StoredTrial) -> None:
+        """Take over a trial that was recorded elsewhere, as it is; durable on return.
+
+        Only under `lock`, and only where nothing is stored of the trial. It has no checkpoint, so
+        a longer run of it begins at the first epoch.
+        """
+        self._need_lock("adopt")
+        adopt(self._folder(trial.spec.id), trial)
+        files.sync_folder(self._trials)
+
+    def declared(self, experiment_id: str) -> Mapping[str, float]:
+        """Each claim's tolerance when the experiment's records were made; empty if not known.
+
+        Raises:
+            StoreError: the file that says so is damaged.
+        """
+        file = self._declaration(experiment_id)
+        text = files.read(file)
+        try:
+            return {} if text is None else forms.DECLARATION.read(text).tolerances
+        except forms.CorruptError as error:
+            raise StoreError(f"{file}: {error}; what was declared is not known") from None
+
+    def declare(self, experiment_id: str, tolerances: Mapping[str, float]) -> None:
+        """Say which tolerances stand before an experiment's records are made. Only under `lock`."""
+        self._need_lock("declare")
+        file = self._declaration(experiment_id)
+        with files.faults_named(file.parent):
+            file.parent.mkdir(exist_ok=True)
+        files.replace(file, forms.DECLARATION.write(forms.Declaration(tolerances)))
+        files.sync_folder(file.parent)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -138,6 +169,13 @@ class Store:
         files.sync_folder(folder.path)
         if writer is not None and not isinstance(messages[-1], Finished | Failure):
             self._writers[spec.id] = writer
+
+    def _need_lock(self, what: str) -> None:
+        if not self._held:
+            raise ValueError(f"{self.root}: {what} needs the lock")
+
+    def _declaration(self, experiment_id: str) -> Path:
+        return self.root / "declared" / f"{experiment_id}.json"
 
     def _folder(self, trial_id: str) -> Folder:
         """The trial's folder; an id is never a path out of the workspace."""

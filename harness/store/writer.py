@@ -15,6 +15,7 @@ from harness.record import (
     Finished,
     Message,
     Started,
+    StoredTrial,
     TrialSpec,
 )
 from harness.store import files, forms
@@ -84,9 +85,7 @@ class TrialWriter:
         if len(standing.records) > self._durable.length:
             files.write_from(folder.records_file, self._durable.length, b"")
         if folder.spec() is None:
-            with files.faults_named(folder.path):
-                folder.path.mkdir(parents=True, exist_ok=True)
-            files.replace(folder.spec_file, json.dumps(spec.to_json(), indent=1).encode() + b"\n")
+            _write_spec(folder, spec)
 
     def _line(self, record: EpochRecord) -> bytes:
         if record.epoch != self._covered.epochs + 1:
@@ -122,6 +121,35 @@ class TrialWriter:
         # A retry would go on from the checkpoint: records beyond it must not be spoken of.
         lost = end.kind is FailureKind.INFRASTRUCTURE
         return replace(result, covered=self._durable if lost else self._covered, failure=end)
+
+
+def adopt(folder: Folder, trial: StoredTrial) -> None:
+    """Write down a whole trial that was recorded elsewhere; the result last, which vouches for it.
+
+    Raises:
+        StoreError: it cannot be written; then nothing of it is believed.
+    """
+    if folder.standing().latest is not None:
+        raise ValueError(f"{folder.path}: records are there already")
+    records = b"".join(map(forms.record_line, trial.epochs))
+    result = Result(
+        trial=trial.spec.id,
+        covered=Covered(len(trial.epochs), len(records), hashlib.sha256(records).hexdigest()),
+        done=trial.done,
+        finals=trial.finals,
+        failure=trial.failure,
+        provenance=trial.provenance,
+    )
+    _write_spec(folder, trial.spec)
+    files.write_from(folder.records_file, 0, records)
+    files.replace(folder.result_file, forms.RESULT.write(result))
+    files.sync_folder(folder.path)
+
+
+def _write_spec(folder: Folder, spec: TrialSpec) -> None:
+    with files.faults_named(folder.path):
+        folder.path.mkdir(parents=True, exist_ok=True)
+    files.replace(folder.spec_file, json.dumps(spec.to_json(), indent=1).encode() + b"\n")
 
 
 def _kept(folder: Folder, standing: Standing, started: Started | None) -> Covered:

@@ -24,6 +24,8 @@ class Case:
     seeds: tuple[int, ...]
     epochs: int
     """At most the manifest's."""
+    declared: Mapping[str, float] = field(default_factory=dict)
+    """Each claim's tolerance as it stood when the records were made; empty where not known."""
 
 
 @dataclass

@@ -1,0 +1,101 @@
+"""The records committed beside manifests: which trials they answer for, and how that is said."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from harness.errors import UsageError
+from harness.manifest import Experiment
+from harness.record import StoredTrial, TrialSpec
+from harness.store import Archive, merge
+from harness.verdict import of_seeds
+
+FOLDER = "records"
+"""Beside the manifests."""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What is committed of one experiment, held against its manifest as it now stands."""
+
+    archive: Archive
+    experiment: str
+    spec: TrialSpec
+    """Of any of its trials, as it would be run today."""
+
+    @classmethod
+    def beside(cls, experiment: Experiment, spec: TrialSpec) -> "Committed":
+        """The records in the folder beside the manifest, which need not be there."""
+        return cls(Archive(experiment.path.parent / FOLDER), experiment.id, spec)
+
+    @cached_property
+    def trials(self) -> Mapping[str, StoredTrial]:
+        """By id; stale ones are left out."""
+        return {trial.spec.id: trial for trial in self._all if self._current(trial)}
+
+    @cached_property
+    def stale(self) -> tuple[int, ...]:
+        """Seeds whose records are of other parameters, data or revision than today's."""
+        return tuple(trial.spec.seed for trial in self._all if not self._current(trial))
+
+    @property
+    def declared(self) -> Mapping[str, float]:
+        """Each claim's tolerance when the records were made."""
+        return self.archive.declared(self.experiment)
+
+    def notes(self) -> Iterator[str]:
+        """What a verdict that rests on these records must say."""
+        file = self.archive.file(self.experiment)
+        if self.trials:
+            yield f"judged by the committed records in {file}, not by the workspace"
+        if self.stale:
+            why = "were made with other parameters, data or revision, and are not used"
+            yield f"the records of {of_seeds(self.stale)} in {file} {why}"
+
+    @property
+    def _all(self) -> tuple[StoredTrial, ...]:
+        return self.archive.kept(self.experiment).trials
+
+    def _current(self, trial: StoredTrial) -> bool:
+        return replace(self.spec, seed=trial.spec.seed) == trial.spec
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Trials of one experiment that are to be committed."""
+
+    experiment: str
+    trials: tuple[StoredTrial, ...]
+    declared: Mapping[str, float]
+
+
+def add(archive: Archive, additions: Collection[Addition]) -> Iterator[str]:
+    """Add trials to an archive: all of them, or none where one conflicts with what is there.
+
+    Yields:
+        What was done, a line for each experiment.
+
+    Raises:
+        UsageError: trials are there already with other results; names each of them.
+        StoreError: a file there is damaged, or cannot be written.
+    """
+    merged = [
+        (each, merge(archive.kept(each.experiment), each.trials, each.declared))
+        for each in additions
+    ]
+    conflicts = [
+        f"{archive.file(each.experiment)}: {conflict}"
+        for each, result in merged
+        for conflict in result.conflicts
+    ]
+    if conflicts:
+        said = "nothing was written; remove the file first to have only the new records"
+        raise UsageError("\n".join([*conflicts, said]))
+    for each, result in merged:
+        file = archive.file(each.experiment)
+        if result.kept != archive.kept(each.experiment):
+            archive.write(each.experiment, result.kept)
+        done = f"{of_seeds(result.added)} added" if result.added else "nothing to add"
+        if result.superseded:
+            done += f", stale records of {of_seeds(result.superseded)} replaced"
+        yield f"{file}: {done}, {len(result.kept.trials)} trials"
