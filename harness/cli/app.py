@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from harness.cli import compare, inspect, judge, newcomer, nightly, run, tracking, ui
+from harness.cli import compare, inspect, judge, newcomer, nightly, run, study, tracking, ui
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +26,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "export": judge.export,
     "sync": tracking.sync,
     "ui": ui.ui,
+    "study": study.study,
     "nightly": nightly.nightly,
     "compare": compare.compare,
     "init": newcomer.init,

@@ -9,7 +9,6 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from harness import workloads
 from harness.cli.driver import Recorder
 from harness.cli.evidence import Evidence
 from harness.cli.live import watching
@@ -47,8 +46,16 @@ class Conducted:
     reports: Reports
 
 
-def conduct(evidence: Evidence, how: How, console: Console) -> Conducted:
+def conduct(
+    evidence: Evidence, how: How, console: Console, *, report: Path | None = None
+) -> Conducted:
     """Run every trial that is not done, judge all of them, and tell MLflow.
+
+    Args:
+        evidence: what is asked for, and the store.
+        how: how trials are run.
+        console: for whoever watches.
+        report: the folder of the report; by default the workspace's own.
 
     Raises:
         typer.Exit: a signal asked to stop; the store resumes.
@@ -72,7 +79,7 @@ def conduct(evidence: Evidence, how: How, console: Console) -> Conducted:
             console.print("stopped; the same command goes on from here")
             raise typer.Exit(stop.exit_code)
         verdicts = evidence.verdicts()
-        reports = Reports.write(verdicts, store.root / "report")
+        reports = Reports.write(verdicts, report or store.root / "report")
         tracking.conclude(verdicts, reports)
     return Conducted(verdicts, reports)
 
@@ -96,7 +103,7 @@ def _run(
         engine.run(
             left,
             Recorder(evidence.store, view, tracking.notify),
-            workloads=workloads.registry(),
+            workloads=evidence.registry,
             load_data=lambda workload, name: workload.load_data(name, how.data),
             options=engine.Options(
                 retries=how.retries, silence_s=how.deadline_s, isolate=how.isolate

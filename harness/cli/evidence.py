@@ -1,7 +1,7 @@
 """What is asked of some experiments, what the store holds of it, and what is found."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from harness.plan import Job, Selection, jobs, specs
 from harness.record import StoredTrial, TrialSpec
 from harness.store import Store
 from harness.verdict import Case, ExperimentVerdict, judge
+from harness.workload import Workload
 
 
 class Use(Enum):
@@ -32,6 +33,9 @@ class Evidence:
     selection: Selection
     store: Store
     use: Use = Use.NEVER
+    registry: Mapping[str, Workload] = field(default_factory=workloads.registry)
+    apart: bool = False
+    """Whether each is judged by itself: the variants of a control do not gate one another."""
 
     @cached_property
     def trials(self) -> Mapping[str, Mapping[int, str]]:
@@ -60,7 +64,7 @@ class Evidence:
 
     def jobs(self) -> Sequence[Job]:
         """Every trial that is asked for, done or not; two experiments may share one."""
-        return tuple(jobs(self.experiments, workloads.registry(), self.selection))
+        return tuple(jobs(self.experiments, self.registry, self.selection))
 
     def left(self) -> Sequence[Job]:
         """The trials that are still to be run."""
@@ -125,7 +129,9 @@ class Evidence:
             )
             for experiment in self.experiments
         ]
-        return tuple(map(self._noted, judge(cases, self.trial)))
+        families = [[case] for case in cases] if self.apart else [cases]
+        found = (verdict for family in families for verdict in judge(family, self.trial))
+        return tuple(map(self._noted, found))
 
     def _noted(self, verdict: ExperimentVerdict) -> ExperimentVerdict:
         """The verdict, saying so where it rests on committed records."""
@@ -145,7 +151,7 @@ class Evidence:
             yield spec.id
 
     def _specs(self, experiment: Experiment, selection: Selection) -> Iterator[TrialSpec]:
-        workload = workloads.registry()[experiment.manifest.workload.name]
+        workload = self.registry[experiment.manifest.workload.name]
         return specs(experiment, workload, selection)
 
 

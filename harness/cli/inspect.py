@@ -2,16 +2,18 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from harness import manifest, workloads
 from harness.cli import options
 from harness.manifest import Experiment
-from harness.plan import Job, jobs
+from harness.plan import Job, Selection, jobs
 from harness.record import StoredTrial
 from harness.store import Store
 
@@ -64,9 +66,12 @@ def plan(
 
     Example: harness plan experiments --seeds 0-9
     """
-    experiments = load(paths)
     selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
-    store = Store(workspace)
+    show_plan(load(paths), selection, Store(workspace))
+
+
+def show_plan(experiments: Sequence[Experiment], selection: Selection, store: Store) -> None:
+    """A line for each experiment; a trial that two of them share is counted with the first."""
     # Most of a large study's have not begun: one listing tells, and not a look for a file each.
     begun = frozenset(store.trials())
     trials: Counter[str] = Counter()
@@ -78,7 +83,7 @@ def plan(
     for experiment in experiments:
         need = selection.resources_of(experiment)
         table.add_row(
-            experiment.id,
+            Text(experiment.id),  # brackets in the id of a variant are not rich's
             str(trials[experiment.id]),
             str(done[experiment.id]),
             str(trials[experiment.id] - done[experiment.id]),

@@ -236,12 +236,12 @@ def watching(
         yield PlainView(console, len(jobs), headlines)
     else:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[estimate]}"),
+            TextColumn("{task.fields[estimate]}", markup=False),
         )
         with Progress(*columns, console=console, transient=True) as progress:
             yield LiveView(progress, len(jobs), headlines, sum(job.epochs for job in jobs))

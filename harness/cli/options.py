@@ -65,11 +65,31 @@ GpusPerTrial = Annotated[
     float | None,
     typer.Option(min=0, help="GPUs a trial, a fraction shares one; instead of the manifest's."),
 ]
+Address = Annotated[
+    str | None,
+    typer.Option(help="A Ray cluster to join: auto or host:port.", show_default="one of our own"),
+]
+Retries = Annotated[
+    int, typer.Option(min=0, help="Further attempts at a trial lost to infrastructure.")
+]
+Deadline = Annotated[
+    float, typer.Option(min=1, help="Seconds without progress after which a trial counts as lost.")
+]
+Isolate = Annotated[bool, typer.Option("--isolate", help="A fresh process for every trial.")]
+FromRecords = Annotated[
+    bool,
+    typer.Option(
+        "--from-records",
+        help="Take over what is finished in the records committed beside the manifests.",
+    ),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")
 ]
 
 DEFAULT_WORKSPACE = Path("results")
+DEFAULT_RETRIES = 3
+DEFAULT_DEADLINE_S = 600.0
 DEFAULT_PORT = 5000
 """Of MLflow's server, as MLflow has it."""
 DEFAULT_DATA = Path(platformdirs.user_cache_dir("harness"))

@@ -30,32 +30,14 @@ def run(
     seeds: options.Seeds = None,
     epochs: options.Epochs = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="A Ray cluster to join: auto or host:port.", show_default="one of our own"
-        ),
-    ] = None,
+    address: options.Address = None,
     tracking_uri: options.TrackingUri = None,
     cpus_per_trial: options.CpusPerTrial = None,
     gpus_per_trial: options.GpusPerTrial = None,
-    retries: Annotated[
-        int, typer.Option(min=0, help="Further attempts at a trial lost to infrastructure.")
-    ] = 3,
-    deadline: Annotated[
-        float,
-        typer.Option(min=1, help="Seconds without progress after which a trial counts as lost."),
-    ] = 600,
-    isolate: Annotated[
-        bool, typer.Option("--isolate", help="A fresh process for every trial.")
-    ] = False,
-    from_records: Annotated[
-        bool,
-        typer.Option(
-            "--from-records",
-            help="Take over what is finished in the records committed beside the manifests.",
-        ),
-    ] = False,
+    retries: options.Retries = options.DEFAULT_RETRIES,
+    deadline: options.Deadline = options.DEFAULT_DEADLINE_S,
+    isolate: options.Isolate = False,
+    from_records: options.FromRecords = False,
     json_file: options.Json = None,
     junit: options.Junit = None,
     data: options.Data = options.DEFAULT_DATA,

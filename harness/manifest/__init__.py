@@ -1,6 +1,7 @@
 """YAML to frozen, typed experiments; every fault at once."""
 
-from harness.manifest.faults import describe
+from harness.manifest.change import change
+from harness.manifest.faults import Finding, describe, suggest
 from harness.manifest.loader import discover, load
 from harness.manifest.model import (
     BandClaim,
@@ -30,6 +31,7 @@ __all__ = [
     "ExactClaim",
     "Expected",
     "Experiment",
+    "Finding",
     "Manifest",
     "OnsetClaim",
     "Paper",
@@ -39,9 +41,11 @@ __all__ = [
     "Tolerance",
     "ValueClaim",
     "WorkloadChoice",
+    "change",
     "describe",
     "discover",
     "load",
     "parse_seeds",
+    "suggest",
     "tolerances",
 ]

@@ -14,7 +14,7 @@ from harness.manifest.faults import Finding, findings
 from harness.manifest.model import IDENTIFIER, Experiment, Manifest
 from harness.manifest.tree import Node, parse
 from harness.record import digest
-from harness.workload import Workload
+from harness.workload import Parameters, Workload
 
 ENDINGS = (".yaml", ".yml")
 
@@ -91,22 +91,27 @@ def _read(path: Path, registry: Mapping[str, Workload]) -> tuple[Experiment | No
     root, found = parse(text, file)
     if root is None:
         return None, [*faults, *found]
-    manifest, wrong = _validate(root, registry)
+    manifest, wrong = validate(root, registry)
     faults += [*found, *(fault_of(finding, root, file) for finding in wrong)]
     if manifest is None or faults:
         return None, faults
-    parameters = registry[manifest.workload.name].parameters.model_validate_json(
-        json.dumps(given(root)), strict=True
-    )
     experiment = Experiment(
-        id=path.stem, path=path, digest=digest(whole), manifest=manifest, parameters=parameters
+        id=path.stem,
+        path=path,
+        digest=digest(whole),
+        manifest=manifest,
+        parameters=typed(root, registry[manifest.workload.name]),
     )
     return experiment, []
 
 
-def _validate(
-    root: Node, registry: Mapping[str, Workload]
-) -> tuple[Manifest | None, list[Finding]]:
+def typed(root: Node, workload: Workload) -> Parameters:
+    """The workload's parameters of a tree in which `validate` found no fault."""
+    return workload.parameters.model_validate_json(json.dumps(given(root)), strict=True)
+
+
+def validate(root: Node, registry: Mapping[str, Workload]) -> tuple[Manifest | None, list[Finding]]:
+    """The manifest that a tree describes, None where it has not its form, and every fault."""
     wrong = list(check(root, registry))
     try:
         # By way of JSON: strict about types, yet a list may stand for a tuple.

@@ -212,3 +212,13 @@ class Experiment(Frozen):
     manifest: Manifest
     parameters: Parameters
     """The workload's typed parameters; their sources stand in the manifest."""
+    varied: tuple[str, ...] = ()
+    """What a study changed of the file, each as its --vary would say it; usually nothing."""
+
+    def command(self, name: str) -> list[str]:
+        """The words of a command on this experiment; what a study changed, only `study` runs."""
+        if not self.varied:
+            return ["harness", name, str(self.path)]
+        options = [word for option in self.varied for word in ("--vary", option)]
+        grid = ["--grid"] if len(self.varied) > 1 else []
+        return ["harness", "study", str(self.path), *options, *grid]

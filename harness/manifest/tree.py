@@ -125,6 +125,15 @@ class Node:
                 return node
         return node
 
+    @classmethod
+    def of(cls, value: Json) -> "Node":
+        """What JSON holds, as a tree without lines (0); `plain` is its inverse."""
+        if isinstance(value, dict):
+            return cls({str(key): cls.of(item) for key, item in value.items()}, 0)
+        if isinstance(value, list):
+            return cls([cls.of(item) for item in value], 0)
+        return cls(value, 0)
+
     def plain(self) -> Json:
         """The same without lines, as JSON has it."""
         if isinstance(self.value, dict):

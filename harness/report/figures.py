@@ -13,7 +13,7 @@ from harness.report.palette import INK
 from harness.report.panels import Panel, panels
 from harness.verdict import ExperimentVerdict
 
-_STYLE: Any = {
+STYLE: Any = {
     "svg.hashsalt": "harness",  # equal figures are equal files
     "svg.fonttype": "none",  # words stay words: found, copied, read aloud
     "font.size": 10,
@@ -45,7 +45,7 @@ def figure(verdict: ExperimentVerdict) -> Figure | None:
     if not shown:
         return None
     rows = [shown[at : at + 2] for at in range(0, len(shown), 2)]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         made = Figure(figsize=(_WIDE + _NARROW, _HIGH * len(rows) + 0.5), layout="constrained")
         FigureCanvasAgg(made)
         # In a title a dollar sign would begin a formula.
@@ -60,7 +60,7 @@ def drawings(verdict: ExperimentVerdict) -> list[tuple[Panel, str]]:
     """Each panel as an SVG of its own, so that a page can set them as its width allows."""
     made = []
     for panel in panels(verdict):
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             one = Figure(figsize=(_WIDE if panel.wide else _NARROW, _HIGH), layout="constrained")
             FigureCanvasAgg(one)
             (axes,) = _row(one, [panel])
@@ -74,7 +74,7 @@ def image(made: Figure, form: str) -> bytes:
     """The figure as a file's content, 'png' or 'svg'; equal verdicts give equal bytes."""
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[form]
     buffer = io.BytesIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         made.savefig(buffer, format=form, dpi=150, metadata=metadata, transparent=form == "svg")
     return buffer.getvalue()
 

@@ -110,7 +110,7 @@ def _value(value: Json) -> str:
 def _command(verdict: ExperimentVerdict) -> str:
     """What repeats all that stands behind a verdict."""
     experiment = verdict.experiment
-    words = ["harness", "run", str(experiment.path)]
+    words = experiment.command("run")
     if verdict.seeds != tuple(sorted(set(experiment.manifest.seeds))):
         words += ["--seeds", spell(verdict.seeds)]
     if verdict.epochs != experiment.manifest.epochs.value:

@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness.report import wording
 from harness.verdict import ExperimentVerdict, Outcome, as_words, spell
 
-_MARKS = {
+MARKS = {
     Outcome.REPRODUCED: "✅",
     Outcome.IMMATERIAL_DIFFERENCE: "✅",
     Outcome.INCONCLUSIVE: "❔",
@@ -54,4 +54,4 @@ def _environment() -> Environment:
 
 
 def _outcome(outcome: Outcome) -> str:
-    return f"{_MARKS[outcome]} {outcome}".strip()
+    return f"{MARKS[outcome]} {outcome}".strip()

@@ -17,7 +17,7 @@ from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 MOST_LINES = 40
 """With more seeds than this, single curves hide each other: their range is drawn."""
 
-_INTEREST = ("curve", "band", "onset", "value", "exact")
+INTEREST = ("curve", "band", "onset", "value", "exact")
 """Kinds of claims, the most telling curve first."""
 
 Rows = list[ClaimResult]
@@ -68,14 +68,14 @@ def _ran(verdict: ExperimentVerdict) -> Rows:
 
 def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     """The metric to be shown in full, over the epochs; its truth, where one is reported."""
-    headline = min(rows, key=lambda row: _INTEREST.index(row.kind)).metric
+    headline = min(rows, key=lambda row: INTEREST.index(row.kind)).metric
     evidence = verdict.evidence
     epochs = np.arange(1.0, evidence.epochs + 1)
     _seeds(axes, epochs, evidence.curves[headline])
     for metric in dict.fromkeys(row.metric for row in rows if row.metric != headline):
-        places, values = _points([row for row in rows if row.metric == metric])
+        places, values = points([row for row in rows if row.metric == metric])
         axes.plot(
-            places, values, "--", color=TRUE, linewidth=1.4, label=_named(metric, verdict.unit)
+            places, values, "--", color=TRUE, linewidth=1.4, label=named(metric, verdict.unit)
         )
     shown = [row for row in rows if row.metric == headline]
     _joined(axes, shown)
@@ -84,7 +84,7 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     _reported(axes, [row for row in shown if row.claim not in lined_up])
     # Rows that were judged lined up may be far off here and hold: no bar, no verdict.
     axes.plot(
-        *_points([row for row in shown if row.claim in lined_up]),
+        *points([row for row in shown if row.claim in lined_up]),
         "o",
         color=INK,
         markersize=3.5,
@@ -92,10 +92,10 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     )
     # Listings grow sparse as a run goes on: a logarithmic axis gives each row its room.
     axes.set_xscale("log")
-    axes.set_xticks(_spaced(sorted({row.epoch for row in rows if row.epoch is not None})))
+    axes.set_xticks(spaced(sorted({row.epoch for row in rows if row.epoch is not None})))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_locator(NullLocator())
-    _label(axes, "epoch", _named(headline, verdict.unit))
+    name_axes(axes, "epoch", named(headline, verdict.unit))
 
 
 def _lined_up(
@@ -119,17 +119,17 @@ def _lined_up(
     _reported(axes, rows)
     axes.axhline(threshold, color=INK, linewidth=0.6, linestyle=":")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _label(axes, "epoch, as reported", _named(claim.metric, verdict.unit))
+    name_axes(axes, "epoch, as reported", named(claim.metric, verdict.unit))
 
 
 def _finals(axes: Axes, *, verdict: ExperimentVerdict, finals: Rows) -> None:
     _values(axes, finals, [verdict.evidence.finals[row.metric] for row in finals])
-    _label(axes, "", verdict.unit)
+    name_axes(axes, "", verdict.unit)
 
 
 def _onset(axes: Axes, *, rows: Rows) -> None:
     _values(axes, rows, [np.array(list(row.by_seed.values())) for row in rows])
-    _label(axes, "", "epochs")
+    name_axes(axes, "", "epochs")
 
 
 def _values(axes: Axes, rows: Rows, values: Iterable[Array]) -> None:
@@ -177,14 +177,14 @@ def _seeds(axes: Axes, epochs: Array, curves: Array) -> None:
 
 
 def _joined(axes: Axes, rows: Rows) -> None:
-    axes.plot(*_points(rows), color=INK, linewidth=1.1, label="reported")
+    axes.plot(*points(rows), color=INK, linewidth=1.1, label="reported")
 
 
 def _band(axes: Axes, rows: Rows) -> None:
     """A control's tolerance, around all of its epochs."""
     band = [row for row in rows if row.kind == "band"]
     if band:
-        places, centre = map(np.array, _points(band))
+        places, centre = map(np.array, points(band))
         width = band[0].tolerance
         axes.fill_between(
             places, centre - width, centre + width, color=SHADE, zorder=0, label="tolerance"
@@ -227,23 +227,25 @@ def _lined_up_claims(verdict: ExperimentVerdict) -> set[str]:
     return {claim.name for claim in claims if isinstance(claim, CurveClaim) and claim.takeoff}
 
 
-def _points(rows: Rows) -> tuple[list[int], list[float]]:
+def points(rows: Rows) -> tuple[list[int], list[float]]:
+    """Epochs and reported values of the rows that have an epoch, in order."""
     ordered = sorted((row.epoch, row.reported) for row in rows if row.epoch is not None)
     return [epoch for epoch, _ in ordered], [reported for _, reported in ordered]
 
 
-def _named(metric: str, unit: str) -> str:
+def named(metric: str, unit: str) -> str:
     """A metric in words: its unit often stands in its name already."""
     return f"{metric.removesuffix(f'_{unit}').replace('_', ' ')} ({unit})"
 
 
-def _label(axes: Axes, below: str, beside: str) -> None:
+def name_axes(axes: Axes, below: str, beside: str) -> None:
+    """Name both axes, and rule the values."""
     axes.set_xlabel(below)
     axes.set_ylabel(beside)
     axes.grid(axis="y", color=GRID, linewidth=0.7)
 
 
-def _spaced(epochs: list[int], most: int = 12) -> list[int]:
+def spaced(epochs: list[int], most: int = 12) -> list[int]:
     """The epochs that have room for a label on a logarithmic axis with room for `most`."""
     ratio = (epochs[-1] / epochs[0]) ** (1 / most)
     kept: list[int] = []

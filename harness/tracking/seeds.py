@@ -1,6 +1,7 @@
 """The image of one trial: pure, from the experiment and what the store holds of the trial."""
 
 import colorsys
+import shlex
 
 from harness.manifest.model import Experiment
 from harness.record import (
@@ -152,8 +153,13 @@ def _provenance_tags(trial: StoredTrial) -> dict[str, str]:
 def _note(experiment: Experiment, seed: int) -> str:
     manifest = experiment.manifest
     paper = manifest.paper
+    command = [
+        *experiment.command("trial"),
+        "--seeds" if experiment.varied else "--seed",
+        str(seed),
+    ]
     return (
         f"**{manifest.title}**, seed {seed}.\n\n"
         f"{paper.author}, *{paper.title}*, {paper.listing}; the paper ran `{paper.command}`.\n\n"
-        f"To repeat it: `harness trial {experiment.path} --seed {seed}`"
+        f"To repeat it: `{shlex.join(command)}`"
     )

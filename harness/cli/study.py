@@ -1,0 +1,156 @@
+"""`study`: which verdicts hinge on what the paper leaves open."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness import workloads
+from harness.cli import options
+from harness.cli.conduct import How, conduct
+from harness.cli.evidence import Evidence
+from harness.cli.inspect import load, show_plan
+from harness.cli.judge import STDOUT
+from harness.cli.live import log_to
+from harness.errors import Exit, UsageError
+from harness.manifest import Experiment
+from harness.record import Json
+from harness.report import jsondoc
+from harness.store import Store
+from harness.study import Factor, Result, Study, Variant, factors, variants
+from harness.study.document import document
+from harness.study.wording import sentences
+from harness.verdict import ExperimentVerdict
+
+
+def study(
+    manifest: Annotated[
+        Path, typer.Argument(metavar="FILE", help="One manifest.", show_default=False)
+    ],
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=VALUE,...",
+            help="An assumed or inferred parameter, or 'metric of CLAIM', and the values to try; "
+            "may be given several times.",
+        ),
+    ],
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Every combination, not one change at a time.")
+    ] = False,
+    seeds: options.Seeds = None,
+    epochs: options.Epochs = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would be run and is done, and run nothing.")
+    ] = False,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the study's pages and figure.",
+            show_default="study/ID in the workspace",
+        ),
+    ] = None,
+    address: options.Address = None,
+    tracking_uri: options.TrackingUri = None,
+    cpus_per_trial: options.CpusPerTrial = None,
+    gpus_per_trial: options.GpusPerTrial = None,
+    retries: options.Retries = options.DEFAULT_RETRIES,
+    deadline: options.Deadline = options.DEFAULT_DEADLINE_S,
+    isolate: options.Isolate = False,
+    from_records: options.FromRecords = False,
+    json_file: options.Json = None,
+    data: options.Data = options.DEFAULT_DATA,
+    quiet: options.Quiet = False,
+) -> None:
+    """Run an experiment with other values of what its paper leaves open, and say what hinges on it.
+
+    The manifest's own values are always among the variants, and trials that are there already are
+    not run again. The verdicts are exploratory: exit 0 says that the study was made, whatever it
+    found; 4 that trials are missing or were lost; 2 that it cannot be made so.
+
+    Example: harness study experiments/sequence-pair-16.yaml --vary length=1200,1600 --seeds 0-4
+    """
+    console = Console(stderr=json_file == STDOUT, quiet=quiet)
+    log_to(Console(stderr=True))
+    selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
+    experiment, varied, made = _variants(manifest, vary, grid=grid)
+    store = Store(workspace)
+    experiments = tuple(variant.experiment for variant in made)
+    if plan:
+        show_plan(experiments, selection, store)
+        return
+    how = How(
+        address=address,
+        tracking_uri=tracking_uri,
+        retries=retries,
+        deadline_s=deadline,
+        isolate=isolate,
+        from_records=from_records,
+        data=data,
+        quiet=quiet,
+    )
+    folder = out or workspace / "study" / experiment.id
+    evidence = Evidence(experiments, selection, store, apart=True)
+    verdicts = conduct(evidence, how, console, report=folder).verdicts
+    results = tuple(map(Result, made, verdicts))
+    found = Study(experiment, varied, results, grid)
+    _show(found, console)
+    page = _write(found, verdicts, folder, json_file)
+    console.print(f"study: {page}", highlight=False, soft_wrap=True)
+    raise typer.Exit(Exit.INCOMPLETE if found.incomplete else Exit.AS_EXPECTED)
+
+
+def _variants(
+    path: Path, vary: Sequence[str], *, grid: bool
+) -> tuple[Experiment, tuple[Factor, ...], tuple[Variant, ...]]:
+    """The experiment, what is varied, and the variants.
+
+    Raises:
+        ManifestError: with every fault of the file.
+        UsageError: with every fault of the options.
+    """
+    experiments = load([path])
+    if len(experiments) != 1:
+        raise UsageError(f"{path}: {len(experiments)} manifests; name one")
+    (experiment,) = experiments
+    asked = factors(experiment, vary)
+    return experiment, *variants(experiment, asked, workloads.registry(), grid=grid)
+
+
+def _show(found: Study, console: Console) -> None:
+    from harness.report.study import tables  # noqa: PLC0415 - `check` and `plan` set no pages
+
+    for table in tables(found):
+        console.print(table)
+    for sentence in sentences(found):
+        console.print(sentence, highlight=False, markup=False)
+
+
+def _write(
+    found: Study, verdicts: Sequence[ExperimentVerdict], folder: Path, json_file: str | None
+) -> Path:
+    """Page, figure and document into the folder; the document also where the option says."""
+    from harness.report import figures, study_figure  # noqa: PLC0415 - as above
+    from harness.report.study import markdown  # noqa: PLC0415 - as above
+
+    drawn = study_figure.figure(found)
+    if drawn is not None:
+        (folder / "study.png").write_bytes(figures.image(drawn, "png"))
+    page = folder / "study.md"
+    page.write_text(markdown(found, "study.png" if drawn else None), encoding="utf-8")
+    whole: dict[str, Json] = {**document(found), **_in_full(verdicts)}
+    text = json.dumps(whole, indent=2, allow_nan=False)
+    (folder / "study.json").write_text(text + "\n", encoding="utf-8")
+    if json_file == STDOUT:
+        typer.echo(text)
+    elif json_file is not None:
+        Path(json_file).write_text(text + "\n", encoding="utf-8")
+    return page
+
+
+def _in_full(verdicts: Sequence[ExperimentVerdict]) -> dict[str, Json]:
+    return {"experiments": jsondoc.document(verdicts)["experiments"]}

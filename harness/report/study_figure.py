@@ -1,0 +1,132 @@
+"""The figure of a study: a row for each assumption, its values as colours, the paper in black."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, ScalarFormatter
+
+from harness.record import in_words
+from harness.report.figures import STYLE
+from harness.report.palette import INK
+from harness.report.panels import INTEREST, name_axes, named, points, spaced
+from harness.report.story import headline
+from harness.stats import Array
+from harness.study import Factor, Result, Study
+from harness.study.factors import says
+from harness.verdict import ClaimResult, ExperimentVerdict
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Okabe and Ito's; what they tell, the lines' dashes tell again."""
+_DASHES = ("-", "--", "-.", ":")
+_WIDTH, _HEIGHT = 8.4, 3.4
+"""Inches, of a row."""
+
+
+def figure(study: Study) -> Figure | None:
+    """Every variant's seeds and the reported curve; None where nothing was run.
+
+    A row of panels for each assumption; of a grid, for each combination of all but the first one.
+    A band reaches from the lowest seed to the highest, in the manifest's unit.
+    """
+    some = study.factors[:1] if study.grid else study.factors
+    rows = [(factor, group) for factor in some for group in study.groups(factor)]
+    if not any(result.verdict.evidence.recorded.any() for result in study.results):
+        return None
+    with mpl.rc_context(STYLE):
+        made = Figure(figsize=(_WIDTH, _HEIGHT * len(rows) + 0.4), layout="constrained")
+        FigureCanvasAgg(made)
+        made.suptitle(study.experiment.manifest.title, parse_math=False, x=0.02, ha="left")
+        places = made.subfigures(len(rows), 1, squeeze=False)[:, 0]
+        for place, (factor, group) in zip(places, rows, strict=True):
+            _row(place, study, factor, group)
+    return made
+
+
+def _row(place: Any, study: Study, factor: Factor, group: Sequence[Result]) -> None:
+    """Curves, and beside them the final estimate, of the variants of one assumption."""
+    wide, narrow = place.subplots(1, 2, width_ratios=(2, 1))
+    at = study.factors.index(factor)
+    labels = [in_words(result.variant.settings[at]) for result in group]
+    wide.set_title(_title(study, factor, group), parse_math=False)
+    for number, (result, text) in enumerate(zip(group, labels, strict=True)):
+        own = " (the manifest's)" if result.variant.settings[at] == factor.own else ""
+        _curve(wide, result.verdict, number, text + own)
+    _reported(wide, group[0].verdict)
+    place.legend(*wide.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    _finals(narrow, [result.verdict for result in group], labels)
+
+
+def _title(study: Study, factor: Factor, group: Sequence[Result]) -> str:
+    settings = zip(study.factors, group[0].variant.settings, strict=True)
+    others = [says(other.name, value) for other, value in settings if other is not factor]
+    return factor.name + (f", with {', '.join(others)}" if others and study.grid else "")
+
+
+def _style(number: int) -> dict[str, Any]:
+    """Six colours and four dashes: no two of a dozen variants look alike."""
+    return {
+        "color": _COLOURS[number % len(_COLOURS)],
+        "linestyle": _DASHES[number % len(_DASHES)],
+    }
+
+
+def _rows(verdict: ExperimentVerdict) -> list[ClaimResult]:
+    """The rows of the metric most worth looking at, as in the report's own figure."""
+    rows = [row for row in verdict.results if row.epoch is not None]
+    metric = min(rows, key=lambda row: INTEREST.index(row.kind)).metric if rows else ""
+    return [row for row in rows if row.metric == metric]
+
+
+def _curve(axes: Axes, verdict: ExperimentVerdict, number: int, text: str) -> None:
+    """Mean of the seeds, and the band from the lowest to the highest."""
+    rows = _rows(verdict)
+    curves = verdict.evidence.curves[rows[0].metric] if rows else np.empty((0, 0))
+    there = ~np.isnan(curves).all(axis=0)
+    if not there.any():
+        axes.plot([], [], label=f"{text}: nothing recorded", **_style(number))
+        return
+    epochs = np.arange(1.0, verdict.evidence.epochs + 1)[there]
+    seen = curves[:, there]
+    low, high = np.nanmin(seen, axis=0), np.nanmax(seen, axis=0)
+    style = _style(number)
+    axes.fill_between(epochs, low, high, color=style["color"], alpha=0.18, linewidth=0)
+    # Past the end of a broken seed the mean would jump: it is drawn as far as all seeds go.
+    axes.plot(epochs, seen.mean(axis=0), linewidth=1.6, label=text, **style)
+
+
+def _reported(axes: Axes, verdict: ExperimentVerdict) -> None:
+    rows = _rows(verdict)
+    if not rows:
+        return
+    places, values = points(rows)
+    axes.plot(places, values, "o-", color=INK, linewidth=1.1, markersize=3.5, label="reported")
+    # As in the report's own figure: listings grow sparse as a run goes on.
+    axes.set_xscale("log")
+    axes.set_xticks(spaced(places))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+    name_axes(axes, "epoch", named(rows[0].metric, verdict.unit))
+
+
+def _finals(axes: Axes, verdicts: Sequence[ExperimentVerdict], labels: Sequence[str]) -> None:
+    """The number that a reader asks for first, of each variant's seeds, and as reported."""
+    rows = [headline(verdict) for verdict in verdicts]
+    turned: Any = {"rotation": 25, "ha": "right"} if sum(map(len, labels)) > 20 else {}
+    axes.set_xticks(range(len(labels)), labels, **turned)
+    axes.set_xlim(-0.6, len(labels) - 0.4)
+    for number, row in enumerate(rows):
+        values: Array = np.array(list(row.by_seed.values()) if row else [])
+        beside = number + np.linspace(-0.25, 0.25, len(values) + 2)[1:-1]
+        axes.plot(beside, values, ".", color=_style(number)["color"], markersize=7)
+    first = next((row for row in rows if row), None)
+    if first is not None:
+        axes.axhline(first.reported, color=INK, linewidth=1.1)
+        low, high = first.reported - first.tolerance, first.reported + first.tolerance
+        axes.axhspan(low, high, color=INK, alpha=0.07, linewidth=0)
+        axes.set_title(first.name, parse_math=False)
+        name_axes(axes, "", verdicts[0].unit)

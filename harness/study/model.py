@@ -1,0 +1,142 @@
+"""What a study found: plain, frozen results, and which verdicts hinge on what."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
+
+from harness.manifest import Experiment
+from harness.record import Json, canonical_json
+from harness.study.factors import Factor
+from harness.study.variants import Variant
+from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
+
+_GRAVEST = (
+    Outcome.NOT_REPRODUCED,
+    Outcome.INCOMPLETE,
+    Outcome.INCONCLUSIVE,
+    Outcome.IMMATERIAL_DIFFERENCE,
+    Outcome.REPRODUCED,
+    Outcome.NOT_RUN,
+)
+
+
+class Hinge(StrEnum):
+    """Whether a verdict depends on an assumption."""
+
+    YES = "yes"
+    """It holds with one value and fails with another."""
+    NO = "no"
+    """It is the same with every value that was tried."""
+    OPEN = "open"
+    """It is undecided with some value, and no other two values part it."""
+    NOT_RUN = "not run"
+    """No variant came to judge it."""
+
+
+_TELLING = (Hinge.YES, Hinge.OPEN, Hinge.NO, Hinge.NOT_RUN)
+"""Of several groups of a grid, what any of them shows first."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One variant and what was found of it."""
+
+    variant: Variant
+    verdict: ExperimentVerdict
+
+    @property
+    def farthest(self) -> tuple[float, str]:
+        """How many tolerances the row lies off that lies farthest off, and which it is.
+
+        Infinite where a row failed without a value to compare (a curve that never took off, say).
+        """
+        rows = ((share(row), row.name) for row in self.verdict.results)
+        return max(rows, default=(0.0, ""))
+
+
+def share(row: ClaimResult) -> float:
+    """The difference of a row as a multiple of its tolerance; 0 where nothing was judged."""
+    if row.difference is None:
+        return inf if row.verdict is Outcome.NOT_REPRODUCED else 0.0
+    return abs(row.difference) / row.tolerance
+
+
+def claim_outcome(verdict: ExperimentVerdict, claim: str) -> Outcome:
+    """The gravest outcome among a claim's rows."""
+    rows = [row.verdict for row in verdict.results if row.claim == claim]
+    return min(rows, key=_GRAVEST.index)
+
+
+@dataclass(frozen=True)
+class Study:
+    """All variants of one experiment."""
+
+    experiment: Experiment
+    """With the manifest's own values."""
+    factors: tuple[Factor, ...]
+    results: tuple[Result, ...]
+    """The manifest's own first."""
+    grid: bool
+    """Whether every combination was tried, or one change at a time."""
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """Their names, in the manifest's order."""
+        return tuple(claim.name for claim in self.experiment.manifest.claims)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether some variant's trials are missing, or lost to infrastructure."""
+        return any(result.verdict.incomplete for result in self.results)
+
+    def groups(self, factor: Factor) -> Iterator[tuple[Result, ...]]:
+        """The variants that differ in this factor alone, in the order of its values."""
+        place = self.factors.index(factor)
+        found: dict[str, list[Result]] = {}
+        for result in self.results:
+            settings = result.variant.settings
+            others = canonical_json([*settings[:place], *settings[place + 1 :]])
+            found.setdefault(others, []).append(result)
+        for group in found.values():
+            if len(group) > 1:
+                yield _in_order(group, place)
+
+    def hinge(self, factor: Factor, claim: str | None = None) -> Hinge:
+        """Whether the verdict on a claim, or on the whole experiment, hinges on a factor."""
+
+        def look(result: Result) -> Outcome:
+            whole = result.verdict
+            return whole.verdict if claim is None else claim_outcome(whole, claim)
+
+        found = {_hinge(map(look, group)) for group in self.groups(factor)}
+        return next(hinge for hinge in _TELLING if hinge in found)
+
+    def reproduced(self) -> tuple[Result, ...]:
+        """The variants with which the experiment is reproduced."""
+        return tuple(result for result in self.results if result.verdict.verdict.holds)
+
+    def nearest(self) -> Result:
+        """The variant whose farthest row lies least far off; of several the first."""
+        return min(self.results, key=lambda result: result.farthest[0])
+
+
+def _hinge(outcomes: Iterable[Outcome]) -> Hinge:
+    there = {outcome for outcome in outcomes if outcome is not Outcome.NOT_RUN}
+    if not there:
+        return Hinge.NOT_RUN
+    holds = any(outcome.holds for outcome in there)
+    fails = Outcome.NOT_REPRODUCED in there
+    if holds and fails:
+        return Hinge.YES
+    return Hinge.OPEN if any(outcome.undecided for outcome in there) else Hinge.NO
+
+
+def _in_order(group: Sequence[Result], place: int) -> tuple[Result, ...]:
+    """Numbers as they rise; others as they were given, the manifest's own first."""
+
+    def value(result: Result) -> Json:
+        return result.variant.settings[place]
+
+    numbers = all(isinstance(value(result), int | float) for result in group)
+    return tuple(sorted(group, key=value)) if numbers else tuple(group)
