@@ -4,7 +4,9 @@ from harness.manifest.faults import describe
 from harness.manifest.loader import discover, load
 from harness.manifest.model import (
     BandClaim,
+    Calibration,
     Claim,
+    ComparedClaim,
     CurveClaim,
     ExactClaim,
     Expected,
@@ -13,8 +15,10 @@ from harness.manifest.model import (
     OnsetClaim,
     Paper,
     Resources,
+    SecondStage,
     Takeoff,
     Tolerance,
+    Twin,
     ValueClaim,
     WorkloadChoice,
 )
@@ -24,7 +28,9 @@ from harness.manifest.sources import Basis, Sourced
 __all__ = [
     "BandClaim",
     "Basis",
+    "Calibration",
     "Claim",
+    "ComparedClaim",
     "CurveClaim",
     "ExactClaim",
     "Expected",
@@ -33,9 +39,11 @@ __all__ = [
     "OnsetClaim",
     "Paper",
     "Resources",
+    "SecondStage",
     "Sourced",
     "Takeoff",
     "Tolerance",
+    "Twin",
     "ValueClaim",
     "WorkloadChoice",
     "describe",

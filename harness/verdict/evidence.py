@@ -24,6 +24,8 @@ class Case:
     seeds: tuple[int, ...]
     epochs: int
     """At most the manifest's."""
+    declared: Mapping[str, float] = field(default_factory=dict)
+    """Each claim's tolerance when its records were made; empty where that is not known."""
 
 
 @dataclass
