@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.compare import paired
+from harness import stats
 from harness.compare.model import Change, Comparison, Side
 from harness.compare.surroundings import differing
 from harness.manifest import Experiment
@@ -122,7 +122,7 @@ def _change(rows: Sequence[ClaimResult], differences: Sequence[Mapping[int, floa
 def _holm(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
     """Correct every p for all tests of all experiments."""
     ps = [change.p for each in found for change in each.changes if change.p is not None]
-    adjusted = iter(paired.holm(ps))
+    adjusted = iter(stats.holm(ps))
 
     def corrected(change: Change) -> Change:
         if change.p is None:

@@ -1,6 +1,5 @@
 """Paired differences of few seeds: a test, its correction, and what it could have shown."""
 
-from collections.abc import Sequence
 from math import sqrt
 
 from scipy.special import stdtr, stdtrit  # scipy.stats takes a second to import
@@ -39,19 +38,3 @@ def detectable(n: int, tests: int) -> float:
     """
     found, seldom_missed = stdtrit(n - 1, 1 - ALPHA / (2 * tests)), stdtrit(n - 1, POWER)
     return float((found + seldom_missed) / sqrt(n))
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """Adjusted p-values, in the order given; each at most alpha where its hypothesis is rejected.
-
-    The k-th smallest of m is multiplied by m - k + 1, and never less than those before it.
-
-    Source:
-        Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6(2).
-    """
-    adjusted = [0.0] * len(ps)
-    reached = 0.0
-    for rank, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
-        reached = max(reached, min(1.0, (len(ps) - rank) * ps[place]))
-        adjusted[place] = reached
-    return adjusted

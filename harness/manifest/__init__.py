@@ -5,7 +5,9 @@ from harness.manifest.faults import Finding, describe, suggest
 from harness.manifest.loader import discover, load
 from harness.manifest.model import (
     BandClaim,
+    Calibration,
     Claim,
+    ComparedClaim,
     CurveClaim,
     ExactClaim,
     Expected,
@@ -14,8 +16,10 @@ from harness.manifest.model import (
     OnsetClaim,
     Paper,
     Resources,
+    SecondStage,
     Takeoff,
     Tolerance,
+    Twin,
     ValueClaim,
     WorkloadChoice,
 )
@@ -26,7 +30,9 @@ from harness.manifest.tolerances import tolerances
 __all__ = [
     "BandClaim",
     "Basis",
+    "Calibration",
     "Claim",
+    "ComparedClaim",
     "CurveClaim",
     "ExactClaim",
     "Expected",
@@ -36,9 +42,11 @@ __all__ = [
     "OnsetClaim",
     "Paper",
     "Resources",
+    "SecondStage",
     "Sourced",
     "Takeoff",
     "Tolerance",
+    "Twin",
     "ValueClaim",
     "WorkloadChoice",
     "change",

@@ -22,6 +22,8 @@ def check(root: Node, registry: Mapping[str, Workload]) -> Iterator[Finding]:
     """Every fault of meaning, in no particular order."""
     yield from _names(root)
     yield from _epochs(root)
+    yield from _registered(root)
+    yield from _bands(root)
     name = root.get("workload", "name")
     if name is None or name.text is None:
         return
@@ -83,6 +85,36 @@ def _epochs(root: Node) -> Iterator[Finding]:
             yield Finding((*path, "reported"), f"beyond the run of {run.value} epochs")
 
 
+def _registered(root: Node) -> Iterator[Finding]:
+    """Registered rows that are not reported."""
+    for path, claim in _claims(root):
+        reported, registered = claim.get("reported"), claim.get("registered", "rows")
+        for place, item in enumerate(registered.items if registered and reported else []):
+            if isinstance(item.value, int) and str(item.value) not in _rows(claim):
+                said = f"no row {item.value} is reported{suggest('', _rows(claim))}"
+                yield Finding((*path, "registered", "rows", place), said)
+
+
+def _rows(claim: Node) -> list[str]:
+    reported = claim.get("reported")
+    return list(reported.fields) if reported else []
+
+
+def _bands(root: Node) -> Iterator[Finding]:
+    """Calibrated bands of rows that there are not."""
+    bands = root.get("calibration", "bands")
+    names = [
+        f"{name} @ {row}" if row else name
+        for _, claim in _claims(root)
+        if (name := _text(claim, "name"))
+        for row in _rows(claim) or [""]
+    ]
+    for name in bands.fields if bands else ():
+        if name not in names:
+            said = f"no claim has such a row{suggest(name, names)}"
+            yield Finding(("calibration", "bands", name), said)
+
+
 def _beyond(reported: Node, epochs: int) -> bool:
     return isinstance(reported.value, int | float) and reported.value > epochs
 
@@ -123,6 +155,11 @@ def _in_place(finding: Finding, parameters: Node) -> Iterator[Finding]:
 def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
     """Claims of a metric that the workload does not record, or not in this way."""
     unit = _text(root, "unit")
+    twin = _text(root, "twin", "metric")
+    if twin is not None and (twin not in workload.metrics or workload.metrics[twin].final):
+        every_epoch = [name for name, metric in workload.metrics.items() if not metric.final]
+        said = f"no metric of every epoch is called {show(twin)}{suggest(twin, every_epoch)}"
+        yield Finding(("twin", "metric"), said)
     for path, claim in _claims(root):
         name = _text(claim, "metric")
         if name is None:

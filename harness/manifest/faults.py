@@ -107,6 +107,7 @@ _MESSAGES: Mapping[str, Callable[[Json, Mapping[str, Any]], str]] = {
     "less_than": _bound("lt", "below", "be negative"),
     "less_than_equal": _bound("le", "at most", "not be positive"),
     "too_short": lambda _, context: f"at least {context['min_length']} wanted",
+    "too_long": lambda _, context: f"at most {context['max_length']} wanted",
     "literal_error": _choice,
     "union_tag_invalid": _choice,
     "union_tag_not_found": lambda _, __: "required",

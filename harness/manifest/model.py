@@ -29,6 +29,8 @@ FORMAT = 1
 IDENTIFIER = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 """A plain name: an experiment's id, which is its file's name, must match it in full."""
 
+Identifier = Annotated[str, Field(pattern=f"^{IDENTIFIER.pattern}$")]
+
 
 class Paper(Frozen):
     """Where the reported values stand."""
@@ -59,6 +61,16 @@ class Resources(Frozen):
 
 class Tolerance(Frozen):
     """Half-width of the agreement band, in the claim's unit, and the reason for it."""
+
+    value: PositiveFloat
+    reason: Text
+
+
+class SpreadLimit(Frozen):
+    """The largest standard deviation over the seeds that is allowed, in the claim's unit, and why.
+
+    A claim fails where the spread is shown to be larger, and is open where it may be.
+    """
 
     value: PositiveFloat
     reason: Text
@@ -100,12 +112,33 @@ class ExactClaim(BaseClaim):
     """How many the paper prints."""
 
 
-class ValueClaim(BaseClaim):
+class ComparedClaim(BaseClaim):
+    """What the claims share whose values are compared with the seeds as one more run of them."""
+
+    tolerance: Tolerance
+    decimals: NonNegativeInt | None = None
+    """How many the paper prints: half a unit of the last does not count as a difference."""
+    runs: PositiveInt = 1
+    """How many runs the paper averages in each value."""
+    largest_spread: SpreadLimit | None = None
+
+
+class Registered(Frozen):
+    """The few rows that carry most of the test for consistency where seeds are few.
+
+    They are chosen before the run; the default is at most four, spread evenly over the listing.
+    """
+
+    rows: Annotated[tuple[Epoch, ...], Field(min_length=1, max_length=4)]
+    reason: Text
+
+
+class ValueClaim(ComparedClaim):
     """Values compared one by one: a final estimate, or rows at their own epochs."""
 
     kind: Literal["value"]
     reported: Reported
-    tolerance: Tolerance
+    registered: Registered | None = None
 
 
 class Takeoff(Frozen):
@@ -115,12 +148,12 @@ class Takeoff(Frozen):
     reason: Text
 
 
-class CurveClaim(BaseClaim):
+class CurveClaim(ComparedClaim):
     """A listing's rows; with `takeoff`, compared after lining both curves up at their take-off."""
 
     kind: Literal["curve"]
     reported: Rows
-    tolerance: Tolerance
+    registered: Registered | None = None
     takeoff: Takeoff | None = None
 
     @field_validator("takeoff")
@@ -133,12 +166,11 @@ class CurveClaim(BaseClaim):
         return takeoff
 
 
-class OnsetClaim(BaseClaim):
+class OnsetClaim(ComparedClaim):
     """The epoch at which a curve takes off; tolerance in epochs."""
 
     kind: Literal["onset"]
     reported: PositiveFloat
-    tolerance: Tolerance
     takeoff: Takeoff
 
 
@@ -161,6 +193,55 @@ class Expected(Frozen):
     not_reproduced: Annotated[tuple[Line, ...], Field(min_length=1)]
     """Names of claims of this manifest."""
     reason: Text
+
+
+class Twin(Frozen):
+    """The dependent run beside a control: it must learn with the control's own seeds.
+
+    Without it a network that never learns would pass the control.
+    """
+
+    experiment: Identifier
+    """Its id."""
+    metric: Line
+    """The curve that must take off."""
+    takeoff: Takeoff
+
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class SecondStage(Frozen):
+    """Seeds that may be added once, and what of alpha the second look may spend.
+
+    The manifest's own seeds alone are judged at alpha (1 - share), both together at alpha share.
+    """
+
+    seeds: Seeds
+    alpha_share: Share
+
+
+def _rising(band: tuple[float, float]) -> tuple[float, float]:
+    if band[0] >= band[1]:
+        raise ValueError(f"the lower limit comes first, got {list(band)}")
+    return band
+
+
+class Calibration(Frozen):
+    """Bands for a verdict on one seed, as `harness calibrate` proposes them from a study."""
+
+    seeds: Seeds
+    """Of the study."""
+    records: Line
+    """SHA-256 of the values that the bands were made of."""
+    coverage: Share
+    """Share of all runs that lie in every band at once, as the seeds show."""
+    confidence: Share
+    """Chance that the seeds show no more than the truth."""
+    bands: Annotated[
+        Mapping[Line, Annotated[tuple[float, float], AfterValidator(_rising)]], Field(min_length=1)
+    ]
+    """Lower and upper limit by row, named as reports name it: 'late rows @ 20'."""
 
 
 class WorkloadChoice(Frozen):
@@ -195,8 +276,26 @@ class Manifest(Frozen):
     resources: Resources = Resources()
     control: bool = False
     """Whether this is a control: if it fails, nothing of its paper is reproduced."""
+    twin: Twin | None = None
+    """Of a control: the run beside it that must learn."""
+    second_stage: SecondStage | None = None
+    calibration: Calibration | None = None
     claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
     expected: Expected | None = None
+
+    @field_validator("twin")
+    @classmethod
+    def _of_a_control(cls, twin: Twin | None, info: ValidationInfo) -> Twin | None:
+        if twin and not info.data.get("control", True):
+            raise ValueError("only a control has a twin; say control: true")
+        return twin
+
+    @field_validator("second_stage")
+    @classmethod
+    def _further(cls, stage: SecondStage | None, info: ValidationInfo) -> SecondStage | None:
+        if stage and set(stage.seeds) & set(info.data.get("seeds", ())):
+            raise ValueError("its seeds come on top of the manifest's own: none may be both")
+        return stage
 
 
 class Experiment(Frozen):

@@ -1,6 +1,7 @@
 """Verdicts as one JSON document, for programs."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from harness.record import Failure, Json
 from harness.verdict import ClaimResult, ExperimentVerdict
@@ -32,6 +33,8 @@ def _experiment(verdict: ExperimentVerdict) -> dict[str, Json]:
         "missing": list(verdict.missing),
         "notes": list(verdict.notes),
         "parameters": dict(verdict.bases),
+        "alpha": verdict.alpha,
+        "left_out": None if verdict.left_out is None else asdict(verdict.left_out),
     }
 
 
@@ -52,6 +55,11 @@ def _claim(result: ClaimResult) -> dict[str, Json]:
         "n": result.n,
         "spread": result.spread,
         "note": result.note,
+        "method": result.method,
+        "interval": None if result.interval is None else list(result.interval),
+        "p_equivalence": result.p_equivalence,
+        "p_consistency": result.p_consistency,
+        "more_seeds": result.more_seeds,
         "by_seed": {str(seed): value for seed, value in result.by_seed.items()},
     }
 

@@ -43,3 +43,30 @@ def parameters(verdict: ExperimentVerdict) -> str:
     """How the parameters are known."""
     counts = ", ".join(f"{count} {basis}" for basis, count in verdict.bases.items() if count)
     return f"parameters: {counts}"
+
+
+def methods(verdict: ExperimentVerdict) -> dict[str, tuple[str, ...]]:
+    """What decided, with the claims of which it decided any row."""
+    found: dict[str, dict[str, None]] = {}
+    for result in verdict.results:
+        if result.method and result.verdict is not Outcome.NOT_RUN:
+            found.setdefault(result.method, {})[result.claim] = None
+    return {method: tuple(claims) for method, claims in found.items()}
+
+
+def left_out(verdict: ExperimentVerdict) -> str:
+    """How often the test for consistency would have called one of the seeds a stranger."""
+    if verdict.left_out is None:
+        return ""
+    seeds, alarms = verdict.left_out.seeds, verdict.left_out.alarms
+    return (
+        f"each seed in turn taken for the paper: {alarms} of {seeds} rejected by the others "
+        f"({verdict.alpha:.1%} allowed on average)"
+    )
+
+
+def p_value(p: float | None) -> str:
+    """To three decimals."""
+    if p is None:
+        return ""
+    return "<.001" if p < 0.001 else f"{p:.3f}"

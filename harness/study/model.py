@@ -57,7 +57,7 @@ class Result:
 
 def share(row: ClaimResult) -> float:
     """The difference of a row as a multiple of its tolerance; 0 where nothing was judged."""
-    if row.difference is None:
+    if row.difference is None or not row.tolerance:
         return inf if row.verdict is Outcome.NOT_REPRODUCED else 0.0
     return abs(row.difference) / row.tolerance
 

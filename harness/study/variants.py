@@ -49,6 +49,7 @@ def variants(
     Raises:
         UsageError: with every fault, a line each, of the values and of their combinations.
     """
+    experiment = _alone(experiment)
     faults: list[str] = []
     read = tuple(_read(experiment, factor, registry, faults) for factor in varied)
     _refuse(faults)
@@ -72,6 +73,16 @@ def _read(experiment: Experiment, factor: Factor, registry: Registry, faults: li
         said = "no other value than the manifest's own is given"
         faults.append(f"--vary {factor.name}: {said}, {word(factor.own)}")
     return replace(factor, values=tuple(values.values()))
+
+
+def _alone(experiment: Experiment) -> Experiment:
+    """The experiment without what goes with its own values alone.
+
+    A control's twin is another experiment, which would need the same changes; bands for one seed
+    were made of seeds that ran with the manifest's values.
+    """
+    alone = experiment.manifest.model_copy(update={"twin": None, "calibration": None})
+    return experiment.model_copy(update={"manifest": alone})
 
 
 def _refuse(faults: Sequence[str]) -> None:

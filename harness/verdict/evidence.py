@@ -25,7 +25,7 @@ class Case:
     epochs: int
     """At most the manifest's."""
     declared: Mapping[str, float] = field(default_factory=dict)
-    """Each claim's tolerance as it stood when the records were made; empty where not known."""
+    """Each claim's tolerance when its records were made; empty where that is not known."""
 
 
 @dataclass

@@ -1,13 +1,16 @@
 """From claims to the verdict on an experiment, and from experiments to an exit code."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from harness.errors import Exit
-from harness.manifest import Basis, Experiment
+from harness.manifest import Basis, ExactClaim, Experiment, Manifest
 from harness.record import FailureKind
-from harness.verdict.claims import judge_claim
+from harness.verdict.claims import judge_claims
+from harness.verdict.controls import gate, judge_twin
+from harness.verdict.draws import alpha_of
 from harness.verdict.evidence import Case, Evidence, TrialOf, gather
 from harness.verdict.model import ClaimResult, ExperimentVerdict, Outcome
 from harness.verdict.wording import of_seeds, one_line
@@ -18,7 +21,9 @@ def judge(cases: Iterable[Case], trial_of: TrialOf) -> tuple[ExperimentVerdict, 
 
     Reads one trial at a time, each once; the same manifests and records give the same verdicts.
     """
-    return _gate([_judge_case(case, trial_of) for case in cases])
+    gathered = [(case, gather(case, trial_of)) for case in cases]
+    evidence = {case.experiment.id: found for case, found in gathered}
+    return gate([_judge_case(case, found, evidence) for case, found in gathered])
 
 
 def exit_code(verdicts: Sequence[ExperimentVerdict]) -> Exit:
@@ -32,14 +37,18 @@ def exit_code(verdicts: Sequence[ExperimentVerdict]) -> Exit:
     return Exit.AS_EXPECTED
 
 
-def _judge_case(case: Case, trial_of: TrialOf) -> ExperimentVerdict:
+def _judge_case(
+    case: Case, evidence: Evidence, others: Mapping[str, Evidence]
+) -> ExperimentVerdict:
     said = case.experiment.manifest
-    evidence = gather(case, trial_of)
     listed = frozenset(said.expected.not_reproduced if said.expected else ())
+    alpha = alpha_of(said, evidence.seeds)
+    judged, left_out = judge_claims(said, evidence, alpha)
+    if said.twin:
+        judged.append(judge_twin(said.twin, said.unit, evidence, others.get(said.twin.experiment)))
     results: list[ClaimResult] = []
-    for claim in said.claims:
-        rows = judge_claim(claim, said.unit, evidence)
-        results += _expect(rows, claim.name in listed, evidence)
+    for name, rows in groupby(judged, key=lambda result: result.claim):
+        results += _expect(tuple(rows), name in listed, evidence)
     verdict = _combine(results, evidence)
     expected = _expected(results, listed, evidence)
     return ExperimentVerdict(
@@ -57,8 +66,10 @@ def _judge_case(case: Case, trial_of: TrialOf) -> ExperimentVerdict:
         epochs=evidence.epochs,
         failures=evidence.failures,
         missing=evidence.named(evidence.missing),
-        notes=tuple(_notes(case.experiment, evidence)),
+        notes=tuple(_notes(case, evidence, alpha)),
         bases=_bases(case.experiment),
+        alpha=alpha,
+        left_out=left_out,
         experiment=case.experiment,
         evidence=evidence,
     )
@@ -127,20 +138,44 @@ def _as_expected(
     return True
 
 
-def _notes(experiment: Experiment, evidence: Evidence) -> Iterator[str]:
+def _notes(case: Case, evidence: Evidence, alpha: float) -> Iterator[str]:
+    said = case.experiment.manifest
     if evidence.partial:
         yield f"first {evidence.epochs} epochs"
-    registered = set(experiment.manifest.seeds)
-    if others := set(evidence.seeds) - registered:
-        yield f"exploratory: {of_seeds(others)} not among the manifest's"
-    elif unused := len(registered) - len(evidence.seeds):
-        yield f"{unused} of the manifest's {len(registered)} seeds not asked for"
+    yield from _choice_of_seeds(said, evidence.seeds, alpha)
     if len(evidence.seeds) == 1:
         yield "one seed: no statistical claim is made"
+    yield from _tolerances_changed(case)
     yield from _losses(evidence)
     for thing, values in sorted(evidence.environments.items()):
         if len(values) > 1:
             yield f"records from {len(values)} versions of {thing}: {' / '.join(sorted(values))}"
+
+
+def _tolerances_changed(case: Case) -> Iterator[str]:
+    """A tolerance that was set once the records were there may have been set to suit them."""
+    for claim in case.experiment.manifest.claims:
+        if isinstance(claim, ExactClaim) or claim.name not in case.declared:
+            continue
+        now, then = claim.tolerance.value, case.declared[claim.name]
+        if now != then:
+            said = f"tolerance of {claim.name} changed since its records were made"
+            yield f"{said}: {then:g} → {now:g}"
+
+
+def _choice_of_seeds(said: Manifest, seeds: Collection[int], alpha: float) -> Iterator[str]:
+    """Whether these are the seeds that were fixed beforehand."""
+    second = set(said.second_stage.seeds) if said.second_stage else set()
+    registered = set(said.seeds)
+    if second & set(seeds):
+        registered |= second
+    if others := set(seeds) - registered:
+        yield f"exploratory: {of_seeds(others)} not among the manifest's"
+    elif unused := len(registered) - len(set(seeds)):
+        yield f"{unused} of the manifest's {len(registered)} seeds not asked for"
+    if second:
+        stage = "first and second stage" if second & set(seeds) else "first of two stages"
+        yield f"{stage}: judged at alpha {alpha:g}"
 
 
 def _losses(evidence: Evidence) -> Iterator[str]:
@@ -163,26 +198,3 @@ def _bases(experiment: Experiment) -> dict[Basis, int]:
     said = experiment.manifest
     counted = Counter(item.basis for item in (said.epochs, *said.workload.parameters.values()))
     return {basis: counted[basis] for basis in Basis}
-
-
-def _gate(verdicts: Sequence[ExperimentVerdict]) -> tuple[ExperimentVerdict, ...]:
-    """Where a control fails, whatever holds in its paper may hold for a wrong reason."""
-    return tuple(_gated(verdict, verdicts) for verdict in verdicts)
-
-
-def _gated(verdict: ExperimentVerdict, all_: Sequence[ExperimentVerdict]) -> ExperimentVerdict:
-    failed = sorted(
-        other.id
-        for other in all_
-        if other.control
-        and other.paper == verdict.paper
-        and other.id != verdict.id
-        and other.verdict is Outcome.NOT_REPRODUCED
-    )
-    if not failed:
-        return verdict
-    noted = replace(verdict, notes=(*verdict.notes, f"control {', '.join(failed)} failed"))
-    if not verdict.verdict.holds:
-        return noted
-    still = False if verdict.as_expected is False else None
-    return replace(noted, verdict=Outcome.INCONCLUSIVE, as_expected=still)

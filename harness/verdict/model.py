@@ -59,11 +59,30 @@ class ClaimResult:
     """Why, where the numbers do not say it; names the seeds."""
     as_expected: bool | None = None
     """None as long as nothing can be said."""
+    method: str = ""
+    """What decided."""
+    interval: tuple[float, float] | None = None
+    """Of the mean, with confidence 1 - 2 alpha: it must lie within the tolerance."""
+    p_equivalence: float | None = None
+    """Of two one-sided tests; at most alpha where the mean is as near as matters."""
+    p_consistency: float | None = None
+    """That the reported value is one more run, adjusted for all rows that were tested with it."""
+    more_seeds: int | None = None
+    """How many more, if they came out like these, would decide what is inconclusive."""
 
     @property
     def difference(self) -> float | None:
         """Measured less reported."""
         return None if self.measured is None else self.measured - self.reported
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Each seed in turn taken for the paper, and tested against the others."""
+
+    seeds: int
+    alarms: int
+    """How many of them the test would have rejected."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +111,10 @@ class ExperimentVerdict:
     notes: tuple[str, ...]
     bases: Mapping[Basis, int]
     """How many parameters are stated, inferred and assumed."""
+    alpha: float
+    """Of each of the two tests, over all rows together."""
+    left_out: LeftOut | None
+    """What the test for consistency does to the seeds themselves; None where it was not made."""
     experiment: Experiment = field(repr=False, compare=False)
     """What was judged, for reports that tell where its numbers come from."""
     evidence: Evidence = field(repr=False, compare=False)

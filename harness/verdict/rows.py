@@ -17,12 +17,11 @@ from harness.manifest import (
 )
 from harness.stats import Array
 from harness.verdict.evidence import Evidence, Mask
+from harness.verdict.takeoffs import Takeoffs
 from harness.verdict.wording import of_seeds
 
 BEYOND = "beyond the first {} epochs"
 OUTSIDE = "{} recorded nothing there once lined up at take-off"
-NEVER = "{} never took off"
-CENSORED = "{} had not taken off by epoch {}"
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ class Number:
     epoch: int | None
     reported: float
     tolerance: float
+    half: float = 0.0
+    """Half a unit of the last digit that is printed: no difference by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,10 @@ class Row:
     """Why there is nothing to judge; the row is judged where this is empty."""
     fails: str = ""
     """Why the row fails whatever its values are."""
+    undecided: str = ""
+    """Why the row cannot hold yet, whatever its values are."""
+    censored: Mask | None = None
+    """Seeds whose value is only known to lie beyond the last epoch."""
     note: str = ""
     farthest: float | None = None
     """To be shown in place of the mean."""
@@ -82,16 +87,20 @@ def _plain(
 
 
 def _numbers(claim: ExactClaim | ValueClaim | CurveClaim | BandClaim) -> Iterator[Number]:
-    # Half a unit of the last printed digit is for the reader: there, equality decides.
-    if isinstance(claim, ExactClaim):
-        tolerance = 0.5 * 10.0**-claim.decimals
-    else:
-        tolerance = claim.tolerance.value
+    # An exact claim's half unit is for the reader: there, equality decides.
+    half = half_unit(claim)
+    tolerance = half if isinstance(claim, ExactClaim) else claim.tolerance.value
     if isinstance(claim.reported, Mapping):
         for epoch, reported in sorted(claim.reported.items()):
-            yield Number(f"{claim.name} @ {epoch}", epoch, reported, tolerance)
+            yield Number(f"{claim.name} @ {epoch}", epoch, reported, tolerance, half)
     else:
-        yield Number(claim.name, None, claim.reported, tolerance)
+        yield Number(claim.name, None, claim.reported, tolerance, half)
+
+
+def half_unit(claim: Claim) -> float:
+    """Half a unit of the last printed digit; 0 where the manifest does not say which that is."""
+    decimals = None if isinstance(claim, BandClaim) else claim.decimals
+    return 0.0 if decimals is None else 0.5 * 10.0**-decimals
 
 
 def _row(claim: Claim, number: Number, values: Array) -> Row:
@@ -140,53 +149,23 @@ def _every_epoch(claim: BandClaim, reported: Mapping[int, float], evidence: Evid
     )
 
 
-@dataclass(frozen=True)
-class _Takeoffs:
-    """Where each seed's curve leaves its plateau. Arrays and masks have shape (seeds,)."""
-
-    onsets: Array
-    """NaN where none came."""
-    absent: Mask
-    """Seeds that broke off before they took off: they might have."""
-    never: Mask
-    """Seeds that ran all epochs that were asked for without."""
-
-    @classmethod
-    def of(cls, metric: str, threshold: float, evidence: Evidence) -> "_Takeoffs":
-        epochs = np.arange(1.0, evidence.epochs + 1)
-        curves = evidence.curves[metric]
-        onsets = np.array([stats.onset(epochs, curve, threshold) for curve in curves])
-        none = np.isnan(onsets)
-        broke_off = np.isnan(curves[:, -1])
-        return cls(onsets, none & broke_off, none & ~broke_off)
-
-    def fault(self, evidence: Evidence) -> str:
-        """Why a full run fails; a shorter one is censored, not failed."""
-        named = evidence.named(self.never)
-        return NEVER.format(of_seeds(named)) if named and not evidence.partial else ""
-
-    def censored(self, evidence: Evidence) -> str:
-        """Which seeds a shorter run says nothing of."""
-        named = evidence.named(self.never)
-        return CENSORED.format(of_seeds(named), evidence.epochs) if named else ""
-
-
 def _onset(claim: OnsetClaim, evidence: Evidence) -> Row:
-    takeoffs = _Takeoffs.of(claim.metric, claim.takeoff.threshold, evidence)
-    fails = takeoffs.fault(evidence)
+    takeoffs = Takeoffs.of(claim.metric, claim.takeoff.threshold, evidence)
     return Row(
-        number=Number(claim.name, None, claim.reported, claim.tolerance.value),
+        number=Number(claim.name, None, claim.reported, claim.tolerance.value, half_unit(claim)),
         values=takeoffs.onsets,
         absent=takeoffs.absent,
-        fails=fails,
+        fails=takeoffs.fault(evidence),
+        undecided=takeoffs.doubt(evidence),
+        censored=takeoffs.never,
         # A mean over those that did take off would come out too early.
-        not_run="" if fails else takeoffs.censored(evidence),
+        not_run=takeoffs.censored(evidence) if evidence.partial else "",
     )
 
 
 def _lined_up(claim: CurveClaim, takeoff: Takeoff, evidence: Evidence) -> Iterator[Row]:
     """Rows compared after each curve is shifted so that its take-off falls on the reported one."""
-    takeoffs = _Takeoffs.of(claim.metric, takeoff.threshold, evidence)
+    takeoffs = Takeoffs.of(claim.metric, takeoff.threshold, evidence)
     numbers = list(_numbers(claim))
     listed = np.asarray(sorted(claim.reported), dtype=float)
     reported = np.asarray([number.reported for number in numbers])
@@ -211,11 +190,12 @@ def _lined_up(claim: CurveClaim, takeoff: Takeoff, evidence: Evidence) -> Iterat
             values=here,
             absent=absent,
             fails=takeoffs.fault(evidence),
+            undecided=takeoffs.doubt(evidence),
             note=_excuses(takeoffs, outside, evidence),
         )
 
 
-def _excuses(takeoffs: _Takeoffs, outside: Mask, evidence: Evidence) -> str:
+def _excuses(takeoffs: Takeoffs, outside: Mask, evidence: Evidence) -> str:
     """Which seeds have no value here, and rightly so: n never shrinks in silence."""
     named = evidence.named(outside)
     said = [

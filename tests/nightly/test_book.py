@@ -66,7 +66,7 @@ def test_a_verdict_by_another_manifest_says_so(walk: Simulation) -> None:
     path.write_text(path.read_text().replace("value: 0.5,", "value: 0.0001,"))
     walk.experiments = load([path], REGISTRY)
     summary = walk.night(2)
-    assert summary.record.code is Exit.NOT_AS_EXPECTED
+    assert summary.record.code is Exit.INCONCLUSIVE  # no spread of these seeds is so small
     assert summary.last["walk"].found.standing is Standing.UNCHANGED
     assert "unchanged (2026-01-01, by another manifest)" in markdown(summary)
 

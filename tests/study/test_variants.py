@@ -16,6 +16,11 @@ from harness.record import canonical_json
 from harness.study import Variant, factors, variants
 from tests.study.conftest import MANIFEST, REGISTRY
 
+CONTROL = """seeds: 0-4
+control: true
+twin: {experiment: other, metric: place, takeoff: {threshold: 1.0, reason: made up}}
+calibration:
+  {seeds: 0-4, records: made up, coverage: 0.9, confidence: 0.9, bands: {end: [1.0, 2.0]}}"""
 SAFE = re.compile(r"a-walk(\[[A-Za-z0-9._+~=,-]+\])?")
 
 
@@ -81,7 +86,7 @@ def test_one_at_a_time_gives_the_own_values_and_each_change_alone(
     asked: Experiment, chosen: dict[str, list[Any]]
 ) -> None:
     found = made(asked, *spelt(chosen))
-    assert found[0] == Variant(asked, found[0].settings, changed=False)
+    assert found[0] == Variant(asked, found[0].settings, changed=False)  # it has no twin to lose
     assert len(found) == 1 + sum(others(chosen).values())
     for variant in found[1:]:
         differing = [a != b for a, b in zip(variant.settings, found[0].settings, strict=True)]
@@ -176,6 +181,17 @@ def test_of_a_variant_nothing_is_expected(asked: Experiment) -> None:
     own, other = made(asked, "scale=2")
     assert own.experiment.manifest.expected is not None
     assert other.experiment.manifest.expected is None
+
+
+def test_no_variant_waits_for_a_twin_or_is_held_to_bands_of_other_values(tmp_path: Path) -> None:
+    path = tmp_path / "control.yaml"
+    path.write_text(MANIFEST.replace("seeds: 0-4", CONTROL))
+    (control,) = load([path], REGISTRY)
+    assert control.manifest.twin
+    for variant in made(control, "scale=2"):
+        assert variant.experiment.manifest.control
+        assert variant.experiment.manifest.twin is None
+        assert variant.experiment.manifest.calibration is None
 
 
 def test_a_metric_stands_for_all_of_its_claims(asked: Experiment) -> None:

@@ -29,6 +29,9 @@ RISE = [0.0, 0.0, 1.0, 2.0, 2.5, 2.75, 2.9, 3.0]
 LISTED = {epoch: RISE[epoch - 1] for epoch in (1, 2, 3, 4, 5)}
 
 
+DEAD = trial([0.0] * 8)
+
+
 def later(by: int, length: int = 8) -> list[float]:
     """RISE after a plateau that is longer by so many epochs."""
     return ([0.0] * by + RISE)[:length]
@@ -60,13 +63,15 @@ def test_a_negative_zero_is_a_zero() -> None:
 @pytest.mark.parametrize(
     ("seeds", "outcome"),
     [
-        ((1.0, 1.2), REPRODUCED),
-        ((0.5, 1.5), REPRODUCED),
-        ((1.0, 1.3), NOT_REPRODUCED),
-        ((0.8, 0.9), NOT_REPRODUCED),
+        ((0.98, 1.0, 1.02), REPRODUCED),
+        # Off by more than chance, and by less than matters.
+        ((1.050, 1.051, 1.052), Outcome.IMMATERIAL_DIFFERENCE),
+        ((1.300, 1.301, 1.302), NOT_REPRODUCED),
+        # The mean is near enough, and so uncertain that it may as well not be.
+        ((0.5, 1.1, 1.5), Outcome.INCONCLUSIVE),
     ],
 )
-def test_a_value_is_compared_with_the_mean_of_the_seeds(
+def test_a_value_is_judged_by_nearness_and_by_chance(
     seeds: Sequence[float], outcome: Outcome
 ) -> None:
     asked = experiment(value(1.0, 0.125, name="test"), epochs=1)
@@ -74,7 +79,8 @@ def test_a_value_is_compared_with_the_mean_of_the_seeds(
     found = row(verdict, "test")
     assert found.verdict is outcome
     assert found.by_seed == dict(enumerate(seeds))
-    assert found.spread == pytest.approx(abs(seeds[0] - seeds[1]) / 2**0.5)
+    assert found.measured == pytest.approx(sum(seeds) / 3)
+    assert found.method == "equivalence: two one-sided t-tests; consistency: t with Holm"
 
 
 def test_one_seed_has_no_spread_and_makes_no_statistical_claim() -> None:
@@ -122,12 +128,31 @@ def test_rows_that_lining_up_puts_outside_the_records_are_not_run_and_say_so() -
     assert (alone.verdict, alone.measured, alone.n) == (NOT_RUN, None, 0)
 
 
-@pytest.mark.parametrize("claim", [curve(LISTED, 3, threshold=0.5), onset(2.5, 0.5, 3)])
-def test_a_seed_that_never_takes_off_fails_a_full_run(claim: object) -> None:
-    seeds = {0: trial(RISE), 3: trial([0.0] * 8)}
-    verdict = verdict_on(experiment(claim, epochs=8), seeds)
+TAKE_OFF = [curve(LISTED, 3, threshold=0.5), onset(2.5, 0.5, 3)]
+
+
+@pytest.mark.parametrize("claim", TAKE_OFF)
+@pytest.mark.parametrize("count", [1, 3])
+def test_seeds_none_of_which_takes_off_fail_a_full_run(claim: object, count: int) -> None:
+    verdict = verdict_on(experiment(claim, epochs=8), dict.fromkeys(range(count), DEAD))
     assert {result.verdict for result in verdict.results} == {NOT_REPRODUCED}
+    assert all("never took off" in result.note for result in verdict.results)
+
+
+@pytest.mark.parametrize("claim", TAKE_OFF)
+def test_where_some_seeds_never_take_off_a_full_run_is_open(claim: object) -> None:
+    seeds = {0: trial(RISE), 1: trial(later(1)), 3: DEAD}
+    verdict = verdict_on(experiment(claim, epochs=8), seeds)
+    assert {result.verdict for result in verdict.results} == {Outcome.INCONCLUSIVE}
     assert all("seed 3 never took off" in result.note for result in verdict.results)
+
+
+def test_an_onset_that_is_censored_has_no_mean_and_no_interval() -> None:
+    seeds = {0: trial(RISE), 1: trial(later(1)), 3: DEAD}
+    found = row(verdict_on(experiment(onset(2.5, 0.5, 3), epochs=8), seeds), "take-off")
+    assert (found.measured, found.interval, found.p_equivalence) == (None, None, None)
+    assert found.n == 2
+    assert "rank of 4 runs" in found.method
 
 
 def test_a_seed_that_has_not_taken_off_in_the_first_epochs_is_censored_not_failed() -> None:
@@ -144,14 +169,18 @@ def test_a_seed_that_has_not_taken_off_in_the_first_epochs_is_censored_not_faile
 
 
 @pytest.mark.parametrize(
-    ("shifts", "outcome"), [((0, 2), REPRODUCED), ((1, 3), NOT_REPRODUCED), ((0,), REPRODUCED)]
-)
-def test_an_onset_is_compared_with_the_mean_onset(shifts: Sequence[int], outcome: Outcome) -> None:
+    ("shifts", "outcome"),
+    [((0, 0, 0), REPRODUCED), ((3, 3, 3), NOT_REPRODUCED), ((0, 1, 4), Outcome.INCONCLUSIVE),
+     ((0,), REPRODUCED), ((2,), NOT_REPRODUCED)],
+)  # fmt: skip
+def test_an_onset_is_compared_with_the_seeds_onsets(
+    shifts: Sequence[int], outcome: Outcome
+) -> None:
     asked = experiment(onset(2.5, 0.5, tolerance=1.0), epochs=8)
     verdict = verdict_on(asked, {n: trial(later(by)) for n, by in enumerate(shifts)})
     found = row(verdict, "take-off")
     assert (found.verdict, found.unit) == (outcome, "epochs")
-    assert found.measured == 2.5 + sum(shifts) / len(shifts)
+    assert found.measured == pytest.approx(2.5 + sum(shifts) / len(shifts))
 
 
 @pytest.mark.parametrize(

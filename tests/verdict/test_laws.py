@@ -55,19 +55,20 @@ def test_the_order_of_the_seeds_does_not_matter(
 
 
 @given(studies, st.integers(1, EPOCHS), st.sampled_from([-1, 1]), st.floats(0.01, 1))
-def test_a_reported_row_moved_beyond_the_tolerance_fails_that_row_alone(
+def test_a_value_moved_by_its_tolerance_and_three_spreads_is_reproduced_no_more(
     study: Study, epoch: int, sign: int, tolerance: float
 ) -> None:
     means = {at + 1: sum(c[at] for c in study.values()) / len(study) for at in range(EPOCHS)}
     claim = curve(means, tolerance)
-    moved = with_reported(claim, epoch, sign * (tolerance + 0.5))
     before = verdict_on(experiment(claim), trials(study))
+    by = tolerance + 3 * (before.results[epoch - 1].spread or 0.0) + 1e-9
+    moved = with_reported(claim, epoch, sign * by)
     after = verdict_on(experiment(moved), trials(study))
-    assert before.verdict is Outcome.REPRODUCED
-    assert after.verdict is Outcome.NOT_REPRODUCED
-    assert {result.epoch for result in after.results if not result.verdict.holds} == {epoch}
-    others = [result for result in after.results if result.epoch != epoch]
-    assert others == [result for result in before.results if result.epoch != epoch]
+    (there,) = (result for result in after.results if result.epoch == epoch)
+    assert not there.verdict.holds
+    assert not after.verdict.holds
+    if there.spread is None or there.spread < 1e-9:
+        assert there.verdict is Outcome.NOT_REPRODUCED
 
 
 @given(studies, claims, st.floats(0.1, 0.99))

@@ -1,39 +1,11 @@
-"""Arrays in, numbers out: what verdicts rest on. Nothing here knows of papers or records."""
+"""Curves: where they take off, and what they are between their epochs."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Mean and spread of the values that there are."""
-
-    n: int
-    mean: float | None
-    """None of no values."""
-    spread: float | None
-    """Standard deviation with n - 1 in its divisor; None of fewer than two values."""
-
-
-def summarise(values: Array) -> Sample:
-    """Mean and spread of a sample.
-
-    Args:
-        values: shape (n,); NaN marks a value that is not there.
-    """
-    # In sorted order, so that the order of the seeds cannot reach even the last bit.
-    there = np.sort(values[~np.isnan(values)])
-    n = len(there)
-    return Sample(
-        n=n,
-        mean=float(there.mean()) if n else None,
-        spread=float(there.std(ddof=1)) if n > 1 else None,
-    )
 
 
 def onset(epochs: Array, curve: Array, threshold: float) -> float:

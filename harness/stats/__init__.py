@@ -1,0 +1,34 @@
+"""Arrays in, numbers out: what verdicts rest on. Nothing here knows of papers or records.
+
+Quantiles come from `scipy.special`: `scipy.stats` takes a second to import, so it is imported only
+where it alone has what is needed.
+"""
+
+from harness.stats.consistency import Consistency, Family, consistency, left_out, prediction_p
+from harness.stats.curves import Array, onset, value_at
+from harness.stats.equivalence import equivalence_p, mean_interval
+from harness.stats.multiple import holm
+from harness.stats.samples import Sample, summarise
+from harness.stats.seeds import more_for_consistency, more_for_equivalence
+from harness.stats.spread import spread_bounds
+from harness.stats.tolerance import howe_factor
+
+__all__ = [
+    "Array",
+    "Consistency",
+    "Family",
+    "Sample",
+    "consistency",
+    "equivalence_p",
+    "holm",
+    "howe_factor",
+    "left_out",
+    "mean_interval",
+    "more_for_consistency",
+    "more_for_equivalence",
+    "onset",
+    "prediction_p",
+    "spread_bounds",
+    "summarise",
+    "value_at",
+]

@@ -1,0 +1,99 @@
+"""Controls gate the rest of their paper, and must not pass because nothing was learnt."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from harness.manifest import Twin
+from harness.verdict.evidence import Evidence
+from harness.verdict.model import ClaimResult, ExperimentVerdict, Outcome
+from harness.verdict.takeoffs import CENSORED, NEVER, Takeoffs
+from harness.verdict.wording import of_seeds
+
+TWIN = "twin"
+"""The claim, and its kind, that the dependent run beside a control learns with the same seeds."""
+
+
+def judge_twin(twin: Twin, unit: str, control: Evidence, other: Evidence | None) -> ClaimResult:
+    """Whether the twin's curve takes off with each of the control's seeds.
+
+    Undecided, not failed, where the twin is not among the experiments that are judged.
+
+    Args:
+        twin: what the control's manifest says.
+        unit: the manifest's.
+        control: of the control.
+        other: of the twin, if it is judged too.
+    """
+    curves = other.curves.get(twin.metric) if other else None
+    if other is None or curves is None:
+        outcome, why = Outcome.INCONCLUSIVE, f"{twin.experiment} is not judged beside the control"
+        highest: dict[int, float] = {}
+    else:
+        outcome, why = _learnt(twin, control, other)
+        highest = {
+            seed: float(np.nanmax(curve))
+            for seed, curve in zip(other.seeds, curves, strict=True)
+            if seed in control.seeds and not np.isnan(curve).all()
+        }
+    return ClaimResult(
+        name=f"{twin.experiment} takes off",
+        claim=TWIN,
+        kind=TWIN,
+        metric=twin.metric,
+        unit=unit,
+        epoch=None,
+        reported=twin.takeoff.threshold,
+        measured=min(highest.values(), default=None),
+        tolerance=0.0,
+        n=len(highest),
+        spread=None,
+        by_seed=highest,
+        verdict=outcome,
+        note=why,
+        method="every seed reaches the threshold",
+    )
+
+
+def _learnt(twin: Twin, control: Evidence, other: Evidence) -> tuple[Outcome, str]:
+    takeoffs = Takeoffs.of(twin.metric, twin.takeoff.threshold, other)
+    asked = np.isin(other.seeds, control.seeds)
+    broken = other.named(asked & takeoffs.absent & other.failed)
+    never = other.named(asked & takeoffs.never)
+    lacking = set(control.seeds) - set(other.named(asked & ~takeoffs.absent))
+    lacking -= set(broken)
+    if broken:
+        return Outcome.NOT_REPRODUCED, f"{of_seeds(broken)} failed before taking off"
+    if never and not other.partial:
+        return Outcome.NOT_REPRODUCED, NEVER.format(of_seeds(never))
+    if lacking:
+        return Outcome.INCOMPLETE, f"{of_seeds(lacking)} missing"
+    if never:
+        return Outcome.INCONCLUSIVE, CENSORED.format(of_seeds(never), other.epochs)
+    return Outcome.REPRODUCED, ""
+
+
+def gate(verdicts: Sequence[ExperimentVerdict]) -> tuple[ExperimentVerdict, ...]:
+    """Where a control fails, whatever holds in its paper may hold for a wrong reason."""
+    return tuple(_gated(verdict, verdicts) for verdict in verdicts)
+
+
+def _gated(verdict: ExperimentVerdict, all_: Sequence[ExperimentVerdict]) -> ExperimentVerdict:
+    controls = [
+        other
+        for other in sorted(all_, key=lambda other: other.id)
+        if other.control and other.paper == verdict.paper and other.id != verdict.id
+    ]
+    failed = [other.id for other in controls if other.verdict is Outcome.NOT_REPRODUCED]
+    open_ = [f"control {other.id} is {other.verdict}" for other in controls if _open(other)]
+    said = [f"control {', '.join(failed)} failed"] if failed else []
+    noted = replace(verdict, notes=(*verdict.notes, *said, *open_))
+    if not failed or not verdict.verdict.holds:
+        return noted
+    still = False if verdict.as_expected is False else None
+    return replace(noted, verdict=Outcome.INCONCLUSIVE, as_expected=still)
+
+
+def _open(control: ExperimentVerdict) -> bool:
+    return not control.verdict.holds and control.verdict is not Outcome.NOT_REPRODUCED
