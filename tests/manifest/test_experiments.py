@@ -275,8 +275,12 @@ def test_control_and_twin_differ_in_independence_alone(
         experiments[name].parameters.model_dump() for name in (twin, f"{twin}-independent")
     )
     assert control == dependent | {"independent": True}
-    seeds = (experiments[name].manifest.seeds for name in (f"{twin}-independent", twin))
-    assert set(next(seeds)) <= set(next(seeds))
+    said = experiments[f"{twin}-independent"].manifest
+    assert set(said.seeds) <= set(experiments[twin].manifest.seeds)
+    assert said.twin is not None
+    assert said.twin.experiment == twin
+    bands = [claim.tolerance.value for claim in said.claims if claim.kind == "band"]
+    assert said.twin.takeoff.threshold > 2 * max(bands)  # what takes off is out of the band
 
 
 def test_the_schema_is_fresh(workloads: Mapping[str, Workload]) -> None:
