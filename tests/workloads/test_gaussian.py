@@ -14,6 +14,7 @@ from harness.workloads.gaussian import gaussian
 from harness.workloads.gaussian.critic import Critic, together
 from harness.workloads.gaussian.pairs import Pairs, gaussian_pairs, true_bits
 from harness.workloads.mine.bounds import NATS_PER_BIT, donsker_varadhan
+from harness.workloads.mine.run import MineRun
 from tests.workloads.tiny import PARAMETERS, start
 
 PAIRS = 200_000
@@ -112,6 +113,17 @@ def test_the_estimate_comes_near_the_truth_and_stays_at_zero_without_dependence(
     assert 0.85 < estimate["test_mi_whole_bits"] / estimate["test_true_mi_bits"] < 1.05
     assert none.final()["test_true_mi_bits"] == 0.0
     assert abs(none.final()["test_mi_whole_bits"]) < 0.02
+
+
+def test_marginals_that_are_not_shuffled_leave_nothing_to_find(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The control must see the faults that its tolerance is said to exclude."""
+    monkeypatch.setattr(MineRun, "_permutation", lambda _, pairs, *__: torch.arange(len(pairs.b)))
+    run = start("mine_gaussian", pairs=30_000, test_pairs=30_000, batch_size=500)
+    run.epoch()
+    estimate = run.final()
+    assert estimate["test_mi_whole_bits"] < 0.1 * estimate["test_true_mi_bits"]
 
 
 @pytest.mark.parametrize(
