@@ -6,7 +6,7 @@ from statistics import median
 import pytest
 
 from harness.workload import Arrays
-from harness.workloads.mutual_information.run import MineRun
+from harness.workloads.mine.run import MineRun
 from tests.bench import trials
 from tests.bench.conftest import Sizes
 from tests.bench.paired import Action, Pair

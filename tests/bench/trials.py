@@ -11,7 +11,7 @@ from harness.plan import Job, Selection, jobs
 from harness.record import Checkpoint, Failure, Message
 from harness.store import Store
 from harness.workload import Arrays, Context, Workload
-from harness.workloads.mutual_information.run import MineRun
+from harness.workloads.mine.run import MineRun
 from tests.toy import Toy
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"

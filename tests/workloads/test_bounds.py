@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.workloads.mutual_information.bounds import (
+from harness.workloads.mine.bounds import (
     donsker_varadhan,
     entropy_bits,
     log_mean_exp,

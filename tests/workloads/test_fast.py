@@ -11,9 +11,11 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from harness.errors import StoreError
 from harness.workload import Context, Run
+from harness.workloads.mine.bounds import donsker_varadhan
+from harness.workloads.mine.training import Form, Scores, evaluate
 from harness.workloads.mutual_information import fast as fast_form
-from harness.workloads.mutual_information.bounds import donsker_varadhan
 from harness.workloads.mutual_information.fast import fast
+from harness.workloads.mutual_information.forms import FORMS, plain
 from harness.workloads.mutual_information.networks import (
     Critic,
     NetForImagePair,
@@ -22,7 +24,6 @@ from harness.workloads.mutual_information.networks import (
 )
 from harness.workloads.mutual_information.pooled import pooled_convolution
 from harness.workloads.mutual_information.samplers import Pairs
-from harness.workloads.mutual_information.training import FORMS, Form, Scores, evaluate, plain
 from tests.workloads.tiny import PARAMETERS, WORKLOADS, each_workload, images
 
 Batch = tuple[Tensor, Tensor, Tensor]

@@ -8,8 +8,8 @@ import torch
 
 from harness.errors import DataError
 from harness.workload import Arrays
+from harness.workloads.mine.bounds import entropy_bits
 from harness.workloads.mutual_information import image_pair, image_values_pair, mnist
-from harness.workloads.mutual_information.bounds import entropy_bits
 from harness.workloads.mutual_information.experiments import experiment
 from harness.workloads.mutual_information.mnist_files import FILES
 from harness.workloads.mutual_information.spec import ImagePairParameters

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.workloads.mutual_information.randomness import Stream, generator, state
+from harness.workloads.mine.randomness import Stream, generator, state
 from harness.workloads.mutual_information.samplers import (
     Images,
     Pairs,

@@ -1,16 +1,16 @@
 """What sets the three experiments apart: where the pairs come from, and what scores them."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 import torch
-from torch import Generator
 
 from harness.workload import Arrays
+from harness.workloads.mine.run import Draw, Experiment
 from harness.workloads.mutual_information import mnist, networks, samplers
-from harness.workloads.mutual_information.samplers import Images, Pairs
+from harness.workloads.mutual_information.networks import Critic
+from harness.workloads.mutual_information.samplers import Images
 from harness.workloads.mutual_information.spec import (
     ImagePairParameters,
     ImageValuesPairParameters,
@@ -18,24 +18,10 @@ from harness.workloads.mutual_information.spec import (
     SequencePairParameters,
 )
 
-Draw = Callable[[Generator], Pairs]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One experiment on one device, ready to be run with any seed."""
-
-    critic: Callable[[], networks.Critic]
-    """A new network, initialised by torch's global generator, as its layers do."""
-    training: Draw
-    test: Draw
-    data: Mapping[str, str]
-    """Digest of each data set as it was read."""
-
 
 def experiment(
     parameters: PairParameters, data: Mapping[str, Arrays], device: torch.device
-) -> Experiment:
+) -> Experiment[Critic]:
     """The experiment that these parameters describe, its data on the device.
 
     Raises:
@@ -49,7 +35,7 @@ def experiment(
     raise TypeError(f"no experiment has {type(parameters).__name__}")
 
 
-def _sequences(parameters: SequencePairParameters, device: torch.device) -> Experiment:
+def _sequences(parameters: SequencePairParameters, device: torch.device) -> Experiment[Critic]:
     def draw(pairs: int) -> Draw:
         return lambda generator: samplers.sequence_pairs(
             parameters, pairs=pairs, device=device, generator=generator
@@ -67,7 +53,9 @@ def _sequences(parameters: SequencePairParameters, device: torch.device) -> Expe
     )
 
 
-def _images(parameters: ImagePairParameters, arrays: Arrays, device: torch.device) -> Experiment:
+def _images(
+    parameters: ImagePairParameters, arrays: Arrays, device: torch.device
+) -> Experiment[Critic]:
     measured = mnist.measure(arrays)
 
     def draw(part: str) -> Draw:

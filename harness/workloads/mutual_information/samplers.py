@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from harness.workloads.mine.bounds import entropy_bits
 from harness.workloads.mutual_information.spec import SequencePairParameters
 
 
@@ -25,6 +26,11 @@ class Pairs:
     population: Tensor
     """Classes whose entropy is the true value, shape (m,), on the CPU: of every image that could
     be drawn, or of the n sequences that were."""
+
+    @property
+    def true_bits(self) -> float:
+        """Plug-in entropy of the population."""
+        return entropy_bits(self.population)
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,21 @@
 The sources of the values stand in the manifests; here are only their types and their limits.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
-from harness.workload import Metric, Parameters
+from harness.workloads.mine.spec import (
+    Count,
+    NonNegative,
+    Positive,
+    StrictFloat,
+    StrictInt,
+    TrainingParameters,
+    metrics,
+    require_a_batch,
+)
 
-StrictInt = Annotated[int, Field(strict=True)]
-StrictFloat = Annotated[float, Field(strict=True)]
-Count = Annotated[StrictInt, Field(gt=0)]
-Positive = Annotated[StrictFloat, Field(gt=0)]
-NonNegative = Annotated[StrictFloat, Field(ge=0)]
 Share = Annotated[StrictFloat, Field(ge=0, le=1)]
 """Of the time axis of a sequence, which runs from 0 to 1."""
 Digit = Annotated[StrictInt, Field(ge=0, le=9)]
@@ -24,16 +26,11 @@ BLOCKS = 4
 """Convolution and pooling blocks in each branch of the sequence network."""
 
 
-class PairParameters(Parameters):
+class PairParameters(TrainingParameters):
     """What all three experiments share."""
 
     independent: StrictBool
     """The control: b is drawn without regard to a, so that the mutual information is zero."""
-    redraw: StrictBool
-    """Whether the pairs are drawn anew in every epoch, or once for the whole run."""
-    optimiser: Literal["adam"]
-    learning_rate: Positive
-    batch_size: Count
 
 
 class ImagePairParameters(PairParameters):
@@ -115,9 +112,7 @@ class SequencePairParameters(PairParameters):
 
     @model_validator(mode="after")
     def _fills_a_batch(self) -> "SequencePairParameters":
-        for name, pairs in (("pairs", self.pairs), ("test_pairs", self.test_pairs)):
-            if pairs < self.batch_size:
-                raise ValueError(f"{name}: at least one batch of {self.batch_size}, got {pairs}")
+        require_a_batch(self.batch_size, pairs=self.pairs, test_pairs=self.test_pairs)
         return self
 
     @model_validator(mode="after")
@@ -131,19 +126,8 @@ class SequencePairParameters(PairParameters):
         return self
 
 
-def _bits(description: str, *, final: bool = False) -> Metric:
-    return Metric(unit="bits", description=description, final=final)
-
-
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {
-        "mi_bits": _bits("Mean over minibatches of the estimate, taken while training"),
-        "mi_floor_bits": _bits("The same sum of estimates, over floor(pairs / batch size)"),
-        "true_mi_bits": _bits("Plug-in entropy of the classes; what the estimate should reach"),
-        "test_mi_bits": _bits("Mean over minibatches of the estimate on test pairs", final=True),
-        "test_mi_floor_bits": _bits("The same sum, over floor(pairs / batch size)", final=True),
-        "test_mi_whole_bits": _bits("The estimate from all test pairs at once", final=True),
-        "test_true_mi_bits": _bits("Plug-in entropy of the classes of the test set", final=True),
-    }
+METRICS = metrics(
+    truth="Plug-in entropy of the classes; what the estimate should reach",
+    test_truth="Plug-in entropy of the classes of the test set",
 )
 """The same for all three. Under `independent` the entropy is what the paper still prints."""

@@ -45,6 +45,13 @@ class MutualInformation:
         Raises:
             ResourceError: a GPU is asked for and there is none.
         """
-        from harness.workloads.mutual_information.run import MineRun  # noqa: PLC0415 (loads torch)
+        from harness.workloads.mine.run import MineRun  # noqa: PLC0415 (loads torch)
+        from harness.workloads.mutual_information.experiments import experiment  # noqa: PLC0415
+        from harness.workloads.mutual_information.forms import FORMS  # noqa: PLC0415
 
-        return MineRun(parameters, context)
+        return MineRun(
+            parameters,
+            context,
+            experiment=lambda device: experiment(parameters, context.data, device),
+            forms=FORMS,
+        )

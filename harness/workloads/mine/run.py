@@ -1,50 +1,81 @@
 """One trial under way: epochs, the test estimate, and its state as bytes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from harness.errors import UsageError
 from harness.record import Environment
 from harness.workload import Context
-from harness.workloads.mutual_information import checkpoint, machine
-from harness.workloads.mutual_information.bounds import entropy_bits
-from harness.workloads.mutual_information.experiments import experiment
-from harness.workloads.mutual_information.networks import Critic
-from harness.workloads.mutual_information.randomness import Stream, generator, state
-from harness.workloads.mutual_information.samplers import Pairs
-from harness.workloads.mutual_information.spec import PairParameters
-from harness.workloads.mutual_information.training import FORMS, evaluate, train
+from harness.workloads.mine import checkpoint, machine
+from harness.workloads.mine.randomness import Stream, generator, state
+from harness.workloads.mine.spec import TrainingParameters
+from harness.workloads.mine.training import C, Form, Pairs, evaluate, train
 
 
 class NonFiniteEstimate(ArithmeticError):  # noqa: N818 (its name stands in failure records)
     """An estimate that is NaN or infinite: the method's own failure, at that epoch."""
 
 
-class MineRun:
-    """A trial of any of the three experiments; keeps the protocol `harness.workload.Run`."""
+Draw = Callable[[Generator], Pairs]
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[C]):
+    """One experiment on one device, ready to be run with any seed."""
+
+    critic: Callable[[], C]
+    """A new network, initialised by torch's global generator, as its layers do."""
+    training: Draw
+    test: Draw
+    data: Mapping[str, str]
+    """Digest of each data set as it was read."""
+
+
+class MineRun(Generic[C]):
+    """A trial of any experiment; keeps the protocol `harness.workload.Run`.
+
+    Args:
+        parameters: how the critic is trained.
+        context: what the trial may use.
+        experiment: sets the experiment up on a device, once torch is configured.
+        forms: of the step, by name; the first is taken unless the context asks for another.
+
+    Raises:
+        UsageError: the context asks for a form that there is not.
+        ResourceError: it asks for a device that there is not.
+    """
 
     environment: Environment
 
-    def __init__(self, parameters: PairParameters, context: Context) -> None:
-        form = str(context.options.get("form", next(iter(FORMS))))
-        if form not in FORMS:
-            raise UsageError(f"no form {form!r} of the step; there are: {', '.join(FORMS)}")
+    def __init__(
+        self,
+        parameters: TrainingParameters,
+        context: Context,
+        *,
+        experiment: Callable[[torch.device], Experiment[C]],
+        forms: Mapping[str, Form[C]],
+    ) -> None:
+        form = str(context.options.get("form", next(iter(forms))))
+        if form not in forms:
+            raise UsageError(f"no form {form!r} of the step; there are: {', '.join(forms)}")
         device = machine.configure(context.device, context.threads)
         self._parameters, self._seed = parameters, context.seed
-        self._scores = FORMS[form].scores
-        self._experiment = experiment(parameters, context.data, device)
+        self._scores = forms[form].scores
+        self._experiment = experiment(device)
         self._critic = self._initialised().to(device)
         self._optimiser = torch.optim.Adam(
-            self._critic.parameters(), lr=parameters.learning_rate, fused=FORMS[form].fused
+            self._critic.parameters(), lr=parameters.learning_rate, fused=forms[form].fused
         )
         self._epoch = 0
         self.environment = machine.describe(device, context.threads, form, self._experiment.data)
 
-    def _initialised(self) -> Critic:
+    def _initialised(self) -> C:
         """A new network, drawn on the CPU so that it is the same on every device.
 
         The layers initialise themselves from torch's global generator and take no other, so it
@@ -77,7 +108,7 @@ class MineRun:
             {
                 "mi_bits": estimates.mean_bits,
                 "mi_floor_bits": estimates.floor_bits,
-                "true_mi_bits": entropy_bits(pairs.population),
+                "true_mi_bits": pairs.true_bits,
             }
         )
 
@@ -101,7 +132,7 @@ class MineRun:
                 "test_mi_bits": estimates.mean_bits,
                 "test_mi_floor_bits": estimates.floor_bits,
                 "test_mi_whole_bits": whole_bits,
-                "test_true_mi_bits": entropy_bits(pairs.population),
+                "test_true_mi_bits": pairs.true_bits,
             }
         )
 

@@ -4,41 +4,46 @@ A `Scores` is the one part that a faster form replaces: everything else is share
 forms can be held against each other on the same minibatch.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
-from harness.workloads.mutual_information.bounds import NATS_PER_BIT, donsker_varadhan
-from harness.workloads.mutual_information.fast import fast
-from harness.workloads.mutual_information.networks import Critic
-from harness.workloads.mutual_information.samplers import Pairs
+from harness.workloads.mine.bounds import NATS_PER_BIT, donsker_varadhan
 
-Scores = Callable[[Critic, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+class Pairs(Protocol):
+    """One draw of n pairs, in an order of its own."""
+
+    @property
+    def a(self) -> Tensor:
+        """Shape (n, ...)."""
+
+    @property
+    def b(self) -> Tensor:
+        """Shape (n, ...); b[i] goes with a[i]."""
+
+    @property
+    def true_bits(self) -> float:
+        """What the estimate should reach."""
+
+
+C = TypeVar("C", bound=Module)
+
+Scores = Callable[[C, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """(critic, a, b, permuted b) -> f(a, b) and f(a, permuted b), each of shape (n,)."""
 
 
-def plain(critic: Critic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor, Tensor]:
-    """The two scores as the paper's loop computes them: one call of the network for each."""
-    return critic(a, b), critic(a, permuted)
-
-
 @dataclass(frozen=True)
-class Form:
+class Form(Generic[C]):
     """One way to compute a step."""
 
-    scores: Scores
+    scores: Scores[C]
     fused: bool
     """Whether the optimiser updates all parameters in one kernel, by the same formulas."""
-
-
-FORMS: Mapping[str, Form] = MappingProxyType(
-    {"fast": Form(fast, fused=True), "plain": Form(plain, fused=False)}
-)
-"""By name: the same function, gradients and updates, but for the order of sums; the first is
-what a run takes unless it is told otherwise, and `plain` is what the others are held against."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +73,13 @@ class Estimates:
 
 
 def train(
-    critic: Critic,
+    critic: C,
     optimiser: torch.optim.Optimizer,
     pairs: Pairs,
     permutation: Tensor,
     *,
     batch_size: int,
-    scores: Scores,
+    scores: Scores[C],
 ) -> Estimates:
     """One epoch: a step of the optimiser for each minibatch.
 
@@ -99,7 +104,7 @@ def train(
 
 @torch.no_grad()
 def evaluate(
-    critic: Critic, pairs: Pairs, permutation: Tensor, *, batch_size: int, scores: Scores
+    critic: C, pairs: Pairs, permutation: Tensor, *, batch_size: int, scores: Scores[C]
 ) -> tuple[Estimates, float]:
     """The estimates of the minibatches, and the one of all pairs at once, in bits.
 
