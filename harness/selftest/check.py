@@ -83,6 +83,15 @@ def not_held(verdicts: Verdicts) -> Catch | None:
     return alarmed(verdicts) or Catch("; ".join(verdict.notes), str(verdict.verdict))
 
 
+def scattered(verdicts: Verdicts) -> Catch | None:
+    """The reported value might be one more run, and yet a claim fails, for its seeds' spread."""
+    (verdict,) = verdicts
+    for row in _failing(verdict):
+        if row.note and row.p_consistency is not None and row.p_consistency > verdict.alpha:
+            return Catch(f"{row.claim}: {row.note}", f"{verdict.alpha:.0%} over all rows")
+    return None
+
+
 def lost(seed: int, level: str) -> Look:
     """The seed is named as missing, and the verdict waits for it."""
 
