@@ -4,7 +4,18 @@ from collections.abc import Callable
 
 import typer
 
-from harness.cli import compare, inspect, judge, newcomer, nightly, run, study, tracking, ui
+from harness.cli import (
+    compare,
+    inspect,
+    judge,
+    newcomer,
+    nightly,
+    run,
+    selftest,
+    study,
+    tracking,
+    ui,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +38,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "sync": tracking.sync,
     "ui": ui.ui,
     "study": study.study,
+    "selftest": selftest.selftest,
     "nightly": nightly.nightly,
     "compare": compare.compare,
     "init": newcomer.init,

@@ -74,7 +74,7 @@ def conduct(
         left = evidence.left()
         console.print(f"{total} trials, {total - len(left)} of them done")
         if left:
-            _run(left, evidence, how, console, tracking=tracking, stop=stop)
+            run_trials(left, evidence, how, console, tracking=tracking, stop=stop)
         if stop.exit_code is not Exit.AS_EXPECTED:
             console.print("stopped; the same command goes on from here")
             raise typer.Exit(stop.exit_code)
@@ -84,7 +84,7 @@ def conduct(
     return Conducted(verdicts, reports)
 
 
-def _run(
+def run_trials(
     left: Sequence[Job],
     evidence: Evidence,
     how: How,
@@ -93,6 +93,11 @@ def _run(
     tracking: Tracking,
     stop: Stop,
 ) -> None:
+    """Run these trials on Ray, under the store's lock, until all have ended or `stop` is set.
+
+    Raises:
+        HarnessError: as of `conduct`.
+    """
     from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
 
     with (

@@ -47,6 +47,8 @@ class Evidence:
     missing: Mask
     """Seeds absent, unfinished or lost to infrastructure, shape (seeds,)."""
     failures: dict[int, Failure] = field(default_factory=dict)
+    distrusted: dict[int, str] = field(default_factory=dict)
+    """Why a seed's records are not believed; they count as missing."""
     later_failures: dict[int, Failure] = field(default_factory=dict)
     """Of trials that have all the epochs that were asked for, and broke when they went on."""
     environments: dict[str, set[str]] = field(default_factory=dict)
@@ -85,6 +87,9 @@ def gather(case: Case, trial_of: TrialOf) -> Evidence:
         trial = trial_of(case.experiment, seed)
         if trial is None:
             evidence.missing[row] = True
+        elif other := _other_data(trial):
+            evidence.missing[row] = True
+            evidence.distrusted[seed] = f"read other data than its digest names: {other}"
         else:
             _enter(evidence, row, trial)
     return evidence
@@ -98,6 +103,17 @@ def _metrics(experiment: Experiment) -> tuple[set[str], set[str]]:
         every_epoch = isinstance(claim, OnsetClaim) or isinstance(claim.reported, Mapping)
         (curves if every_epoch else finals).add(claim.metric)
     return curves, finals
+
+
+def _other_data(trial: StoredTrial) -> str:
+    """The data sets of which an attempt read something else than the trial is defined by."""
+    found = {
+        name
+        for provenance in trial.provenance
+        for name, digest in provenance.environment.data.items()
+        if trial.spec.data.get(name, digest) != digest
+    }
+    return ", ".join(sorted(found))
 
 
 def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:

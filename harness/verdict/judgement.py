@@ -185,7 +185,10 @@ def _losses(evidence: Evidence) -> Iterator[str]:
         said = one_line(f"{failure.error}: {failure.message}")
         yield f"seed {seed} {kind} after epoch {failure.epoch}: {said}"
     recorded = dict(zip(evidence.seeds, evidence.recorded.tolist(), strict=True))
+    for seed, why in evidence.distrusted.items():
+        yield f"seed {seed} {why}; its records are not used"
     absent = set(evidence.named(evidence.missing)) - set(evidence.failures)
+    absent -= set(evidence.distrusted)
     if never := {seed for seed in absent if not recorded[seed]}:
         yield f"{of_seeds(never)}: nothing recorded"
     if unfinished := absent - never:
