@@ -24,6 +24,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "report": judge.write_report,
     "status": inspect.status,
     "export": judge.export,
+    "calibrate": judge.calibrate,
     "sync": tracking.sync,
     "ui": ui.ui,
     "nightly": nightly.nightly,

@@ -1,4 +1,4 @@
-"""`check`, `report` and `export`: what the stored records say."""
+"""`check`, `report`, `export` and `calibrate`: what the stored records say."""
 
 import json
 from collections.abc import Sequence
@@ -13,10 +13,11 @@ from harness.cli.evidence import Evidence
 from harness.cli.inspect import load
 from harness.cli.reports import Reports
 from harness.cli.tracking import chart_links
-from harness.report import jsondoc, table, terminal
+from harness.errors import Exit
+from harness.report import calibration, jsondoc, table, terminal
 from harness.report.junit import junit as junit_xml
 from harness.store import Store
-from harness.verdict import ExperimentVerdict, exit_code
+from harness.verdict import ExperimentVerdict, exit_code, propose
 
 STDOUT = "-"
 
@@ -80,6 +81,32 @@ def export(
         if (trial := evidence.trial(experiment, seed)) is not None
     )
     typer.echo(f"{out}: {table.write(out, stored)} rows")
+
+
+def calibrate(
+    paths: options.Paths,
+    seeds: options.Seeds = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    coverage: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Share of all runs to lie in every band.")
+    ] = 0.95,
+    confidence: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="That the bands hold so many.")
+    ] = 0.95,
+) -> None:
+    """Propose bands for verdicts on one seed from a stored study: YAML to put into the manifest.
+
+    Example: harness calibrate experiments/image-pair-4.yaml --seeds 0-9
+    """
+    evidence = _stored(paths, seeds, None, workspace)
+    proposals = [
+        (verdict, propose(verdict, coverage=coverage, confidence=confidence))
+        for verdict in evidence.verdicts()
+    ]
+    for verdict, proposal in proposals:
+        typer.echo(calibration.block(verdict, proposal))
+    if all(proposal is None for _, proposal in proposals):
+        raise typer.Exit(Exit.INCOMPLETE)
 
 
 def _stored(paths: list[Path], seeds: str | None, epochs: int | None, workspace: Path) -> Evidence:
