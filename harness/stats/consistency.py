@@ -97,10 +97,11 @@ def consistency(values: Array, family: Family, alpha: float) -> Consistency:
     reported = _towards_the_mean(values, family)
     rank = _rank(values, reported)
     single = 1 / (len(values) + 1)
-    if single <= alpha and (family.runs == 1).all():
-        return Consistency(rank, ranked=True, abnormal=np.zeros_like(family.censored))
     p = prediction_p(values, reported, family.runs)
     there = ~np.isnan(p)
+    if single <= alpha and (family.runs == 1).all():
+        ranks = np.where(there, rank, np.nan)
+        return Consistency(ranks, ranked=True, abnormal=np.zeros_like(family.censored))
     weights = family.weights / family.weights[there].sum() if there.any() else family.weights
     doubted = there & (p <= alpha)
     abnormal = np.array(
@@ -111,7 +112,7 @@ def consistency(values: Array, family: Family, alpha: float) -> Consistency:
     p[there] = holm(p[there].tolist(), weights[there].tolist())
     one_run = family.runs == 1  # a mean of several runs is not exchangeable with single ones
     farthest = ~one_run | (rank <= single * (1 + NOISE))
-    return Consistency(np.where(farthest, p, np.fmax(p, rank)), ranked=False, abnormal=abnormal)
+    return Consistency(np.where(farthest, p, np.maximum(p, rank)), ranked=False, abnormal=abnormal)
 
 
 def left_out(values: Array, family: Family, alpha: float) -> int:
