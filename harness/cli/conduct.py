@@ -53,7 +53,10 @@ def conduct(evidence: Evidence, how: How, console: Console) -> Conducted:
         HarnessError: no cluster, no data, no room: whatever is durable stays.
     """
     store = evidence.store
-    total = len(evidence.jobs())  # what cannot be asked for is refused before anything is made
+    # What cannot be asked for is refused before anything is made.
+    total = len(evidence.jobs())
+    if how.address is not None:
+        _refuse_if_wrong(how.address)
     with (
         store.lock(),
         stop_on_signals() as stop,
@@ -72,6 +75,12 @@ def conduct(evidence: Evidence, how: How, console: Console) -> Conducted:
     return Conducted(verdicts, reports)
 
 
+def _refuse_if_wrong(address: str) -> None:
+    from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
+
+    engine.check(address)
+
+
 def _run(
     left: Sequence[Job],
     evidence: Evidence,
@@ -85,7 +94,7 @@ def _run(
 
     with (
         watching(console, evidence.experiments, left, quiet=how.quiet) as view,
-        engine.cluster(how.address),
+        engine.cluster(how.address, packages=workloads.packages()),
         _limited(stop, how.time_limit_s),
     ):
         engine.run(
