@@ -1,5 +1,6 @@
 """Run what is left of some experiments, then judge all of it: what `run` and `nightly` share."""
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,11 @@ class How:
     time_limit_s: float | None = None
     """For all trials together; what is not done by then is left, and counts as missing."""
 
+    @property
+    def joined(self) -> str | None:
+        """The cluster to join; inside a submitted job Ray names in the environment whose it is."""
+        return self.address or os.environ.get("RAY_ADDRESS")
+
 
 @dataclass(frozen=True)
 class Conducted:
@@ -55,8 +61,8 @@ def conduct(evidence: Evidence, how: How, console: Console) -> Conducted:
     store = evidence.store
     # What cannot be asked for is refused before anything is made.
     total = len(evidence.jobs())
-    if how.address is not None:
-        _refuse_if_wrong(how.address)
+    if how.joined:
+        _refuse_if_wrong(how.joined)
     with (
         store.lock(),
         stop_on_signals() as stop,
@@ -94,7 +100,7 @@ def _run(
 
     with (
         watching(console, evidence.experiments, left, quiet=how.quiet) as view,
-        engine.cluster(how.address, packages=workloads.packages()),
+        engine.cluster(how.joined, packages=workloads.packages()),
         _limited(stop, how.time_limit_s),
     ):
         engine.run(

@@ -33,7 +33,8 @@ def run(
     address: Annotated[
         str | None,
         typer.Option(
-            help="A Ray cluster to join: auto or host:port.", show_default="one of our own"
+            help="A Ray cluster to join: auto or host:port.",
+            show_default="RAY_ADDRESS, or else one of our own",
         ),
     ] = None,
     tracking_uri: options.TrackingUri = None,
