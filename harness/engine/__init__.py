@@ -10,8 +10,8 @@ import os
 # that the engine does not report itself, and would spoil a document printed there.
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
 
-from harness.engine.cluster import cluster, require
+from harness.engine.cluster import check, cluster
 from harness.engine.driver import run
 from harness.engine.interface import Options, Sink
 
-__all__ = ["Options", "Sink", "cluster", "require", "run"]
+__all__ = ["Options", "Sink", "check", "cluster", "run"]
