@@ -3,10 +3,8 @@
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +14,9 @@ from typing import Any
 
 import ray
 
+from harness.engine.private import TOKEN, loopback, private_folder
 from harness.errors import ResourceError, UsageError
 from harness.manifest import Resources
-
-_LONGEST_FOLDER = 40
-"""Ray puts sockets some 65 characters below its folder; a socket's path may have 107 in all."""
 
 _REACH_S = 10.0
 
@@ -42,7 +38,7 @@ def cluster(
         ResourceError: no cluster answers at the address.
     """
     if address is None:
-        with _private_folder() as folder, _environment(_settings(folder)):
+        with private_folder() as folder, _environment(_settings(folder)), loopback():
             yield from _connected(
                 address="local",
                 num_cpus=cpus,
@@ -111,21 +107,9 @@ def _reach(address: str) -> None:
         raise ResourceError(f"{address}: no Ray cluster: {error}") from error
 
 
-@contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A folder for Ray's sockets, logs and token that no other user can read."""
-    base = tempfile.gettempdir()
-    short = base if len(base) + len("/harness-12345678") <= _LONGEST_FOLDER else "/tmp"  # noqa: S108
-    folder = Path(tempfile.mkdtemp(prefix="harness-", dir=short))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _settings(folder: Path) -> dict[str, str]:
     """What a private cluster is told; without a token's path Ray would write one into HOME."""
-    token = folder / "token"
+    token = folder / TOKEN
     token.touch(mode=0o600)
     token.write_text(_token())
     return {
