@@ -1,5 +1,6 @@
 """A workspace, its experiments, and the command line on them as processes to be struck."""
 
+import json
 import os
 import subprocess
 import sys
@@ -27,8 +28,7 @@ paper: {{title: On walks, author: nobody, listing: none, command: none}}
 unit: steps
 workload:
   name: rude
-  parameters:
-{parameters}
+  parameters: {parameters}
 epochs: {{value: {epochs}, assumed: as long as the fault needs}}
 seeds: {seeds}
 claims:
@@ -101,9 +101,9 @@ class World:
         self, name: str = "walk", *, epochs: int, seeds: str = "0-1", **parameters: Any
     ) -> Path:
         """Add an experiment of the rude workload."""
-        lines = [f"    {key}: {{value: {value}, assumed: x}}" for key, value in parameters.items()]
+        sourced = {key: {"value": value, "assumed": "x"} for key, value in parameters.items()}
         path = self.folder / f"{name}.yaml"
-        text = _MANIFEST.format(epochs=epochs, seeds=seeds, parameters="\n".join(lines))
+        text = _MANIFEST.format(epochs=epochs, seeds=seeds, parameters=json.dumps(sourced))
         path.write_text(text)
         self.manifests.append(path)
         return path
