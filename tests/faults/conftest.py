@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import ledger
 from tests.faults.processes import eventually
 from tests.faults.world import World
 
@@ -16,3 +17,10 @@ def world(tmp_path: Path) -> Iterator[World]:
     ended = eventually(lambda: not made.processes(), limit_s=60)
     shutil.rmtree(made.temp, ignore_errors=True)
     assert ended, made.processes()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if ledger.ENTRIES:
+        terminalreporter.section("faults: kept / lost / doubled")
+        for line in [*map(str, ledger.ENTRIES), *ledger.totals(ledger.ENTRIES)]:
+            terminalreporter.line(line)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from harness.manifest import load
 from harness.plan import Job, Selection, jobs
 from harness.store import Store
 from harness.workload import Workload
-from tests.faults.processes import MARK, marked
+from tests.faults.processes import MARK, eventually, marked
 from tests.faults.workload import RUDE
 
 REPOSITORY = Path(__file__).parents[2]
@@ -136,6 +137,21 @@ class World:
         process = self.start(name, *options, **env)
         output, _ = process.communicate(timeout=240)
         return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+    def going_on(self, *options: str | Path) -> float:
+        """Run to the end, and tell after how many seconds more was recorded than before.
+
+        Raises:
+            RuntimeError: it did not end well.
+        """
+        began_s, before = time.monotonic(), self.recorded()
+        process = self.start("run", *options)
+        eventually(lambda: self.recorded() != before or process.poll() is not None, 240)
+        again_s = time.monotonic() - began_s
+        output, _ = process.communicate(timeout=400)
+        if process.returncode:
+            raise RuntimeError(f"exit {process.returncode}: {output}")
+        return again_s
 
     def processes(self) -> dict[int, str]:
         """Whatever is alive of all that was started here."""
