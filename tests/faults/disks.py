@@ -15,13 +15,22 @@ def small_disk(folder: Path, *, kib: int) -> Iterator[Path]:
 
     Only root may mount one, as in CI's container; elsewhere the test is skipped.
     """
-    folder.mkdir()
-    if os.getuid() != 0 or _mount("-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", folder):
-        pytest.skip("only root may mount a disk of the test's own")
-    try:
+    with mounted(folder, kib=kib) as done:
+        if not done:
+            pytest.skip("only root may mount a disk of the test's own")
         yield folder
+
+
+@contextmanager
+def mounted(folder: Path, *, kib: int) -> Iterator[bool]:
+    """A tmpfs at a new folder; whether it could be had."""
+    folder.mkdir()
+    done = os.getuid() == 0 and not _mount("-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", folder)
+    try:
+        yield done
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+        if done:
+            subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def resize(folder: Path, *, kib: int) -> None:

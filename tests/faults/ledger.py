@@ -40,6 +40,21 @@ def enter(entry: Entry) -> None:
             file.write(json.dumps(asdict(entry)) + "\n")
 
 
+def merged(entries: Iterable[Entry]) -> list[Entry]:
+    """One entry for each kind of fault."""
+    kinds: dict[str, Entry] = {}
+    for each in entries:
+        so_far = kinds.get(each.fault, Entry(each.fault, 0, 0, Account()))
+        kinds[each.fault] = Entry(
+            each.fault,
+            so_far.injected + each.injected,
+            so_far.survived + each.survived,
+            so_far.account + each.account,
+            so_far.again_s + each.again_s,
+        )
+    return list(kinds.values())
+
+
 def read(path: Path) -> list[Entry]:
     """The entries of a file."""
     found = map(json.loads, path.read_text(encoding="utf-8").splitlines())

@@ -47,3 +47,15 @@ def listening(pids: set[int]) -> set[str]:
             if words[3] == "0A" and f"socket:[{words[9]}]" in sockets:
                 addresses.add(words[1].split(":")[0])
     return addresses
+
+
+def send(pid: int, *signals: int, pause_s: float = 0.0) -> bool:
+    """Send one signal after another; whether the process was there."""
+    try:
+        for number, each in enumerate(signals):
+            if number:
+                time.sleep(pause_s)
+            os.kill(pid, each)
+    except ProcessLookupError:
+        return False
+    return True

@@ -3,9 +3,9 @@
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.plan import Job
@@ -61,8 +61,12 @@ def values(records: Iterable[object]) -> Values:
 
 
 def quiet(job: Job, workload: Workload) -> Values:
-    """The values of a trial that is left alone in this process."""
-    return values(attempt(job, workload, data={}, source=_SOURCE))
+    """The values of a trial that is left alone in this process, and need not take its time."""
+    parameters = dict(job.spec.parameters)
+    if "sleep_s" in parameters:
+        parameters["sleep_s"] = 0.0
+    awake = replace(job, spec=replace(job.spec, parameters=parameters))
+    return values(attempt(awake, workload, data={}, source=_SOURCE))
 
 
 def stored(trial: StoredTrial | None) -> Values:
@@ -91,20 +95,22 @@ def _doubled(store: Store, trial_id: str) -> int:
     return sum(count - 1 for count in epochs.values())
 
 
-def amiss_in_mlflow(workspace: Path, store: Store, trials: Iterable[str]) -> list[str]:
+def amiss_in_mlflow(workspace: Path, store: Store, trials: Collection[str]) -> list[str]:
     """Where MLflow's tables, read past MLflow, do not say what the store says."""
     path = workspace / "mlflow" / "mlflow.db"
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         runs = database.execute(
-            "SELECT r.run_uuid, r.status, t.value FROM runs r JOIN tags t USING (run_uuid)"
+            "SELECT r.run_uuid, r.status, r.experiment_id, t.value"
+            " FROM runs r JOIN tags t USING (run_uuid)"
             " WHERE t.key = 'harness.trial' AND r.lifecycle_stage = 'active'"
         ).fetchall()
-        found = [f"{key} is {status}" for _, status, key in runs if status == "RUNNING"]
-        by_trial = Counter(key for _, _, key in runs)
-        found += [f"{n} runs of {key}" for key, n in by_trial.items() if n > 1]
-        found += [f"no run of {trial}" for trial in trials if trial not in by_trial]
-        for run, _, key in runs:
-            if key in set(trials):
+        found = [f"{key} is {status}" for _, status, _, key in runs if status == "RUNNING"]
+        copies = Counter((experiment, key) for _, _, experiment, key in runs)
+        found += [f"{n} runs of {key}" for (_, key), n in copies.items() if n > 1]
+        held = {key for *_, key in runs}
+        found += [f"no run of {trial}" for trial in trials if trial not in held]
+        for run, *_, key in runs:
+            if key in trials:
                 found += _differences(database, run, stored(store.read(key)))
     return found
 
