@@ -36,6 +36,7 @@ def private_folder() -> Iterator[Path]:
             (folder / _PID).write_text(f"{os.getpid()}\n")
             yield folder
     finally:
+        _end_processes(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -69,11 +70,15 @@ def _is_free(lock: Path) -> bool:
 
 
 def _end_processes(folder: Path) -> None:
-    """End Ray's agents, which look for the rest of a dead cluster for a minute (Linux alone)."""
+    """End what is left of a cluster; on Linux alone, where processes can be known by their marks.
+
+    Children that a workload forgot, and Ray's agents, which look for a dead cluster for a minute.
+    """
     mark = f"RAY_AUTH_TOKEN_PATH={folder / TOKEN}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # another user's, or ended by now
-            if mark in (process / "environ").read_bytes().split(b"\0"):
+            marks = (process / "environ").read_bytes().split(b"\0")
+            if mark in marks and process.name != str(os.getpid()):
                 os.kill(int(process.name), signal.SIGKILL)
 
 

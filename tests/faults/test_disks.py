@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.judge import save
+from harness.cli.reports import Reports
 from harness.errors import StoreError
 from harness.store import Store
 from tests.faults.disks import filled, make_writable, small_disk
 from tests.faults.proof import account, amiss_in_mlflow, quiet
 from tests.faults.workload import RUDE
 from tests.faults.world import World
+from tests.report.studies import reproduced
 from tests.store.trials import curve, run, sent
 from tests.store.trials import quiet as quiet_curve
 from tests.toy import job
@@ -55,6 +58,17 @@ def test_a_read_only_workspace_is_read_and_not_written(disk: Path) -> None:
         run(Store(store.root), job(epochs=4))
     make_writable(disk, True)
     run(Store(store.root), job(epochs=4))
+
+
+def test_pages_and_documents_that_cannot_be_written_are_named(disk: Path) -> None:
+    make_writable(disk, False)
+    for write in (
+        lambda: Reports.write([reproduced()], disk / "report"),
+        lambda: save([reproduced()], json_file=str(disk / "out.json"), junit=None),
+        lambda: save([reproduced()], json_file=None, junit=disk / "junit.xml"),
+    ):
+        with pytest.raises(StoreError, match=f"{disk}/.*: Read-only file system"):
+            write()
 
 
 def test_a_run_on_a_disk_that_fills_says_so_and_goes_on_once_there_is_room(world: World) -> None:

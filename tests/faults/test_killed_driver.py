@@ -8,9 +8,9 @@ import pytest
 from filelock import FileLock
 
 from harness.engine.private import private_folder, remove_stale
-from tests.faults.processes import eventually, listening
+from tests.faults.processes import eventually, listening, send
 from tests.faults.proof import account, amiss_in_mlflow, quiet
-from tests.faults.workload import RUDE
+from tests.faults.workload import FORGOTTEN, RUDE
 from tests.faults.world import World
 
 
@@ -72,3 +72,23 @@ def test_a_driver_leaves_the_folder_of_another_alone(
         assert one.stat().st_mode & 0o077 == 0
         assert (one / "driver.pid").read_text() == (two / "driver.pid").read_text()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("killed", [False, True], ids=["by itself", "killed"])
+def test_a_child_that_a_workload_forgot_does_not_outlive_the_run(
+    world: World, killed: bool
+) -> None:
+    marker = world.folder / "marker"
+    world.walk(seeds="[0]", epochs=150, sleep_s=0.02, fault="fork", at=3, marker=str(marker))
+    driver = world.start("run", "--tracking-uri", "none")
+    child = Path(f"{marker}.{FORGOTTEN}")
+    assert eventually(lambda: child.exists() and child.read_text())
+    assert int(child.read_text()) in world.processes()
+    if killed:
+        at_work = {pid for pid, title in world.processes().items() if " seed " in title}
+        (worker,) = at_work - {int(child.read_text())}
+        send(worker, signal.SIGKILL)
+    output, _ = driver.communicate(timeout=200)
+    assert driver.returncode == 0, output
+    assert eventually(lambda: int(child.read_text()) not in world.processes(), 10)

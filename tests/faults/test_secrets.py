@@ -74,6 +74,19 @@ def test_a_page_is_not_linked_to_an_address_with_a_password(uri: str) -> None:
     assert SECRET not in str(refused.value)
 
 
+def test_links_on_a_page_hold_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def urls(uri: str, base: str) -> dict[str, str]:
+        asked.extend([uri, base])
+        return {"walk": f"{base}/#/experiments/1"}
+
+    monkeypatch.setattr("harness.tracking.chart_urls", urls)
+    address = f"http://user:{SECRET}@127.0.0.1:5000"
+    assert chart_links(address) == {"walk": "http://127.0.0.1:5000/#/experiments/1"}
+    assert asked == [address, "http://127.0.0.1:5000"]
+
+
 @given(
     user=st.text(alphabet=st.characters(categories=["L", "N"]), max_size=5),
     password=st.text(
