@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from harness import workloads
 from harness.cli.driver import Recorder
 from harness.cli.evidence import Evidence
 from harness.cli.live import watching

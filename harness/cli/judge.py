@@ -19,6 +19,7 @@ from harness.record import StoredTrial
 from harness.report import calibration, jsondoc, table, terminal
 from harness.report.junit import junit as junit_xml
 from harness.store import Archive, Store
+from harness.store.files import faults_named
 from harness.verdict import ExperimentVerdict, exit_code, of_seeds, propose
 
 STDOUT = "-"
@@ -102,7 +103,9 @@ def export(
         raise UsageError("export needs one of --out FILE and --records DIR")
     if out is not None:
         evidence = _stored(paths, seeds, epochs, workspace, committed=committed)
-        typer.echo(f"{out}: {table.write(out, _trials(evidence))} rows")
+        with faults_named(out):
+            rows = table.write(out, _trials(evidence))
+        typer.echo(f"{out}: {rows} rows")
     elif records is not None:
         if committed:
             raise UsageError("--committed: --records takes from the workspace alone")
@@ -177,12 +180,18 @@ def show(verdicts: Sequence[ExperimentVerdict], console: Console) -> None:
 def save(
     verdicts: Sequence[ExperimentVerdict], *, json_file: str | None, junit: Path | None
 ) -> None:
-    """Write the verdicts where the options say."""
+    """Write the verdicts where the options say.
+
+    Raises:
+        StoreError: a file cannot be written.
+    """
     if json_file is not None:
         text = json.dumps(jsondoc.document(verdicts), indent=2, allow_nan=False)
         if json_file == STDOUT:
             typer.echo(text)
         else:
-            Path(json_file).write_text(text + "\n", encoding="utf-8")
+            with faults_named(Path(json_file)):
+                Path(json_file).write_text(text + "\n", encoding="utf-8")
     if junit is not None:
-        junit.write_bytes(junit_xml(verdicts))
+        with faults_named(junit):
+            junit.write_bytes(junit_xml(verdicts))
