@@ -79,7 +79,7 @@ def conduct(
         open_tracking(how.tracking_uri, evidence) as tracking,
     ):
         if how.from_records:
-            console.print(f"{evidence.take_over()} trials taken over from the committed records")
+            console.print("\n".join(evidence.take_over()), highlight=False, soft_wrap=True)
         evidence.declare()
         left = evidence.left()
         console.print(f"{total} trials, {total - len(left)} of them done")
