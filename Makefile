@@ -12,7 +12,7 @@ export HARNESS_DATA ?= $(CURDIR)/.data
 help:  ## this text
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-reproduce: $(STAMP)  ## seed 0 of all six experiments over their first ten epochs, judged
+reproduce: $(STAMP)  ## seed 0 of the paper's six runs and of our controls, first ten epochs, judged
 	$(BIN)/harness run experiments --seeds 0 --epochs 10
 
 test: $(STAMP) lint data  ## lint, types, layers and every test but the slow ones

@@ -72,11 +72,13 @@ def plan(
 
 def show_plan(experiments: Sequence[Experiment], selection: Selection, store: Store) -> None:
     """A line for each experiment; a trial that two of them share is counted with the first."""
+    # Most of a large study's have not begun: one listing tells, and not a look for a file each.
+    begun = frozenset(store.trials())
     trials: Counter[str] = Counter()
     done: Counter[str] = Counter()
     for job in jobs(experiments, workloads.registry(), selection):
         trials[job.experiment] += 1
-        done[job.experiment] += store.settled(job.spec.id, job.epochs)
+        done[job.experiment] += job.spec.id in begun and store.settled(job.spec.id, job.epochs)
     table = _table("experiment", "trials", "done", "to run", "epochs", "CPUs", "GPUs", "threads")
     for experiment in experiments:
         need = selection.resources_of(experiment)

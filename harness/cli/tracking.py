@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import typer
@@ -58,7 +59,7 @@ class Tracking(Protocol):
 
 
 class Untracked:
-    """In MLflow's place where tracking is off, or MLflow is not installed."""
+    """In MLflow's place where tracking is off."""
 
     def notify(self, trial_id: str) -> None:
         """Nothing."""
@@ -68,16 +69,56 @@ class Untracked:
 
 
 class MlflowTracking:
-    """MLflow's tracker, told of verdicts in its own terms."""
+    """MLflow's tracker, told of verdicts in its own terms.
 
-    def __init__(self, tracker: "Tracker", evidence: Evidence) -> None:
-        self.notify = tracker.notify
-        self._tracker = tracker
+    It is opened beside whatever the caller does meanwhile: MLflow takes seconds to import, and so
+    does Ray to start. What is notified before it is open waits for it.
+    """
+
+    def __init__(self, uri: str | None, evidence: Evidence) -> None:
         self._evidence = evidence
+        self._opener = ThreadPoolExecutor(1, "open MLflow")
+        self._opened = self._opener.submit(_tracker, uri, evidence)
+
+    def notify(self, trial_id: str) -> None:
+        """More of a trial is durable."""
+        self._opened.add_done_callback(lambda opened: _notify(opened, trial_id))
 
     def conclude(self, verdicts: Sequence[ExperimentVerdict], reports: Reports) -> None:
         """Let the runs tell the verdicts, and attach report and figures."""
-        self._tracker.conclude(conclusions(verdicts, reports, self._evidence))
+        if tracker := self._ready():
+            tracker.conclude(conclusions(verdicts, reports, self._evidence))
+
+    def close(self) -> None:
+        """Send what is left, within a bounded time."""
+        if tracker := self._ready():
+            tracker.close()
+
+    def _ready(self) -> "Tracker | None":
+        """The tracker, once it has been told all that was notified before it was open."""
+        self._opener.shutdown()
+        return self._opened.result()
+
+
+def _tracker(uri: str | None, evidence: Evidence) -> "Tracker | None":
+    try:
+        from harness import tracking  # noqa: PLC0415 - MLflow takes seconds to import
+    except ImportError as error:
+        log.warning("not tracked, since MLflow cannot be imported: %s", error)
+        return None
+    workspace = evidence.store.root
+    return tracking.Tracker(
+        uri or tracking.default_uri(workspace),
+        workspace=workspace,
+        read=evidence.store.read,
+        tracked=tracked(evidence),
+    )
+
+
+def _notify(opened: "Future[Tracker | None]", trial_id: str) -> None:
+    """Tell the tracker, if it could be opened: whoever closes it hears why it could not."""
+    if opened.exception() is None and (tracker := opened.result()):
+        tracker.notify(trial_id)
 
 
 @contextmanager
@@ -86,20 +127,8 @@ def open_tracking(uri: str | None, evidence: Evidence) -> Iterator[Tracking]:
     if uri == OFF:
         yield Untracked()
         return
-    try:
-        from harness import tracking  # noqa: PLC0415 - MLflow takes seconds to import
-    except ImportError as error:
-        log.warning("not tracked, since MLflow cannot be imported: %s", error)
-        yield Untracked()
-        return
-    workspace = evidence.store.root
-    with tracking.Tracker(
-        uri or tracking.default_uri(workspace),
-        workspace=workspace,
-        read=evidence.store.read,
-        tracked=tracked(evidence),
-    ) as tracker:
-        yield MlflowTracking(tracker, evidence)
+    with closing(MlflowTracking(uri, evidence)) as tracking:
+        yield tracking
 
 
 def tracked(evidence: Evidence) -> "list[Tracked]":

@@ -28,7 +28,7 @@ from tests.bench.machine import describe
 from tests.bench.paired import in_turns, seconds
 from tests.bench.processes import harness, run
 from tests.bench.results import Figure
-from tests.bench.trials import EXPERIMENTS, experiment
+from tests.bench.trials import EXPERIMENTS, SIX, experiment
 
 WHOLE = "All six experiments, two trials at a time, against the plain loop one after another"
 
@@ -134,7 +134,7 @@ def overhead(asked: argparse.Namespace) -> list[Figure]:
 
 def ten(asked: argparse.Namespace) -> list[Figure]:
     """The first epochs of all six."""
-    manifests = sorted(EXPERIMENTS.glob("*.yaml"))
+    manifests = [EXPERIMENTS / f"{name}.yaml" for name in SIX]
     ours = harnessed(manifests, seeds=1, epochs=asked.epochs)
     plain_s = sum(_plain_s(path, asked.epochs, asked.plain_epochs) for path in manifests)
     return [
@@ -150,7 +150,7 @@ def ten(asked: argparse.Namespace) -> list[Figure]:
 
 def full(asked: argparse.Namespace) -> list[Figure]:
     """All epochs of all six, from the records of a run that did nothing else, uninterrupted."""
-    manifests = sorted(EXPERIMENTS.glob("*.yaml"))
+    manifests = [EXPERIMENTS / f"{name}.yaml" for name in SIX]
     found = load(manifests, workloads.registry())
     chosen = Selection(seeds=(asked.seed,))
     ours = Timed(0.0, [_stamps(each) for each in stored(asked.workspace, found, chosen)])

@@ -23,6 +23,12 @@ NETWORKS = {
 }
 """The experiment that stands for each network of the paper."""
 
+SIX = (
+    *("image-pair-4", "image-pair-8", "image-values-pair-4", "image-values-pair-8"),
+    *("sequence-pair-16", "sequence-pair-16-independent"),
+)
+"""The paper's own runs; our controls beside them would be compared with nothing."""
+
 
 def experiment(name: str) -> Experiment:
     (found,) = manifest.load([EXPERIMENTS / f"{name}.yaml"], workloads.registry())

@@ -1,4 +1,4 @@
-"""The six manifests say what the paper's listings say, and say it to editors too."""
+"""The manifests of the paper's six listings say what those say; our own controls say so."""
 
 import json
 import math
@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
@@ -42,6 +43,9 @@ ORDER = (
     "sequence-pair-16-independent",
 )
 """As the paper lists them."""
+GAUSSIANS = ("gaussian-20d-rho-30", "gaussian-2d-rho-50", "gaussian-2d-rho-90")
+CONTROLS = (*GAUSSIANS, "image-pair-4-independent")
+"""Our own, in no listing."""
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,11 @@ def workloads() -> Mapping[str, Workload]:
 @pytest.fixture(scope="module")
 def experiments(workloads: Mapping[str, Workload]) -> dict[str, Experiment]:
     return {experiment.id: experiment for experiment in load([FOLDER], workloads)}
+
+
+@pytest.fixture(scope="module")
+def listed(experiments: dict[str, Experiment]) -> dict[str, Experiment]:
+    return {name: experiments[name] for name in ORDER}
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +96,56 @@ def true_bits(experiment: Experiment) -> float:
     return math.log2(classes if isinstance(classes, int) else len(classes))
 
 
-def test_there_is_a_manifest_for_every_listing(experiments: dict[str, Experiment]) -> None:
-    assert tuple(experiments) == ORDER
+def test_there_is_a_manifest_for_every_listing_and_every_control_of_our_own(
+    experiments: dict[str, Experiment],
+) -> None:
+    assert set(experiments) == {*ORDER, *CONTROLS}
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_control_of_our_own_says_that_the_paper_does_not_show_it(
+    experiments: dict[str, Experiment], name: str
+) -> None:
+    said = experiments[name].manifest
+    assert said.control
+    assert said.paper.listing.startswith("none: the paper shows no such run")
+    assert said.paper.title == experiments["image-pair-4"].manifest.paper.title  # whom it gates
+    assert all(item.basis is Basis.ASSUMED for item in said.workload.parameters.values())
+    assert all(claim.source.startswith("theory") for claim in said.claims)
+
+
+@pytest.mark.parametrize("name", GAUSSIANS)
+def test_the_information_of_gaussians_is_that_of_the_closed_form(
+    experiments: dict[str, Experiment], name: str
+) -> None:
+    found = re.fullmatch(r"gaussian-(\d+)d-rho-(\d+)", name)
+    assert found
+    dimensions, rho = int(found[1]), int(found[2]) / 100
+    parameters = experiments[name].parameters.model_dump()
+    assert (parameters["dimensions"], parameters["correlation"]) == (dimensions, rho)
+    # By another route than the workload's: half the log of the covariance's determinant.
+    covariance = np.array([[1.0, rho], [rho, 1.0]])
+    bits = -dimensions / 2 * math.log2(np.linalg.det(covariance))
+    for claim in experiments[name].manifest.claims:
+        values = (
+            claim.reported.values() if isinstance(claim.reported, Mapping) else [claim.reported]
+        )
+        assert set(values) == {round(bits, 4)}
+        if not isinstance(claim, ExactClaim):
+            assert claim.tolerance.value == round(0.1 * bits, 4)
+
+
+def test_the_reason_of_a_gaussian_tolerance_gives_the_deviation_of_theory(
+    experiments: dict[str, Experiment],
+) -> None:
+    for name in GAUSSIANS:
+        p = experiments[name].parameters.model_dump()
+        d, rho, pairs = p["dimensions"], p["correlation"], p["test_pairs"]
+        # Of the log density ratio under the joint, and of the ratio under the product.
+        variance = (d * rho**2 + (1 - rho**2) ** -d - 1) / pairs
+        (claim,) = (each for each in experiments[name].manifest.claims if each.kind == "band")
+        assert f"= {math.sqrt(variance):.4f} nats" in claim.tolerance.reason
+        assert 6 * math.sqrt(variance) / math.log(2) < claim.tolerance.value
 
 
 @pytest.mark.parametrize("name", ORDER)
@@ -137,11 +194,11 @@ def test_true_values_of_mnist_are_exact_to_all_four_decimals(
 
 
 def test_the_test_estimate_is_averaged_in_one_way_for_all_six(
-    experiments: dict[str, Experiment],
+    listed: dict[str, Experiment],
 ) -> None:
     tests = {
         claim.metric
-        for experiment in experiments.values()
+        for experiment in listed.values()
         for claim in experiment.manifest.claims
         if claim.metric.startswith("test_mi")
     }
@@ -163,8 +220,8 @@ def test_the_same_kind_of_claim_has_the_same_share_of_the_true_value_everywhere(
 def test_tolerances_of_estimates_are_the_whole_percentages_that_they_say(
     experiments: dict[str, Experiment],
 ) -> None:
-    for experiment in experiments.values():
-        for claim, tolerance in toleranced(experiment):
+    for name in (*ORDER, "image-pair-4-independent"):
+        for claim, tolerance in toleranced(experiments[name]):
             said = re.match(r"(\d+) % of log2\((\d+)\)", tolerance.reason)
             if said:
                 share = int(said[1]) / 100 * math.log2(int(said[2]))
@@ -203,14 +260,27 @@ def test_the_onset_is_where_the_listing_crosses_the_threshold(
     assert curve.takeoff.threshold == threshold
 
 
-def test_only_the_control_is_a_control(experiments: dict[str, Experiment]) -> None:
-    controls = [name for name, experiment in experiments.items() if experiment.manifest.control]
+def test_only_the_control_of_the_paper_is_one_of_its_listings(
+    listed: dict[str, Experiment],
+) -> None:
+    controls = [name for name, experiment in listed.items() if experiment.manifest.control]
     assert controls == ["sequence-pair-16-independent"]
 
 
-def test_control_and_twin_differ_in_independence_alone(experiments: dict[str, Experiment]) -> None:
-    twin, control = (experiments[name].parameters.model_dump() for name in ORDER[4:])
-    assert control == twin | {"independent": True}
+@pytest.mark.parametrize("twin", ["image-pair-4", "sequence-pair-16"])
+def test_control_and_twin_differ_in_independence_alone(
+    experiments: dict[str, Experiment], twin: str
+) -> None:
+    dependent, control = (
+        experiments[name].parameters.model_dump() for name in (twin, f"{twin}-independent")
+    )
+    assert control == dependent | {"independent": True}
+    said = experiments[f"{twin}-independent"].manifest
+    assert set(said.seeds) <= set(experiments[twin].manifest.seeds)
+    assert said.twin is not None
+    assert said.twin.experiment == twin
+    bands = [claim.tolerance.value for claim in said.claims if claim.kind == "band"]
+    assert said.twin.takeoff.threshold > 2 * max(bands)  # what takes off is out of the band
 
 
 def test_the_schema_is_fresh(workloads: Mapping[str, Workload]) -> None:
@@ -227,7 +297,7 @@ def plain(file_text: str) -> Any:
     return root.plain()
 
 
-@pytest.mark.parametrize("name", ORDER)
+@pytest.mark.parametrize("name", [*ORDER, *CONTROLS])
 def test_editors_find_no_fault_with_the_manifests(name: str) -> None:
     manifest = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))

@@ -24,7 +24,7 @@ from harness.workloads.mutual_information.networks import (
 )
 from harness.workloads.mutual_information.pooled import pooled_convolution
 from harness.workloads.mutual_information.samplers import Pairs
-from tests.workloads.tiny import PARAMETERS, WORKLOADS, each_workload, images
+from tests.workloads.tiny import PAPER, PARAMETERS, each_of_the_paper, images
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """a, b and permuted b."""
@@ -241,7 +241,7 @@ def test_in_float32_a_trajectory_strays_as_the_plain_form_s_does(name: str) -> N
     assert ours < 10 * theirs
 
 
-@each_workload
+@each_of_the_paper
 def test_a_checkpoint_is_taken_up_in_its_own_form_only(name: str) -> None:
     runs = {form: started(name, form) for form in FORMS}
     saved = {form: run.save() for form, run in runs.items()}
@@ -251,14 +251,14 @@ def test_a_checkpoint_is_taken_up_in_its_own_form_only(name: str) -> None:
     runs["fast"].load(saved["fast"])
 
 
-@each_workload
+@each_of_the_paper
 def test_an_epoch_is_the_plain_form_s_but_for_rounding(name: str) -> None:
     ours, theirs = (started(name, form).epoch() for form in ("fast", "plain"))
     assert ours == pytest.approx(theirs, rel=0.01, abs=1e-4)
 
 
 def started(name: str, form: str) -> Run:
-    workload = WORKLOADS[name]
+    workload = PAPER[name]
     parameters = workload.parameters.model_validate({**PARAMETERS[name], "learning_rate": 1e-4})
     data = {item.name: images() for item in workload.data_sets(parameters)}
     return workload.start(parameters, Context(0, data, "cpu", 1, {"form": form}))

@@ -12,7 +12,15 @@ import torch
 from harness.errors import ResourceError, StoreError, UsageError
 from harness.workload import Context
 from harness.workloads.mutual_information.spec import METRICS
-from tests.workloads.tiny import PARAMETERS, WORKLOADS, each_workload, epochs, images, start
+from tests.workloads.tiny import (
+    PARAMETERS,
+    WORKLOADS,
+    each_of_the_paper,
+    each_workload,
+    epochs,
+    images,
+    start,
+)
 
 EPOCHS = 4
 
@@ -111,7 +119,7 @@ def test_a_trial_leaves_the_global_generators_alone(name: str) -> None:
     assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_before)
 
 
-@each_workload
+@each_of_the_paper
 def test_dependent_pairs_are_found_and_independent_ones_are_not(name: str, left_alone: Any) -> None:
     control = start(name, independent=True)
     assert all(abs(epoch["mi_bits"]) < 0.1 for epoch in epochs(control, EPOCHS))
@@ -148,12 +156,13 @@ def test_images_too_few_for_a_minibatch_are_named() -> None:
 @each_workload
 def test_the_environment_says_what_must_be_shared_to_resume(name: str) -> None:
     environment = start(name).environment
-    assert environment.form == "cpu/1 thread/fast"
+    form = "together" if name == "mine_gaussian" else "fast"
+    assert environment.form == f"cpu/1 thread/{form}"
     assert (environment.device, environment.threads) == ("cpu", 1)
     assert {"python", "torch", "numpy"} <= environment.versions.keys()
     assert environment.settings["deterministic_algorithms"] is True
     assert environment.settings["fp32_precision"] == "ieee"
-    if name != "mine_sequence_pair":
+    if WORKLOADS[name].data_sets(WORKLOADS[name].parameters.model_validate(PARAMETERS[name])):
         assert (
             environment.data["mnist"]
             != WORKLOADS[name]

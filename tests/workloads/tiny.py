@@ -1,4 +1,4 @@
-"""The three experiments, small enough for many runs a second."""
+"""The paper's three experiments and the Gaussians, small enough for many runs a second."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from harness.workload import Arrays, Context, Run, Workload
+from harness.workloads.gaussian import gaussian
 from harness.workloads.mutual_information import (
     image_pair,
     image_values_pair,
@@ -43,12 +44,16 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "mine_image_pair": IMAGES,
     "mine_image_values_pair": IMAGES | {"offset_max": 10.0, "noise_max": 0.5},
     "mine_sequence_pair": SEQUENCES,
+    "mine_gaussian": {key: value for key, value in TRAINING.items() if key != "independent"}
+    | {"dimensions": 2, "correlation": 0.9, "pairs": 1500, "test_pairs": 1000, "hidden": 16},
 }
-WORKLOADS: Mapping[str, Workload] = {
+PAPER: Mapping[str, Workload] = {
     workload.name: workload for workload in (image_pair, image_values_pair, sequence_pair)
 }
+WORKLOADS: Mapping[str, Workload] = {**PAPER, gaussian.name: gaussian}
 
 each_workload = pytest.mark.parametrize("name", list(WORKLOADS))
+each_of_the_paper = pytest.mark.parametrize("name", list(PAPER))
 
 
 def images(seed: int = 0) -> Arrays:

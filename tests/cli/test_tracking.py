@@ -1,0 +1,72 @@
+"""MLflow is opened beside the run, and nothing that is notified meanwhile is lost."""
+
+import sys
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from harness.cli import tracking
+from harness.cli.evidence import Evidence
+from harness.plan import Selection
+from harness.store import Store
+
+
+class Tracker:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.closed = False
+
+    def notify(self, trial_id: str) -> None:
+        self.told.append(trial_id)
+
+    def close(self) -> None:
+        self.closed = len(self.told) == 3
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Evidence:
+    return Evidence((), Selection(), Store(tmp_path))
+
+
+def test_what_is_notified_before_mlflow_is_open_is_told_before_it_is_closed(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, imported = Tracker(), Event()
+
+    def slow(*_: Any) -> Tracker:
+        assert imported.wait(60)
+        return tracker
+
+    monkeypatch.setattr(tracking, "_tracker", slow)
+    with tracking.open_tracking(None, evidence) as opened:
+        for trial in ("a", "b"):
+            opened.notify(trial)
+        assert tracker.told == []
+        imported.set()
+        opened.notify("c")
+    assert (sorted(tracker.told), tracker.closed) == (["a", "b", "c"], True)
+
+
+def test_a_fault_of_ours_in_opening_mlflow_is_raised(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(tracking, "_tracker", broken)
+    with pytest.raises(KeyError, match="a bug"), tracking.open_tracking(None, evidence) as opened:
+        opened.notify("a")
+
+
+def test_a_run_without_mlflow_says_so_and_goes_on(
+    evidence: Evidence, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "harness.tracking", None)
+    with tracking.open_tracking(None, evidence) as opened:
+        opened.notify("a")
+        opened.conclude([], None)  # type: ignore[arg-type]
+    assert "MLflow cannot be imported" in caplog.text
