@@ -12,7 +12,7 @@ from harness.manifest import (
     change,
     tolerances,
 )
-from harness.manifest.tree import Path
+from harness.manifest.tree import Path as Place
 from harness.plan import Selection, specs
 from harness.record import (
     Checkpoint,
@@ -82,7 +82,7 @@ class Bench:
         """A run for each of the manifest's seeds, in which nothing is wrong."""
         return {seed: draw(self.experiment, seed) for seed in self.seeds}
 
-    def changed(self, changes: Mapping[Path, Json]) -> Experiment:
+    def changed(self, changes: Mapping[Place, Json]) -> Experiment:
         """The experiment with another manifest, under the same name."""
         found, faults = change(
             self.experiment, changes, self.registry, id=self.experiment.id, varied=()
@@ -95,7 +95,7 @@ class Bench:
 def guarded(bench: Bench) -> Bench:
     """With a limit to the spread in every claim that can have one, as large as its tolerance."""
     reason = "single runs may differ by what matters, and not by more"
-    limits: dict[Path, Json] = {
+    limits: dict[Place, Json] = {
         ("claims", at, "largest_spread"): {"value": claim.tolerance.value, "reason": reason}
         for at, claim in enumerate(bench.experiment.manifest.claims)
         if isinstance(claim, ComparedClaim)

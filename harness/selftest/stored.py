@@ -3,11 +3,12 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from scipy.stats import binom
 
 from harness.manifest import Experiment, OnsetClaim
-from harness.manifest.tree import Path
+from harness.manifest.tree import Path as Place
 from harness.record import Failure, FailureKind, Json, TrialSpec
 from harness.selftest.bench import SPREAD, Bench, Run, draw, margins, messages, put, replayed
 from harness.selftest.check import (
@@ -57,9 +58,9 @@ def _one_more_draw(bench: Bench, store: Store) -> Sequence[Experiment]:
     return [bench.changed(_reporting(bench.experiment, paper)) for paper in papers]
 
 
-def _reporting(experiment: Experiment, run: Run) -> dict[Path, Json]:
+def _reporting(experiment: Experiment, run: Run) -> dict[Place, Json]:
     """The claims' values as another run found them."""
-    changes: dict[Path, Json] = {}
+    changes: dict[Place, Json] = {}
     for at, claim in enumerate(experiment.manifest.claims):
         place = ("claims", at, "reported")
         if isinstance(claim, OnsetClaim):
@@ -90,14 +91,15 @@ def _cut_short(bench: Bench, store: Store) -> Sequence[Experiment]:
     return (bench.experiment,)
 
 
-def _records(store: Store, spec: TrialSpec) -> Json:
+def _folder(store: Store, spec: TrialSpec) -> Path:
+    """Where a trial's files lie."""
     return store.root / "trials" / spec.id
 
 
 def _truncated(bench: Bench, store: Store) -> Sequence[Experiment]:
     """A finished trial lost the end of its records since."""
     _write(bench, store, bench.honest())
-    file = _records(store, bench.specs()[SEED]) / "records.jsonl"
+    file = _folder(store, bench.specs()[SEED]) / "records.jsonl"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     return (bench.experiment,)
@@ -129,13 +131,11 @@ def _shifted(bench: Bench, store: Store) -> Sequence[Experiment]:
 def _of_another(bench: Bench, store: Store) -> Sequence[Experiment]:
     """The records are right, and the manifest has the figures of another listing."""
     _write(bench, store, bench.honest())
-    theirs = {claim.name: claim for claim in bench.other.manifest.claims}
-    dumped = bench.other.manifest.model_dump(mode="json")["claims"]
-    by_name = {claim["name"]: claim for claim in dumped}
-    changes: dict[Path, Json] = {
-        ("claims", at, "reported"): by_name[claim.name]["reported"]
+    listed = bench.other.manifest.model_dump(mode="json")["claims"]
+    theirs = {claim["name"]: claim["reported"] for claim in listed}
+    changes: dict[Place, Json] = {
+        ("claims", at, "reported"): theirs[claim.name]
         for at, claim in enumerate(bench.experiment.manifest.claims)
-        if claim.name in theirs
     }
     return (bench.changed(changes),)
 
@@ -148,7 +148,7 @@ def _stale(bench: Bench, store: Store, other: TrialSpec) -> Sequence[Experiment]
     if other.seed == SEED:
         run = draw(bench.experiment, SEED)
         put(store, bench.experiment, [(other, messages(run, other))])
-    shutil.copytree(_records(store, other), _records(store, spec))
+    shutil.copytree(_folder(store, other), _folder(store, spec))
     return (bench.experiment,)
 
 
@@ -162,7 +162,7 @@ def _other_seed_renamed(bench: Bench, store: Store) -> Sequence[Experiment]:
     spare = Store(store.root / "spare")
     spec = bench.specs()[SEED]
     put(spare, bench.experiment, [(spec, messages(draw(bench.experiment, SEED), spec))])
-    shutil.copy(_records(spare, spec) / "spec.json", _records(store, spec) / "spec.json")
+    shutil.copy(_folder(spare, spec) / "spec.json", _folder(store, spec) / "spec.json")
     return found
 
 
@@ -179,13 +179,9 @@ def _other_revision(bench: Bench, store: Store) -> Sequence[Experiment]:
 def _tolerance_changed(bench: Bench, store: Store) -> Sequence[Experiment]:
     """Once the records were there, a tolerance was widened."""
     _write(bench, store, bench.honest())
-    at, claim = _last_compared(bench.experiment)
-    return (bench.changed({("claims", at, "tolerance", "value"): 2 * claim}),)
-
-
-def _last_compared(experiment: Experiment) -> tuple[int, float]:
-    claims = list(enumerate(experiment.manifest.claims))
-    return next((at, claim.tolerance.value) for at, claim in claims if claim.kind == "value")
+    claims = enumerate(bench.experiment.manifest.claims)
+    at, before = next((at, claim.tolerance.value) for at, claim in claims if claim.kind == "value")
+    return (bench.changed({("claims", at, "tolerance", "value"): 2 * before}),)
 
 
 def _memorised(bench: Bench, store: Store) -> Sequence[Experiment]:

@@ -1,6 +1,7 @@
 """What each kind of claim asks of the seeds, case by case."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -274,3 +275,20 @@ def test_a_lined_up_seed_owes_the_rows_after_the_epoch_at_which_it_failed() -> N
 def test_a_metric_that_was_never_recorded_is_missing_not_zero() -> None:
     verdict = verdict_on(experiment(exact({1: 0.0}), epochs=1), {0: trial([0.0])})
     assert (verdict.verdict, verdict.incomplete) == (INCOMPLETE, True)
+
+
+def test_records_of_other_data_are_missing_and_named() -> None:
+    """The digest of what was read is not the one that the trial is defined by."""
+    asked = experiment(value({4: 1.0}))
+    sound = trial([0.0, 0.5, 0.9, 1.0])
+    environment = replace(sound.provenance[0].environment, data={"mnist": "b" * 64})
+    other = replace(
+        sound,
+        spec=replace(sound.spec, data={"mnist": "a" * 64}),
+        provenance=(replace(sound.provenance[0], environment=environment),),
+    )
+    verdict = verdict_on(asked, {0: sound, 1: other, 2: sound})
+    assert verdict.verdict is Outcome.INCOMPLETE
+    assert verdict.missing == (1,)
+    (said,) = (note for note in verdict.notes if "seed 1" in note)
+    assert "read other data than its digest names: mnist" in said

@@ -1,0 +1,59 @@
+"""`harness selftest` as its users meet it: real Ray, real MNIST."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.selftest import STORED
+from harness.selftest.stored import MEMORISED
+from tests.cli.conftest import REPOSITORY, Harness, command
+
+TRAINED = (
+    "bound without the logarithm's mean",
+    "marginals not shuffled",
+    "labels out of step with images",
+    "test images in training",
+)
+
+
+def run(
+    environment: dict[str, str], mnist: Path, *options: str, timeout_s: int
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command("selftest", *options, "--data", mnist),
+        env=environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+    )
+
+
+def test_every_fault_is_caught_and_every_null_let_pass(
+    environment: dict[str, str], mnist_cache: Path
+) -> None:
+    done = run(environment, mnist_cache, timeout_s=290)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in (*(plant.name for plant in (*STORED, MEMORISED)), *TRAINED):
+        assert name in done.stdout
+    assert "16 of 16 faults caught, 3 of 3 nulls let pass" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_in_full_pairs_that_are_not_redrawn_are_caught_by_what_the_network_memorised(
+    environment: dict[str, str], mnist_cache: Path
+) -> None:
+    done = run(environment, mnist_cache, "--full", timeout_s=3500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "17 of 17 faults caught, 4 of 4 nulls let pass" in done.stdout
+
+
+def test_a_folder_without_the_papers_experiments_is_named(harness: Harness, tmp_path: Path) -> None:
+    refused = harness("selftest", tmp_path)
+    assert refused.returncode == 2
+    assert "image-pair-4.yaml" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -1,0 +1,96 @@
+"""Planted workloads: each computes with its fault, and leaves nothing of it behind."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+from ray import cloudpickle
+
+from harness.selftest import Bench
+from harness.selftest.training import FAULTS, Planted, Training
+from harness.workload import Context, Workload
+from harness.workloads.mutual_information import image_pair
+from tests.workloads.tiny import PARAMETERS, images
+
+EPOCHS = 3
+Which = Callable[[Bench], Training]
+
+
+def metrics(workload: Workload) -> list[Mapping[str, float]]:
+    """What a short run of tiny images records, its final estimate last."""
+    parameters = workload.parameters.model_validate(dict(PARAMETERS["mine_image_pair"]))
+    data = {item.name: images() for item in workload.data_sets(parameters)}
+    context = Context(seed=0, data=data, device="cpu", threads=1)
+    run = workload.start(parameters, context)
+    return [*(run.epoch() for _ in range(EPOCHS)), run.final()]
+
+
+@pytest.fixture(scope="module")
+def sound() -> list[Mapping[str, float]]:
+    return metrics(image_pair)
+
+
+def test_without_a_fault_a_planted_workload_is_the_sound_one(
+    sound: list[Mapping[str, float]],
+) -> None:
+    assert metrics(Planted(image_pair, "none")) == sound
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "none"])
+def test_a_fault_shows_while_its_run_computes_and_never_after(
+    sound: list[Mapping[str, float]], fault: str
+) -> None:
+    assert metrics(Planted(image_pair, fault)) != sound
+    assert metrics(image_pair) == sound
+
+
+def test_the_bound_without_its_mean_is_lower_by_the_logarithm_of_the_batch(
+    sound: list[Mapping[str, float]],
+) -> None:
+    """At the very first weights; from then on the two runs have the same gradients."""
+    found = metrics(Planted(image_pair, "bound_without_the_mean"))
+    lower = [
+        one["mi_bits"] - other["mi_bits"] for one, other in zip(sound[:-1], found, strict=False)
+    ]
+    # Of 30 pairs, and of fewer in each epoch's last minibatch.
+    assert all(4.5 < by < 4.91 for by in lower)
+
+
+def test_pairs_that_are_not_shuffled_bear_no_information() -> None:
+    found = metrics(Planted(image_pair, "marginals_not_shuffled"))
+    assert all(each["mi_bits"] <= 1e-6 for each in found[:-1])
+
+
+def test_test_images_in_training_are_seen_in_the_digest_alone() -> None:
+    planted = Planted(image_pair, "test_images_in_training")
+    parameters = planted.parameters.model_validate(dict(PARAMETERS["mine_image_pair"]))
+    data = {item.name: images() for item in planted.data_sets(parameters)}
+    context = Context(seed=0, data=data, device="cpu", threads=1)
+    digests = [
+        workload.start(parameters, context).environment.data for workload in (image_pair, planted)
+    ]
+    assert digests[0].keys() == digests[1].keys()
+    assert digests[0] != digests[1]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_workload_travels_to_a_worker_and_says_nothing_of_its_fault(fault: str) -> None:
+    planted = Planted(image_pair, fault)
+    again = cloudpickle.loads(cloudpickle.dumps(planted))
+    assert (again.name, again.fault) == (planted.name, fault)
+    assert (planted.revision, planted.metrics) == (image_pair.revision, image_pair.metrics)
+
+
+@pytest.mark.parametrize("which", [Training.short, Training.whole])
+def test_every_fault_of_training_has_its_experiment(bench: Bench, which: Which) -> None:
+    training = which(bench)
+    assert len(training.experiments) == len(training.plants)
+    assert sum(not plant.planted for plant in training.plants) == 1
+    for experiment in training.experiments:
+        assert experiment.manifest.workload.name in training.registry
+        assert experiment.manifest.claims == bench.experiment.manifest.claims
+
+
+def test_every_fault_is_planted_in_some_training(bench: Bench) -> None:
+    trained = [*Training.short(bench).experiments, *Training.whole(bench).experiments]
+    planted = {experiment.id.partition("[")[2].rstrip("]") for experiment in trained}
+    assert planted == set(FAULTS)
