@@ -1,26 +1,29 @@
 """YAML to frozen, typed experiments; every fault at once."""
 
-from harness.manifest.faults import describe
-from harness.manifest.loader import discover, load
-from harness.manifest.model import (
+from harness.manifest.claims import (
     BandClaim,
-    Calibration,
     Claim,
     ComparedClaim,
     CurveClaim,
     ExactClaim,
+    OnsetClaim,
+    Registered,
+    SpreadLimit,
+    Takeoff,
+    Tolerance,
+    ValueClaim,
+)
+from harness.manifest.faults import describe
+from harness.manifest.loader import discover, load
+from harness.manifest.model import (
+    Calibration,
     Expected,
     Experiment,
     Manifest,
-    OnsetClaim,
     Paper,
-    Registered,
     Resources,
     SecondStage,
-    Takeoff,
-    Tolerance,
     Twin,
-    ValueClaim,
     WorkloadChoice,
 )
 from harness.manifest.seeds import parse_seeds
@@ -43,6 +46,7 @@ __all__ = [
     "Resources",
     "SecondStage",
     "Sourced",
+    "SpreadLimit",
     "Takeoff",
     "Tolerance",
     "Twin",

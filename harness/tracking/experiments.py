@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mlflow import MlflowClient
 from mlflow.entities import Experiment as Found
 
-from harness.manifest.model import Experiment
+from harness.manifest import Experiment
 from harness.tracking import curated
 from harness.tracking.image import Tag
 

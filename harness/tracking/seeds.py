@@ -2,7 +2,7 @@
 
 import colorsys
 
-from harness.manifest.model import Experiment
+from harness.manifest import Experiment
 from harness.record import (
     EpochRecord,
     FinalRecord,

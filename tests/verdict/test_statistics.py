@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import Exit
-from harness.manifest import Calibration, Experiment, SecondStage, Twin
-from harness.manifest.model import SpreadLimit
+from harness.manifest import Calibration, Experiment, SecondStage, SpreadLimit, Twin
 from harness.record import StoredTrial
 from harness.report import calibration
 from harness.verdict import (
