@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment as Found
 from mlflow.exceptions import MlflowException
 
-from harness.manifest.model import Experiment
+from harness.manifest import Experiment
 from harness.tracking import curated
 from harness.tracking.image import Tag
 

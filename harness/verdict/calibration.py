@@ -1,12 +1,13 @@
 """From a study to bands for verdicts on one seed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
 import numpy as np
 
 from harness import stats
+from harness.manifest import Manifest
 from harness.record import canonical_json, digest
 from harness.stats import Array
 from harness.verdict.model import ClaimResult, ExperimentVerdict
@@ -54,7 +55,7 @@ def propose(verdict: ExperimentVerdict, *, coverage: float, confidence: float) -
     factor = _factor(len(values), len(fit), coverage, confidence)
     return Proposal(
         seeds=verdict.seeds,
-        records=digest(canonical_json({row.name: _by_seed(row) for row in fit})),
+        records=_digest(fit),
         coverage=coverage,
         confidence=confidence,
         bands={
@@ -65,6 +66,22 @@ def propose(verdict: ExperimentVerdict, *, coverage: float, confidence: float) -
         inside=_inside(values, coverage, confidence),
         without=without,
     )
+
+
+def stale(said: Manifest, results: Iterable[ClaimResult], seeds: tuple[int, ...]) -> bool:
+    """Whether the manifest's bands are of other values than those of the very seeds that it names.
+
+    Other seeds, and fewer epochs, tell nothing of it.
+    """
+    calibration = said.calibration
+    if calibration is None or calibration.seeds != seeds:
+        return False
+    rows = [row for row in results if row.name in calibration.bands and row.n == len(seeds)]
+    return len(rows) == len(calibration.bands) and _digest(rows) != calibration.records
+
+
+def _digest(rows: Iterable[ClaimResult]) -> str:
+    return digest(canonical_json({row.name: _by_seed(row) for row in rows}))
 
 
 def _compared(row: ClaimResult) -> bool:

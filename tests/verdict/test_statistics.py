@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import Exit
-from harness.manifest import Calibration, Experiment, SecondStage, Twin
-from harness.manifest.model import SpreadLimit
+from harness.manifest import Calibration, Experiment, SecondStage, SpreadLimit, Twin
 from harness.record import StoredTrial
 from harness.report import calibration
 from harness.verdict import (
@@ -271,6 +270,18 @@ class TestCalibration:
         taken = Calibration.model_validate_json(json.dumps(read), strict=True)
         assert taken.bands == proposal.bands
         assert (taken.seeds, taken.records) == (tuple(range(10)), proposal.records)
+
+    def test_bands_of_other_records_are_called_stale(self) -> None:
+        study = self.study()
+        taken = yaml.safe_load(
+            calibration.block(study, propose(study, coverage=0.95, confidence=0.95))
+        )["calibration"]
+        for records, said in ((taken["records"], False), ("0" * 64, True)):
+            bands = Calibration.model_validate_json(json.dumps(taken | {"records": records}))
+            asked = with_fields(study.experiment, calibration=bands)
+            stored = {seed: trial([1.0], test=at) for seed, at in enumerate(STUDY)}
+            notes = verdict_on(asked, stored).notes
+            assert any("calibrate again" in note for note in notes) is said
 
     def test_with_nothing_to_propose_the_block_is_a_comment(self) -> None:
         few = verdict_on(experiment(value(1.0, name="test"), epochs=1), seeds_with([1.0, 1.1]))
