@@ -41,7 +41,9 @@ def selftest(
     ] = DEFAULT_EXPERIMENTS,
     full: Annotated[
         bool,
-        typer.Option("--full", help="Train over the whole run too: ten minutes on two cores."),
+        typer.Option(
+            "--full", help="Train over the whole run too: a quarter of an hour on two cores."
+        ),
     ] = False,
     data: options.Data = options.DEFAULT_DATA,
     quiet: options.Quiet = False,
@@ -63,7 +65,7 @@ def selftest(
         if full:
             whole = Training.whole(bench)
             trained += on_training(whole, Path(root) / "whole", console, data=data)
-    _show({"stored curves": stored, "training": trained}, console)
+    _show({"stored": stored, "trained": trained}, console)
     slipped = [found for found in (*stored, *trained) if not found.passed]
     raise typer.Exit(Exit.NOT_AS_EXPECTED if slipped else Exit.AS_EXPECTED)
 
@@ -131,8 +133,8 @@ def _refuse_lost(verdicts: Sequence[ExperimentVerdict]) -> None:
 
 def _show(found: dict[str, list[Check]], console: Console) -> None:
     table = Table(box=SIMPLE_HEAD, collapse_padding=True)
-    for column in ("", "planted", "in", "verdict", "shown by", "level"):
-        table.add_column(column, overflow="fold")
+    for column in ("", "planted", "curves", "verdict", "shown by", "level"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("curves", "level"))
     for where, checks in found.items():
         for each in checks:
             table.add_row(*_row(each, where))

@@ -36,18 +36,19 @@ def test_every_fault_is_caught_and_every_null_let_pass(
 ) -> None:
     done = run(environment, mnist_cache, timeout_s=290)
     assert done.returncode == 0, done.stdout + done.stderr
+    words = " ".join(done.stdout.split())
     for name in (*(plant.name for plant in (*STORED, MEMORISED)), *TRAINED):
-        assert name in done.stdout
+        assert name in words
     assert "16 of 16 faults caught, 3 of 3 nulls let pass" in done.stdout
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_in_full_pairs_that_are_not_redrawn_are_caught_by_what_the_network_memorised(
     environment: dict[str, str], mnist_cache: Path
 ) -> None:
-    done = run(environment, mnist_cache, "--full", timeout_s=3500)
+    done = run(environment, mnist_cache, "--full", timeout_s=7100)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "17 of 17 faults caught, 4 of 4 nulls let pass" in done.stdout
 
