@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ class Driver:
 @pytest.mark.chaos
 @pytest.mark.timeout(400)
 def test_a_trial_goes_on_elsewhere_within_its_deadline_and_the_lost_node_does_not_count(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    tmp_path: Path,
 ) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="h-", ignore_cleanup_errors=True) as name,
@@ -94,8 +94,7 @@ def test_a_trial_goes_on_elsewhere_within_its_deadline_and_the_lost_node_does_no
         assert driver.process.returncode == 0, printed
     assert there is not lost
     assert second["started"] >= 5
-    assert second["at"] - cut < DEADLINE_S + START_S
-    record_property("seconds from the cut to the next epoch", round(again["at"] - cut, 1))
+    assert again["at"] - cut < DEADLINE_S + START_S
     epochs = [event["epoch"] for event in driver.events("epoch")]
     assert epochs[-(60 - second["started"]) :] == list(range(second["started"] + 1, 61))
     assert json.loads(printed) == [[walk().spec.id, "NoProgress", 2]]
