@@ -23,9 +23,6 @@ Snapshot = Mapping[str, Values]
 Fault = Callable[["subprocess.Popen[str]"], bool]
 """Of a driver; tells whether there was anything to strike."""
 
-_DONE = (0, 1, 3)
-"""A driver's exit codes once every trial has ended; what is claimed of them is not in question."""
-
 
 def suite(world: World, *, walks: int = 1200, epochs: int = 60) -> None:
     """Toy walks, and two tiny trials of a real method."""
@@ -127,16 +124,18 @@ class Storm:
         self._hear()
 
     def _done(self) -> bool:
+        """Whether the driver has ended and left nothing to do."""
         if self._driver is None or self._driver.poll() is None:
             return False
         output, _ = self._driver.communicate()
-        if self._driver.returncode in _DONE:
-            self._hear(done=True)
-            return True
-        if self._driver.returncode == 70 or "Traceback" in output:
+        if "Traceback" in output:
             self.broken.append(f"a fault of our own: {output[-2000:]}")
             return True
-        return False
+        store = self.world.store
+        if not all(store.settled(job.spec.id, job.epochs) for job in self.world.jobs()):
+            return False
+        self._hear(done=True)
+        return True
 
     def _strike(self) -> None:
         time.sleep(self.chance.uniform(0.2, 3))
@@ -161,7 +160,7 @@ class Storm:
         """Note how long it took from the last fault until something was recorded again."""
         last = self.struck[-1] if self.struck else None
         if last and last.again_s is None and self._alive_or(done):
-            grown = eventually(lambda: self.world.recorded() != self._mark, 120) or done
+            grown = done or eventually(lambda: self.world.recorded() != self._mark, 120)
             last.again_s = time.monotonic() - last.at_s if grown else None
 
     def _alive_or(self, done: bool) -> bool:
