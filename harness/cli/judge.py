@@ -16,6 +16,7 @@ from harness.cli.tracking import chart_links
 from harness.report import jsondoc, table, terminal
 from harness.report.junit import junit as junit_xml
 from harness.store import Store
+from harness.store.files import faults_named
 from harness.verdict import ExperimentVerdict, exit_code
 
 STDOUT = "-"
@@ -79,7 +80,9 @@ def export(
         for seed in evidence.trials[experiment.id]
         if (trial := evidence.trial(experiment, seed)) is not None
     )
-    typer.echo(f"{out}: {table.write(out, stored)} rows")
+    with faults_named(out):
+        rows = table.write(out, stored)
+    typer.echo(f"{out}: {rows} rows")
 
 
 def _stored(paths: list[Path], seeds: str | None, epochs: int | None, workspace: Path) -> Evidence:
@@ -97,12 +100,18 @@ def show(verdicts: Sequence[ExperimentVerdict], console: Console) -> None:
 def save(
     verdicts: Sequence[ExperimentVerdict], *, json_file: str | None, junit: Path | None
 ) -> None:
-    """Write the verdicts where the options say."""
+    """Write the verdicts where the options say.
+
+    Raises:
+        StoreError: a file cannot be written.
+    """
     if json_file is not None:
         text = json.dumps(jsondoc.document(verdicts), indent=2, allow_nan=False)
         if json_file == STDOUT:
             typer.echo(text)
         else:
-            Path(json_file).write_text(text + "\n", encoding="utf-8")
+            with faults_named(Path(json_file)):
+                Path(json_file).write_text(text + "\n", encoding="utf-8")
     if junit is not None:
-        junit.write_bytes(junit_xml(verdicts))
+        with faults_named(junit):
+            junit.write_bytes(junit_xml(verdicts))

@@ -3,9 +3,7 @@
 import logging
 import os
 import secrets
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,10 +15,8 @@ import ray
 
 from harness.engine import nodes
 from harness.engine.head import reachable
+from harness.engine.private import TOKEN, loopback, private_folder
 from harness.errors import ResourceError, UsageError
-
-_LONGEST_FOLDER = 40
-"""Ray puts sockets some 65 characters below its folder; a socket's path may have 107 in all."""
 
 _REACH_S = 10.0
 
@@ -47,7 +43,7 @@ def cluster(
         ResourceError: no cluster answers at the address, or its nodes run other software.
     """
     if address is None:
-        with _private_folder() as folder, _environment(_settings(folder)):
+        with private_folder() as folder, _environment(_settings(folder)), loopback():
             own = {"num_cpus": cpus, "num_gpus": gpus, "_temp_dir": str(folder)}
             with _connected(address="local", include_dashboard=False, **own):
                 yield
@@ -104,21 +100,9 @@ def _reach(address: str) -> None:
         raise ResourceError(f"{address}: no Ray cluster: {error}") from error
 
 
-@contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A folder for Ray's sockets, logs and token that no other user can read."""
-    base = tempfile.gettempdir()
-    short = base if len(base) + len("/harness-12345678") <= _LONGEST_FOLDER else "/tmp"  # noqa: S108
-    folder = Path(tempfile.mkdtemp(prefix="harness-", dir=short))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _settings(folder: Path) -> dict[str, str]:
     """What a private cluster is told; without a token's path Ray would write one into HOME."""
-    token = folder / "token"
+    token = folder / TOKEN
     token.touch(mode=0o600)
     token.write_text(_token())
     return {
