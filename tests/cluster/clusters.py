@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import ray
 
 REPOSITORY = Path(__file__).parents[2]
 START_S = 120
@@ -104,14 +105,17 @@ def started(
 
 
 @contextmanager
-def cluster(*options: str, environment: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+def cluster(
+    *options: str, environment: Mapping[str, str] | None = None, port: int | None = None
+) -> Iterator[Cluster]:
     """A head on this machine; ports and folders are its own."""
     with ExitStack() as stack:
         # pytest's folders are too deep for Ray's sockets.
         temporary = tempfile.TemporaryDirectory(prefix="h-", ignore_cleanup_errors=True)
         folder = Path(stack.enter_context(temporary))
         settings = own_environment(folder) | dict(environment or {})
-        port, dashboard = free_ports(2)
+        free, dashboard = free_ports(2)
+        port = port or free
         words = ("--head", "--port", str(port), "--temp-dir", str(folder / "r"))
         head = stack.enter_context(
             started(
@@ -131,6 +135,11 @@ def dashboard_options(port: int) -> tuple[str, ...]:
         *("--dashboard-host", "127.0.0.1", "--dashboard-port", str(port)),
         *("--dashboard-agent-listen-port", agent),
     )
+
+
+def own_address() -> str:
+    """This machine's, as Ray takes it for a node's."""
+    return str(ray.util.get_node_ip_address())
 
 
 def free_ports(count: int) -> list[int]:

@@ -15,10 +15,15 @@ def marked(mark: str) -> dict[int, str]:
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             try:
                 if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                    found[int(folder.name)] = (folder / "cmdline").read_bytes().decode()[:80]
+                    found[int(folder.name)] = _title((folder / "cmdline").read_bytes())
             except OSError:  # it ended meanwhile, or is a zombie
                 continue
     return found
+
+
+def _title(words: bytes) -> str:
+    """The command as it was called, or what the process calls itself."""
+    return words.replace(b"\0", b" ").decode(errors="replace").strip()[:120]
 
 
 def eventually(condition: Callable[[], object], limit_s: float = 60.0) -> bool:

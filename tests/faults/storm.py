@@ -23,9 +23,6 @@ Snapshot = Mapping[str, Values]
 Fault = Callable[["subprocess.Popen[str]"], bool]
 """Of a driver; tells whether there was anything to strike."""
 
-_DONE = (0, 1, 3)
-"""A driver's exit codes once every trial has ended; what is claimed of them is not in question."""
-
 
 def suite(world: World, *, walks: int = 1200, epochs: int = 60) -> None:
     """Toy walks, and two tiny trials of a real method."""
@@ -50,6 +47,10 @@ class Struck:
     fault: str
     at_s: float
     before: Snapshot
+    trial: str | None
+    """The one that was struck; None for all of them."""
+    recorded: int
+    """How much there was of it."""
     again_s: float | None = None
 
 
@@ -67,8 +68,8 @@ class Storm:
     """Invariants that do not hold."""
     _driver: "subprocess.Popen[str] | None" = None
     _deck: list[tuple[str, Fault]] = field(default_factory=list)
-    _mark: int = 0
-    """How much was recorded when the last fault struck."""
+    _victim: str | None = None
+    """The trial whose worker was struck last."""
 
     def rage(self, until_s: float) -> None:
         """Inject faults until the time is up or the suite is done, then let it be done."""
@@ -127,28 +128,37 @@ class Storm:
         self._hear()
 
     def _done(self) -> bool:
+        """Whether the driver has ended and left nothing to do."""
         if self._driver is None or self._driver.poll() is None:
             return False
         output, _ = self._driver.communicate()
-        if self._driver.returncode in _DONE:
-            self._hear(done=True)
-            return True
-        if self._driver.returncode == 70 or "Traceback" in output:
+        if "Traceback" in output:
             self.broken.append(f"a fault of our own: {output[-2000:]}")
             return True
-        return False
+        store = self.world.store
+        if not all(store.settled(job.spec.id, job.epochs) for job in self.world.jobs()):
+            return False
+        self._hear(done=True)
+        return True
 
     def _strike(self) -> None:
         time.sleep(self.chance.uniform(0.2, 3))
         name, fault = self._draw()
-        before, recorded = self._snapshot(), self.world.recorded()
+        before, self._victim = self._snapshot(), None
         if self._driver is None or self._driver.poll() is not None:
             return
         at_s = time.monotonic()
         if fault(self._driver):
             self.say(name)
-            self.struck.append(Struck(name, at_s, before))
-            self._mark = recorded
+            recorded = self._recorded(self._victim)
+            self.struck.append(Struck(name, at_s, before, self._victim, recorded))
+
+    def _recorded(self, trial: str | None) -> int:
+        """Bytes of one trial's records, or of all."""
+        file = self.world.workspace / "trials" / f"{trial}" / "records.jsonl"
+        if trial is None:
+            return self.world.recorded()
+        return file.stat().st_size if file.exists() else 0
 
     def _draw(self) -> tuple[str, Fault]:
         """The next fault: each kind once, in an order by chance, before any comes again."""
@@ -161,7 +171,7 @@ class Storm:
         """Note how long it took from the last fault until something was recorded again."""
         last = self.struck[-1] if self.struck else None
         if last and last.again_s is None and self._alive_or(done):
-            grown = eventually(lambda: self.world.recorded() != self._mark, 120) or done
+            grown = done or eventually(lambda: self._recorded(last.trial) != last.recorded, 120)
             last.again_s = time.monotonic() - last.at_s if grown else None
 
     def _alive_or(self, done: bool) -> bool:
@@ -187,8 +197,14 @@ class Storm:
         return faults
 
     def _worker(self, *signals: int) -> bool:
-        at_work = [pid for pid, title in self.world.processes().items() if " seed " in title]
-        return bool(at_work) and send(self.chance.choice(at_work), *signals, pause_s=3)
+        """Any that has a trial in hand, which its title names."""
+        titles = {f"ray::{j.experiment} seed {j.spec.seed}": j.spec.id for j in self.world.jobs()}
+        at_work = {pid: titles.get(t) for pid, t in self.world.processes().items() if t in titles}
+        if not at_work:
+            return False
+        pid = self.chance.choice(sorted(at_work))
+        self._victim = at_work[pid]
+        return send(pid, *signals, pause_s=3)
 
     def _node(self, driver: "subprocess.Popen[str]") -> bool:
         """Ray's own process for the machine: with it go its workers, and the driver."""

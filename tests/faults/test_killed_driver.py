@@ -81,7 +81,8 @@ def test_a_child_that_a_workload_forgot_does_not_outlive_the_run(
 ) -> None:
     marker = world.folder / "marker"
     world.walk(seeds="[0]", epochs=150, sleep_s=0.02, fault="fork", at=3, marker=str(marker))
-    driver = world.start("run", "--tracking-uri", "none")
+    # The child holds the worker's sockets open, so that Ray does not see it die: the deadline does.
+    driver = world.start("run", "--tracking-uri", "none", "--deadline", "5")
     child = Path(f"{marker}.{FORGOTTEN}")
     assert eventually(lambda: child.exists() and child.read_text())
     assert int(child.read_text()) in world.processes()
