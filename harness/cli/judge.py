@@ -173,7 +173,7 @@ def _stored(
 def show(verdicts: Sequence[ExperimentVerdict], console: Console) -> None:
     """The claims of each experiment, then the experiments."""
     for verdict in verdicts:
-        console.print(terminal.claims(verdict))
+        console.print(terminal.claims(verdict, width=console.width))
     console.print(terminal.summary(verdicts))
 
 

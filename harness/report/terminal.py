@@ -19,6 +19,8 @@ STYLES = {
     Outcome.NOT_RUN: "dim",
 }
 _LONGEST_WORD = max(len(word) for outcome in Outcome for word in outcome.split())
+_WIDE = 110
+"""Columns in which a row has room for everything."""
 _EXPECTATION = {
     True: Text("yes", "green"),
     False: Text("NO", "bold red"),
@@ -48,8 +50,14 @@ def summary(verdicts: Iterable[ExperimentVerdict]) -> Table:
     return table
 
 
-def claims(verdict: ExperimentVerdict) -> RenderableType:
-    """Every row of one experiment that ran, and under them what else there is to say."""
+def claims(verdict: ExperimentVerdict, *, width: int) -> RenderableType:
+    """Every row of one experiment that ran, and under them what else there is to say.
+
+    Args:
+        verdict: of the experiment.
+        width: of the terminal; a narrow one has no room for the tests' p, as other reports have.
+    """
+    with_p = tested(verdict) and width >= _WIDE
     heading = Text.assemble((verdict.id, "bold"), ": ", verdict.title, ": ")
     table = Table(
         box=SIMPLE_HEAD,
@@ -60,15 +68,14 @@ def claims(verdict: ExperimentVerdict) -> RenderableType:
     table.add_column("claim", no_wrap=True)
     ran = [result for result in verdict.results if result.verdict is not Outcome.NOT_RUN]
     columns = ("reported", "measured", "±", "differs", "within", "n")
-    for column in (*columns, *(("p equiv.", "p cons.") if tested(verdict) else ())):
-        table.add_column(column, justify="right")
+    for column in (*columns, *(("p equiv.", "p cons.") if with_p else ())):
+        table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", min_width=_LONGEST_WORD)
     noted = any(result.note for result in ran)
     table.add_column("note" if noted else "", overflow="fold", min_width=16 if noted else None)
     for result in ran:
-        table.add_row(
-            *_cells(result, with_p=tested(verdict)), style="on grey15" if _fails(result) else None
-        )
+        style = "on grey15" if _fails(result) else None
+        table.add_row(*_cells(result, with_p=with_p), style=style)
     return Group(table, *(Text(f"  {note}") for note in _remarks(verdict)))
 
 

@@ -31,6 +31,10 @@ def printed(renderable: object, width: int = 200) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def printed_claims(verdict: ExperimentVerdict, width: int = 200) -> str:
+    return printed(claims(verdict, width=width), width)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(1.92234, "1.9223"), (-0.00001, "0.0000"), (-0.00005001, "-0.0001"), (None, "-")],
@@ -46,7 +50,7 @@ def test_a_difference_shows_its_sign() -> None:
 @every_verdict
 def test_the_terminal_shows_every_row_that_ran_and_every_note(make: Make) -> None:
     verdict = make()
-    text = printed(claims(verdict))
+    text = printed_claims(verdict)
     ran = [result for result in verdict.results if result.verdict is not Outcome.NOT_RUN]
     for result in ran:
         line = next(line for line in text.splitlines() if f" {result.name} " in line)
@@ -60,7 +64,7 @@ def test_every_page_shows_what_the_statistics_rest_on() -> None:
     (last,) = (result for result in verdict.results if result.name == "test")
     assert last.interval is not None
     low, high = map(number, last.interval)
-    terminal, md, page = printed(claims(verdict)), markdown([verdict]), html([verdict])
+    terminal, md, page = printed_claims(verdict), markdown([verdict]), html([verdict])
     left_out = "each seed in turn taken for the paper: 0 of 3 rejected by the others"
     for text in (terminal, md, page):
         assert "two one-sided t-tests; consistency: t with Holm" in text
@@ -73,13 +77,13 @@ def test_every_page_shows_what_the_statistics_rest_on() -> None:
 
 def test_one_seed_has_no_columns_for_statistics() -> None:
     verdict = verdict_on(experiment(curve({1: 0.0}), epochs=1), {0: trial([0.0])})
-    for text in (printed(claims(verdict)), markdown([verdict])):
+    for text in (printed_claims(verdict), markdown([verdict])):
         assert "tolerance only, no statistical claim" in text
         assert "p equiv" not in text
 
 
 def test_the_terminal_counts_what_was_not_run_with_its_reason() -> None:
-    text = printed(claims(studies.short()))
+    text = printed_claims(studies.short())
     assert "rows not run: 2, beyond the first 2 epochs" in text
     assert "early rows @ 4" not in text
 
@@ -102,9 +106,19 @@ def test_a_narrow_terminal_cuts_no_id_and_no_verdict_short() -> None:
     assert "REPRODUCED" in text
 
 
+@every_verdict
+def test_a_narrow_terminal_shows_every_number_of_a_row_in_full(make: Make) -> None:
+    verdict = make()
+    text = printed_claims(verdict, width=80)
+    for result in verdict.results:
+        if result.verdict is not Outcome.NOT_RUN:
+            line = next(line for line in text.splitlines() if f" {result.name} " in line)
+            assert {number(result.reported), number(result.measured)} <= set(line.split())
+
+
 def test_words_of_a_manifest_are_never_markup() -> None:
     asked = experiment(curve({1: 0.0}, name="[red]rows[/red]"), epochs=1)
-    assert "[red]rows[/red] @ 1" in printed(claims(verdict_on(asked, {0: trial([0.0])})))
+    assert "[red]rows[/red] @ 1" in printed_claims(verdict_on(asked, {0: trial([0.0])}))
 
 
 def test_equal_verdicts_make_equal_pages() -> None:
@@ -136,7 +150,7 @@ def test_an_errors_message_can_open_no_markup_on_the_page() -> None:
 
 
 def test_an_errors_message_can_command_no_terminal() -> None:
-    assert "\x1b" not in printed(claims(studies.broken()))
+    assert "\x1b" not in printed_claims(studies.broken())
 
 
 @every_verdict
