@@ -4,7 +4,14 @@ Quantiles come from `scipy.special`: `scipy.stats` takes a second to import, so 
 where it alone has what is needed.
 """
 
-from harness.stats.consistency import Consistency, Family, consistency, left_out, prediction_p
+from harness.stats.consistency import (
+    Consistency,
+    Family,
+    consistency,
+    left_out,
+    not_normal,
+    prediction_p,
+)
 from harness.stats.curves import Array, onset, value_at
 from harness.stats.equivalence import equivalence_p, mean_interval
 from harness.stats.multiple import holm
@@ -26,6 +33,7 @@ __all__ = [
     "mean_interval",
     "more_for_consistency",
     "more_for_equivalence",
+    "not_normal",
     "onset",
     "prediction_p",
     "spread_bounds",

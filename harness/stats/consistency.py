@@ -105,7 +105,7 @@ def consistency(values: Array, family: Family, alpha: float) -> Consistency:
     weights = family.weights / family.weights[there].sum() if there.any() else family.weights
     doubted = there & (p <= alpha)
     abnormal = np.array(
-        [asked and _abnormal(column) for asked, column in zip(doubted, values.T, strict=True)]
+        [asked and not_normal(column) for asked, column in zip(doubted, values.T, strict=True)]
     )
     abnormal |= there & family.censored
     p = np.where(abnormal, np.maximum(rank, single), p)
@@ -171,8 +171,12 @@ def _rank(values: Array, reported: Array) -> Array:
     return np.asarray((largest[:, np.newaxis] >= paper * (1 - NOISE)).mean(axis=0))
 
 
-def _abnormal(column: Array) -> bool:
-    """Whether the values of one row are shown not to be normal; fewer than three show nothing."""
+def not_normal(column: Array) -> bool:
+    """Whether values, shape (seeds,), are shown not to be normal; fewer than three show nothing.
+
+    Source:
+        Shapiro and Wilk (1965), An analysis of variance test for normality, Biometrika 52(3/4).
+    """
     there = column[~np.isnan(column)]
     size = np.ptp(there) if len(there) else 0.0
     if len(there) < 3 or size <= NOISE * np.abs(there).max():

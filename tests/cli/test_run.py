@@ -139,6 +139,20 @@ def test_mlflow_holds_each_epoch_of_each_metric_once_and_nothing_runs(studied: P
     assert {(key, step) for key, step, _ in paper} >= {("mi_bits", 1), ("mi_bits", 6)}
 
 
+def test_stored_seeds_tell_what_planned_ones_can_decide(harness: Harness, studied: Path) -> None:
+    planned = harness("plan", TINY, "--workspace", studied, "--seeds", "0-4")
+    assert planned.returncode == 0, planned.stderr
+    assert "tiny: 5 seeds can show equivalence in" in planned.stdout
+    one = harness("plan", TINY, "--workspace", studied, "--seeds", "0")
+    assert "tiny: one seed is judged by the tolerances only" in one.stdout
+
+
+def test_two_seeds_are_too_few_to_calibrate(harness: Harness, studied: Path) -> None:
+    found = harness("calibrate", TINY, "--workspace", studied)
+    assert found.returncode == 4, found.stderr
+    assert "no bands: three seeds or more are needed" in found.stdout
+
+
 def test_check_takes_the_same_verdict_again_without_ray_mlflow_or_torch(
     harness: Harness, studied: Path, tmp_path: Path
 ) -> None:

@@ -35,6 +35,7 @@ from tests.verdict.builders import (
     verdicts_on,
 )
 
+NORMAL = list(np.random.default_rng(8).normal(1.0, 0.01, size=20))
 NEAR = [0.99, 1.0, 1.01, 1.0, 1.005, 0.995]
 
 
@@ -100,6 +101,10 @@ def test_a_mean_of_many_runs_is_held_to_less_chance() -> None:
         (NEAR, 0.007, Outcome.INCONCLUSIVE),
         (NEAR, 0.002, Outcome.NOT_REPRODUCED),
         ([1.0] * 4, 0.001, Outcome.REPRODUCED),
+        # The rank decides of the consistency here, and nothing of the spread.
+        (NORMAL, 0.004, Outcome.NOT_REPRODUCED),
+        # Whether it is so wide is not shown: the bound is that of normal samples.
+        ([*NEAR, 1.05], 0.005, Outcome.INCONCLUSIVE),
     ],
 )
 def test_seeds_may_not_scatter_by_more_than_is_allowed(
