@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # MNIST is fetched once and stays in the clone unless you share a folder of your own.
 export HARNESS_DATA ?= $(CURDIR)/.data
 
-.PHONY: reproduce test lint format bench data clean help
+.PHONY: reproduce test chaos lint format bench data clean help
 
 help:  ## this text
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -15,8 +15,14 @@ help:  ## this text
 reproduce: $(STAMP)  ## seed 0 of the paper's six runs and of our controls, first ten epochs, judged
 	$(BIN)/harness run experiments --seeds 0 --epochs 10
 
-test: $(STAMP) lint data  ## lint, types, layers and every test but the slow ones
-	$(BIN)/pytest -m "not slow"
+test: $(STAMP) lint data  ## lint, types, layers and every test but the slow ones and chaos
+	$(BIN)/pytest -m "not slow and not chaos"
+
+chaos: $(STAMP)  ## faults injected for real, then a suite under random ones; some twenty minutes
+	mkdir -p results/chaos
+	rm -f results/chaos/ledger.jsonl
+	HARNESS_CHAOS_LEDGER=results/chaos/ledger.jsonl $(BIN)/pytest -m chaos
+	$(BIN)/python ci/chaos.py --minutes 6 --ledger results/chaos/ledger.jsonl
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -4,6 +4,9 @@
 set -euo pipefail
 packages=()
 command -v chromium google-chrome >/dev/null || packages+=(chromium)
+command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
+  packages+=(postgresql)
+command -v ip >/dev/null || packages+=(iproute2)
 if ((${#packages[@]} == 0)); then exit 0; fi
 if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
   echo "not installed, for lack of apt-get or of root: ${packages[*]}" >&2

@@ -1,5 +1,6 @@
 """Faults that the user can mend. Everything else is our bug and keeps its traceback."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -69,3 +70,21 @@ class ResourceError(HarnessError):
     """Resources that were asked for and are not there (a GPU, a cluster, enough CPUs)."""
 
     exit_code = Exit.INCOMPLETE
+
+
+_SECRETS = (
+    # Greedy: a password may hold what an address may not, and too much hidden harms nobody.
+    (re.compile(r"://\S*@"), "://***@"),
+    (re.compile(r"(?i)\b(\w*(?:password|passwd|pwd|token|secret|key))=[^&\s'\"]+"), r"\1=***"),
+)
+
+
+def without_secrets(text: str) -> str:
+    """The text without the passwords that addresses in it may hold.
+
+    >>> without_secrets("postgresql://me:p@ss@host/runs?sslpassword=abc")
+    'postgresql://***@host/runs?sslpassword=***'
+    """
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text

@@ -1,6 +1,7 @@
 """One trial in this process: a spec becomes a stream of records and checkpoints."""
 
 import math
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,9 @@ from harness.record import (
     Started,
 )
 from harness.workload import Arrays, Context, Run, Workload
+
+_LONGEST_TEXT = 10_000
+"""Characters of an error's message or traceback that are kept."""
 
 
 def attempt(
@@ -51,8 +55,9 @@ def attempt(
     Yields:
         Started; then each epoch's record, and a Checkpoint where one is due and after the last
         epoch; then the FinalRecord and Finished. Where the trial fails, a Failure ends the
-        stream: infrastructure for what the user can mend (a missing GPU), scientific if it raises
-        anything else (SystemExit too) or a metric is undeclared, missing, NaN or infinite.
+        stream: infrastructure for what the user can mend (a missing GPU) and for want of memory,
+        scientific if it raises anything else (SystemExit too) or a metric is undeclared, missing,
+        NaN or infinite.
     """
     context = Context(job.spec.seed, data, device, job.resources.threads, options or {})
     epoch = checkpoint.epoch if checkpoint else 0
@@ -64,10 +69,12 @@ def attempt(
             if isinstance(message, EpochRecord):
                 epoch = message.epoch
             yield message
-    except (HarnessError, MemoryError) as error:
-        yield _failure(FailureKind.INFRASTRUCTURE, error, epoch)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it raises is its outcome
-        yield _failure(FailureKind.SCIENTIFIC, error, epoch)
+    except (GeneratorExit, KeyboardInterrupt):  # nobody listens any more: no outcome at all
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it raises is its outcome
+        mendable = isinstance(error, HarnessError) or _is_out_of_memory(error)
+        kind = FailureKind.INFRASTRUCTURE if mendable else FailureKind.SCIENTIFIC
+        yield _failure(kind, error, epoch)
 
 
 def _take_up(run: Run, checkpoint: Checkpoint | None) -> int:
@@ -119,10 +126,37 @@ def _checked(
     return values
 
 
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether the machine had too little memory, which says nothing of the method.
+
+    On a CPU torch says so by a bare RuntimeError.
+    """
+    torch = sys.modules.get("torch")  # who has not imported it has not raised its errors
+    known = (MemoryError, torch.OutOfMemoryError) if torch else (MemoryError,)
+    return isinstance(error, known) or (
+        type(error) is RuntimeError and "DefaultCPUAllocator: can't allocate memory" in str(error)
+    )
+
+
 def _failure(kind: FailureKind, error: BaseException, epoch: int) -> Failure:
     """A failure as it is recorded; `epoch` is the last one before it."""
     trace = "".join(traceback.format_exception(error))
-    return Failure(kind, type(error).__name__, str(error), epoch, trace)
+    return Failure(kind, type(error).__name__, _text(_message(error)), epoch, _text(trace))
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as worse:  # noqa: BLE001 - it has no words for itself
+        return f"its message cannot be had: {type(worse).__name__}"
+
+
+def _text(text: str) -> str:
+    """Text that any file can hold, and not too much of it: beginning and end tell most."""
+    if len(text) > _LONGEST_TEXT:
+        half = _LONGEST_TEXT // 2
+        text = f"{text[:half]} […] {text[-half:]}"
+    return text.encode(errors="backslashreplace").decode()  # a file's name may be no Unicode
 
 
 def _now_ms() -> int:

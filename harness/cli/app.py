@@ -35,6 +35,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "report": judge.write_report,
     "status": inspect.status,
     "export": judge.export,
+    "calibrate": judge.calibrate,
     "sync": tracking.sync,
     "ui": ui.ui,
     "study": study.study,

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from harness.errors import UsageError
 from harness.manifest import Experiment
@@ -44,13 +45,22 @@ class Committed:
         return self.archive.declared(self.experiment)
 
     def notes(self) -> Iterator[str]:
-        """What a verdict that rests on these records must say."""
-        file = self.archive.file(self.experiment)
+        """What a verdict that is to rest on these records must say."""
         if self.trials:
-            yield f"judged by the committed records in {file}, not by the workspace"
+            yield f"judged by the committed records in {self._file}, not by the workspace"
+        elif not self.stale:
+            yield f"nothing of it is in the workspace, and nothing is committed in {self._file}"
+        yield from self.warnings()
+
+    def warnings(self) -> Iterator[str]:
+        """What is there and cannot be used."""
         if self.stale:
             why = "were made with other parameters, data or revision, and are not used"
-            yield f"the records of {of_seeds(self.stale)} in {file} {why}"
+            yield f"the records of {of_seeds(self.stale)} in {self._file} {why}"
+
+    @property
+    def _file(self) -> Path:
+        return self.archive.file(self.experiment)
 
     @property
     def _all(self) -> tuple[StoredTrial, ...]:

@@ -1,5 +1,6 @@
 """Run what is left of some experiments, then judge all of it: what `run` and `nightly` share."""
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from harness import workloads
 from harness.cli.driver import Recorder
 from harness.cli.evidence import Evidence
 from harness.cli.live import watching
@@ -37,6 +39,11 @@ class How:
     time_limit_s: float | None = None
     """For all trials together; what is not done by then is left, and counts as missing."""
 
+    @property
+    def joined(self) -> str | None:
+        """The cluster to join; inside a submitted job Ray names in the environment whose it is."""
+        return self.address or os.environ.get("RAY_ADDRESS")
+
 
 @dataclass(frozen=True)
 class Conducted:
@@ -62,14 +69,17 @@ def conduct(
         HarnessError: no cluster, no data, no room: whatever is durable stays.
     """
     store = evidence.store
-    total = len(evidence.jobs())  # what cannot be asked for is refused before anything is made
+    # What cannot be asked for is refused before anything is made.
+    total = len(evidence.jobs())
+    if how.joined:
+        _refuse_if_wrong(how.joined)
     with (
         store.lock(),
         stop_on_signals() as stop,
         open_tracking(how.tracking_uri, evidence) as tracking,
     ):
         if how.from_records:
-            console.print(f"{evidence.take_over()} trials taken over from the committed records")
+            console.print("\n".join(evidence.take_over()), highlight=False, soft_wrap=True)
         evidence.declare()
         left = evidence.left()
         console.print(f"{total} trials, {total - len(left)} of them done")
@@ -82,6 +92,12 @@ def conduct(
         reports = Reports.write(verdicts, report or store.root / "report")
         tracking.conclude(verdicts, reports)
     return Conducted(verdicts, reports)
+
+
+def _refuse_if_wrong(address: str) -> None:
+    from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
+
+    engine.check(address)
 
 
 def run_trials(
@@ -102,7 +118,7 @@ def run_trials(
 
     with (
         watching(console, evidence.experiments, left, quiet=how.quiet) as view,
-        engine.cluster(how.address),
+        engine.cluster(how.joined, packages=workloads.packages()),
         _limited(stop, how.time_limit_s),
     ):
         engine.run(

@@ -96,12 +96,12 @@ class Evidence:
             if self.store.declared(experiment.id) != today and not self._recorded(experiment):
                 self.store.declare(experiment.id, today)
 
-    def take_over(self) -> int:
-        """Have the workspace hold what the committed records hold; returns how many trials.
+    def take_over(self) -> list[str]:
+        """Have the workspace hold what the committed records hold; returns what was done, in words.
 
         Only finished trials that are asked for, and of which the workspace holds nothing.
         """
-        taken = 0
+        taken, warnings = 0, list[str]()
         for experiment in self.experiments:
             committed = self.committed_of(experiment)
             epochs = self.selection.epochs_of(experiment)
@@ -116,7 +116,8 @@ class Evidence:
             for trial in new:
                 self.store.adopt(trial)
             taken += len(new)
-        return taken
+            warnings += committed.warnings()
+        return [f"{taken} trials taken over from the committed records", *warnings]
 
     def verdicts(self) -> tuple[ExperimentVerdict, ...]:
         """The verdict on each experiment, from the stored records alone."""

@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -12,10 +13,12 @@ from rich.text import Text
 
 from harness import manifest, workloads
 from harness.cli import options
+from harness.cli.evidence import Evidence
 from harness.manifest import Experiment
 from harness.plan import Job, Selection, jobs
 from harness.record import StoredTrial
 from harness.store import Store
+from harness.verdict import prospects
 
 
 def load(paths: list[Path]) -> tuple[Experiment, ...]:
@@ -92,7 +95,42 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
             f"{need.gpus:g}",
             str(need.threads),
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    evidence = Evidence(tuple(experiments), selection, store)
+    for experiment in experiments:
+        if done[experiment.id]:
+            for line in _prospects(evidence, experiment):
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _prospects(evidence: Evidence, experiment: Experiment) -> Iterator[str]:
+    """What the planned seeds can decide, as far as the stored ones tell how much runs differ."""
+    seeds = len(evidence.selection.seeds_of(experiment))
+    if seeds == 1:
+        yield f"{experiment.id}: one seed is judged by the tolerances only"
+        return
+    (verdict,) = replace(evidence, experiments=(experiment,)).verdicts()
+    rows = prospects(verdict, seeds)
+    if not rows:
+        yield f"{experiment.id}: one stored seed does not tell how much runs differ"
+        return
+    reach = [row for row in rows if row.room >= 0]
+    least = min(rows, key=lambda row: row.room / row.tolerance)
+    yield (
+        f"{experiment.id}: {seeds} seeds can show equivalence in {len(reach)} of {len(rows)} rows; "
+        f"least room: {least.name}, a mean {max(least.room, 0):.2g} off passes, "
+        f"of {least.tolerance:g} allowed"
+    )
+    for row in rows:
+        if row.hopeless:
+            yield (
+                f"{experiment.id}: warning: {row.name}: the tolerance {row.tolerance:g} is smaller "
+                f"than the spread {row.spread:.2g} of {row.stored} runs: chance alone may put the "
+                f"paper's run farther off, and then no number of seeds decides"
+            )
+        elif row.room < 0:
+            yield f"{experiment.id}: warning: {row.name}: needs {row.needed} seeds, not {seeds}"
 
 
 def status(

@@ -1,4 +1,4 @@
-"""`check`, `report` and `export`: what the stored records say."""
+"""`check`, `report`, `export` and `calibrate`: what the stored records say."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,13 @@ from harness.cli.evidence import Evidence, Use
 from harness.cli.inspect import load
 from harness.cli.reports import Reports
 from harness.cli.tracking import chart_links
-from harness.errors import UsageError
+from harness.errors import Exit, UsageError
 from harness.record import StoredTrial
-from harness.report import jsondoc, table, terminal
+from harness.report import calibration, jsondoc, table, terminal
 from harness.report.junit import junit as junit_xml
 from harness.store import Archive, Store
-from harness.verdict import ExperimentVerdict, exit_code, of_seeds
+from harness.store.files import faults_named
+from harness.verdict import ExperimentVerdict, exit_code, of_seeds, propose
 
 STDOUT = "-"
 
@@ -102,11 +103,40 @@ def export(
         raise UsageError("export needs one of --out FILE and --records DIR")
     if out is not None:
         evidence = _stored(paths, seeds, epochs, workspace, committed=committed)
-        typer.echo(f"{out}: {table.write(out, _trials(evidence))} rows")
+        with faults_named(out):
+            rows = table.write(out, _trials(evidence))
+        typer.echo(f"{out}: {rows} rows")
     elif records is not None:
         if committed:
             raise UsageError("--committed: --records takes from the workspace alone")
         _commit(Evidence(load(paths), options.selection(seeds, epochs), Store(workspace)), records)
+
+
+def calibrate(
+    paths: options.Paths,
+    seeds: options.Seeds = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    committed: options.Committed = False,
+    coverage: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Share of all runs to lie in every band.")
+    ] = 0.95,
+    confidence: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="That the bands hold so many.")
+    ] = 0.95,
+) -> None:
+    """Propose bands for verdicts on one seed from a stored study: YAML to put into the manifest.
+
+    Example: harness calibrate experiments/image-pair-4.yaml --seeds 0-9
+    """
+    evidence = _stored(paths, seeds, None, workspace, committed=committed)
+    proposals = [
+        (verdict, propose(verdict, coverage=coverage, confidence=confidence))
+        for verdict in evidence.verdicts()
+    ]
+    for verdict, proposal in proposals:
+        typer.echo(calibration.block(verdict, proposal))
+    if all(proposal is None for _, proposal in proposals):
+        raise typer.Exit(Exit.INCOMPLETE)
 
 
 def _trials(evidence: Evidence) -> Iterator[tuple[str, StoredTrial]]:
@@ -150,12 +180,18 @@ def show(verdicts: Sequence[ExperimentVerdict], console: Console) -> None:
 def save(
     verdicts: Sequence[ExperimentVerdict], *, json_file: str | None, junit: Path | None
 ) -> None:
-    """Write the verdicts where the options say."""
+    """Write the verdicts where the options say.
+
+    Raises:
+        StoreError: a file cannot be written.
+    """
     if json_file is not None:
         text = json.dumps(jsondoc.document(verdicts), indent=2, allow_nan=False)
         if json_file == STDOUT:
             typer.echo(text)
         else:
-            Path(json_file).write_text(text + "\n", encoding="utf-8")
+            with faults_named(Path(json_file)):
+                Path(json_file).write_text(text + "\n", encoding="utf-8")
     if junit is not None:
-        junit.write_bytes(junit_xml(verdicts))
+        with faults_named(junit):
+            junit.write_bytes(junit_xml(verdicts))

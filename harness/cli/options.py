@@ -67,7 +67,10 @@ GpusPerTrial = Annotated[
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="A Ray cluster to join: auto or host:port.", show_default="one of our own"),
+    typer.Option(
+        help="A Ray cluster to join: auto or host:port.",
+        show_default="RAY_ADDRESS, or else one of our own",
+    ),
 ]
 Retries = Annotated[
     int, typer.Option(min=0, help="Further attempts at a trial lost to infrastructure.")

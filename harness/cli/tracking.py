@@ -1,10 +1,12 @@
 """What MLflow is told while trials run, and `sync`, which tells it later."""
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 import typer
 
@@ -12,7 +14,7 @@ from harness.cli import options
 from harness.cli.evidence import Evidence
 from harness.cli.inspect import load
 from harness.cli.reports import Reports
-from harness.errors import Exit, HarnessError, UsageError
+from harness.errors import Exit, HarnessError, UsageError, without_secrets
 from harness.report.story import columns, story
 from harness.store import Store
 from harness.verdict import ExperimentVerdict
@@ -40,12 +42,23 @@ def chart_links(url: str) -> dict[str, str]:
     """
     from harness import tracking  # noqa: PLC0415 - MLflow takes seconds to import
 
+    _refuse_malformed("--mlflow-url", url)
     if not url.startswith(("http://", "https://")):
-        raise UsageError(f"--mlflow-url: an address such as http://127.0.0.1:5000, got {url}")
+        said = f"an address such as http://127.0.0.1:5000, got {without_secrets(url)}"
+        raise UsageError(f"--mlflow-url: {said}")
     try:
-        return tracking.chart_urls(url, url)
+        # A page is for others' eyes: their browser asks for a password of their own.
+        return tracking.chart_urls(url, re.sub(r"://\S*@", "://", url))
     except tracking.TROUBLE as trouble:
-        raise TrackingError(f"{url}: {tracking.cause(trouble)}") from trouble
+        raise TrackingError(without_secrets(f"{url}: {tracking.cause(trouble)}")) from trouble
+
+
+def _refuse_malformed(option: str, uri: str) -> None:
+    """Refuse what every attempt to connect would founder on."""
+    try:
+        urlsplit(uri).port  # noqa: B018 - read where it is asked for
+    except ValueError:  # whose words may quote the password
+        raise UsageError(f"{option}: {without_secrets(uri)} is no address") from None
 
 
 class Tracking(Protocol):
@@ -123,10 +136,15 @@ def _notify(opened: "Future[Tracker | None]", trial_id: str) -> None:
 
 @contextmanager
 def open_tracking(uri: str | None, evidence: Evidence) -> Iterator[Tracking]:
-    """MLflow for as long as the context lasts; whatever befalls it, trials are not affected."""
+    """MLflow for as long as the context lasts; whatever befalls it, trials are not affected.
+
+    Raises:
+        UsageError: the address can be nobody's.
+    """
     if uri == OFF:
         yield Untracked()
         return
+    _refuse_malformed("--tracking-uri", uri or "")
     with closing(MlflowTracking(uri, evidence)) as tracking:
         yield tracking
 
@@ -177,6 +195,7 @@ def sync(
     """
     from harness import tracking  # noqa: PLC0415 - as above
 
+    _refuse_malformed("--tracking-uri", tracking_uri or "")
     store = Store(workspace)
     evidence = Evidence(load(paths), options.selection(seeds, epochs), store)
     with store.lock():

@@ -3,12 +3,9 @@
 import logging
 import os
 import secrets
-import shutil
 import signal
-import socket
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -16,18 +13,21 @@ from typing import Any
 
 import ray
 
+from harness.engine import nodes
+from harness.engine.head import reachable
+from harness.engine.private import TOKEN, loopback, private_folder
 from harness.errors import ResourceError, UsageError
-from harness.manifest import Resources
-
-_LONGEST_FOLDER = 40
-"""Ray puts sockets some 65 characters below its folder; a socket's path may have 107 in all."""
 
 _REACH_S = 10.0
 
 
 @contextmanager
 def cluster(
-    address: str | None = None, *, cpus: int | None = None, gpus: int | None = None
+    address: str | None = None,
+    *,
+    cpus: int | None = None,
+    gpus: int | None = None,
+    packages: Iterable[str] = (),
 ) -> Iterator[None]:
     """Be connected to a cluster for as long as the context lasts.
 
@@ -36,55 +36,46 @@ def cluster(
             however it ends; 'auto' or 'host:port' joins one.
         cpus: of the private cluster; None takes what the machine has. A joined one has its own.
         gpus: likewise; may be more than there are, for tests of how trials are placed.
+        packages: what is carried to the workers of a joined cluster beside the harness itself.
 
     Raises:
-        UsageError: the address is Ray Client's.
-        ResourceError: no cluster answers at the address.
+        UsageError: the address is none of a cluster's, or a package cannot be carried.
+        ResourceError: no cluster answers at the address, or its nodes run other software.
     """
     if address is None:
-        with _private_folder() as folder, _environment(_settings(folder)):
-            yield from _connected(
-                address="local",
-                num_cpus=cpus,
-                num_gpus=gpus,
-                include_dashboard=False,
-                _temp_dir=str(folder),
-            )
-    elif address.startswith("ray://"):
-        raise UsageError(
-            f"{address}: Ray Client cannot stream a trial's records; run the same command on the "
-            "cluster with `ray job submit -- harness run …`, or give host:port from inside it"
-        )
+        with private_folder() as folder, _environment(_settings(folder)), loopback():
+            own = {"num_cpus": cpus, "num_gpus": gpus, "_temp_dir": str(folder)}
+            with _connected(address="local", include_dashboard=False, **own):
+                yield
     else:
+        check(address)
         _reach(address)
-        yield from _connected(address=address)
+        with _connected(address=address, runtime_env=nodes.runtime_env(packages)):
+            nodes.require_same_software()
+            yield
 
 
-def require(resources: Resources) -> None:
-    """Refuse what no node of the cluster could ever give, rather than wait for it for ever.
+def check(address: str) -> None:
+    """Refuse what can be no address of a cluster, before anything is made.
 
     Raises:
-        ResourceError: it says what the cluster has.
+        UsageError: it says which way to go instead.
     """
-    sizes = _sizes()
-    if resources.gpus > 1 and resources.gpus % 1:
-        raise ResourceError(f"{resources.gpus:g} GPUs for a trial: a share of one, or whole ones")
-    if any(resources.cpus <= cpus and resources.gpus <= gpus for cpus, gpus in sizes):
+    scheme, found, _ = address.partition("://")
+    if not found:
         return
-    has = "; ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in sizes) or "no node"
-    raise ResourceError(
-        f"a trial wants {resources.cpus:g} CPUs and {resources.gpus:g} GPUs on one node; "
-        f"the nodes of this cluster have {has}"
+    fault = {
+        "ray": "Ray Client cannot stream a trial's records",
+        "http": "this is the address of Ray's dashboard",
+        "https": "this is the address of Ray's dashboard",
+    }.get(scheme, "no address of a Ray cluster")
+    raise UsageError(
+        f"{address}: {fault}; run the same command on the cluster with "
+        "`ray job submit -- harness run …`, or give host:port from inside it"
     )
 
 
-def _sizes() -> list[tuple[float, float]]:
-    """CPUs and GPUs of the cluster's nodes, each pair once, in order."""
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    resources = [node["Resources"] for node in nodes if node["Alive"]]
-    return sorted({(each.get("CPU", 0.0), each.get("GPU", 0.0)) for each in resources})
-
-
+@contextmanager
 def _connected(**options: Any) -> Iterator[None]:
     """Connect, and disconnect in the end; Ray's own words stay in its log files."""
     handler = signal.getsignal(signal.SIGTERM)
@@ -105,27 +96,13 @@ def _reach(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not (host and port.isdecimal()):
         return  # 'auto', or a word of Ray's own
-    try:
-        socket.create_connection((host, int(port)), timeout=_REACH_S).close()
-    except (OSError, OverflowError) as error:
+    if error := reachable(address, timeout_s=_REACH_S):
         raise ResourceError(f"{address}: no Ray cluster: {error}") from error
-
-
-@contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A folder for Ray's sockets, logs and token that no other user can read."""
-    base = tempfile.gettempdir()
-    short = base if len(base) + len("/harness-12345678") <= _LONGEST_FOLDER else "/tmp"  # noqa: S108
-    folder = Path(tempfile.mkdtemp(prefix="harness-", dir=short))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _settings(folder: Path) -> dict[str, str]:
     """What a private cluster is told; without a token's path Ray would write one into HOME."""
-    token = folder / "token"
+    token = folder / TOKEN
     token.touch(mode=0o600)
     token.write_text(_token())
     return {

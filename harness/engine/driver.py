@@ -2,15 +2,18 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 from tenacity import RetryCallState, Retrying, wait_exponential
 
+from harness.engine.head import listening
 from harness.engine.interface import Options, Sink
-from harness.engine.tasks import Stream, Tasks
+from harness.engine.resources import Request, ahead, elsewhere, request, require
+from harness.engine.tasks import Placed, Stream, Tasks
 from harness.plan import Job
 from harness.record import (
     EpochRecord,
@@ -26,7 +29,7 @@ _POLL_S = 0.2
 
 
 def run(
-    jobs: Iterable[Job],
+    jobs: Sequence[Job],
     sink: Sink,
     *,
     workloads: Mapping[str, Workload],
@@ -37,7 +40,7 @@ def run(
     """Run every job to its end on the cluster that this process is connected to.
 
     Args:
-        jobs: what to run; consumed as the cluster has room, a few ahead.
+        jobs: what to run; handed out in order as the cluster has room, a few ahead.
         sink: where the messages go.
         workloads: by name; pickled once, so that workers must be able to import their modules.
         load_data: a workload's data set by name; called once each, the arrays are shared.
@@ -45,10 +48,13 @@ def run(
         stop: once set, nothing more is handed out, what runs is cancelled, and `run` returns.
 
     Raises:
-        ResourceError: a job asks for what no node has.
+        ResourceError: one of the jobs asks for what no node has, and then none is begun; or the
+            cluster's head is gone, and then the sink has what was heard until then.
     """
-    driver = _Driver(sink, workloads, load_data, options or Options())
-    driver.run(iter(jobs), stop or threading.Event())
+    options = options or Options()
+    require(jobs, wait_s=options.node_wait_s)
+    driver = _Driver(jobs, sink, workloads, load_data, options)
+    driver.run(stop or threading.Event())
 
 
 @dataclass(eq=False)
@@ -60,6 +66,8 @@ class _Attempt:
     stream: Stream
     epoch: int
     """The last epoch that was heard of."""
+    node: str = ""
+    """Where it runs, once that is known."""
     heard_s: float | None = None
     """When the last message came; None while it waits for a worker."""
 
@@ -69,6 +77,7 @@ class _Driver:
 
     def __init__(
         self,
+        jobs: Sequence[Job],
         sink: Sink,
         workloads: Mapping[str, Workload],
         load_data: Callable[[Workload, str], Arrays],
@@ -77,49 +86,59 @@ class _Driver:
         self._sink = sink
         self._options = options
         self._tasks = Tasks(workloads, load_data, options)
+        self._queues: defaultdict[Request, deque[Job]] = defaultdict(deque)
+        """Not yet begun, by what they ask for: those that wait for a GPU hold up no others."""
+        for job in jobs:
+            self._queues[request(job)].append(job)
         self._running: dict[Stream, _Attempt] = {}
         """By stream."""
         self._again: list[tuple[float, Job, int]] = []
         """What is to be tried again: when, what, and which attempt it will be."""
-        self._ahead = max(4, int(ray.cluster_resources().get("CPU", 0)))  # type: ignore[no-untyped-call]
-        """Attempts that may wait at Ray for a worker, so that none stands idle."""
+        self._shunned: defaultdict[str, set[str]] = defaultdict(set)
+        """The nodes on which a trial fell silent, by the trial's id."""
+        self._ahead = ahead()
 
-    def run(self, jobs: Iterator[Job], stop: threading.Event) -> None:
+    def run(self, stop: threading.Event) -> None:
         """Until nothing is left, or `stop` is set."""
-        try:
-            while not stop.is_set():
-                self._hand_out(jobs)
-                if self._running:
-                    self._take_in()
-                    self._give_up_the_silent()
-                elif self._again:
-                    stop.wait(_POLL_S)
-                else:
-                    return
-        finally:
-            self._cancel_all()
+        with listening(ray.get_runtime_context().gcs_address) as head:
+            try:
+                while not stop.is_set():
+                    if head.answers():
+                        self._hand_out()
+                    if self._running:
+                        self._take_in()
+                        self._give_up_the_silent()
+                    elif self._again or any(self._queues.values()):
+                        stop.wait(_POLL_S)
+                    else:
+                        return
+            finally:
+                if not head.gone():
+                    self._cancel_all()
 
-    def _hand_out(self, jobs: Iterator[Job]) -> None:
+    def _hand_out(self) -> None:
         """Keep a few attempts waiting for a worker; what was lost before comes first."""
-        waiting = sum(attempt.heard_s is None for attempt in self._running.values())
-        for _ in range(self._ahead - waiting):
-            job, number = self._due() or (next(jobs, None), 1)
-            if job is None:
-                return
+        for job, number in self._due():
             self._start(job, number)
+        waiting = Counter(request(each.job) for each in self._running.values() if not each.node)
+        for asked, queue in self._queues.items():
+            while queue and waiting[asked] < self._ahead:
+                self._start(queue.popleft(), 1)
+                waiting[asked] += 1
 
-    def _due(self) -> tuple[Job, int] | None:
-        """A lost trial whose time has come."""
+    def _due(self) -> list[tuple[Job, int]]:
+        """The lost trials whose time has come."""
         now_s = time.monotonic()
-        for entry in self._again:
-            if entry[0] <= now_s:
-                self._again.remove(entry)
-                return entry[1:]
-        return None
+        due = [entry for entry in self._again if entry[0] <= now_s]
+        self._again = [entry for entry in self._again if entry[0] > now_s]
+        return [entry[1:] for entry in due]
 
     def _start(self, job: Job, number: int) -> None:
         checkpoint = self._sink.resume_point(job)
-        stream = self._tasks.start(job, checkpoint)
+        shunned = self._shunned.get(job.spec.id, ())
+        if shunned and not elsewhere(request(job), shunned):
+            shunned = ()  # better where it fell silent than nowhere
+        stream = self._tasks.start(job, checkpoint, shunned=shunned)
         epoch = checkpoint.epoch if checkpoint else 0
         self._running[stream] = _Attempt(job, number, stream, epoch)
 
@@ -139,7 +158,7 @@ class _Driver:
     def _next(self, attempt: _Attempt) -> list[Message]:
         """The attempt's next messages; none after its end, or after the loss of its worker."""
         try:
-            messages: list[Message] = ray.get(next(attempt.stream))
+            messages: list[Message | Placed] = ray.get(next(attempt.stream))
         except StopIteration:
             return self._lost(attempt, "StreamEnded", "the worker ended without a last word")
         except RayError as error:
@@ -150,6 +169,9 @@ class _Driver:
         kept: list[Message] = []
         for message in messages:
             match message:
+                case Placed():
+                    attempt.node = message.node
+                    continue
                 case EpochRecord() | Started():
                     attempt.epoch = _epoch(message)
                 case Failure(kind=FailureKind.INFRASTRUCTURE):
@@ -183,6 +205,8 @@ class _Driver:
         for attempt in list(self._running.values()):
             if attempt.heard_s is not None and now_s - attempt.heard_s > limit_s:
                 ray.cancel(attempt.stream, force=True)
+                # Cut off, it looks free to Ray for a minute more.
+                self._shunned[attempt.job.spec.id].add(attempt.node)
                 last = self._lost(attempt, "NoProgress", f"nothing was heard for {limit_s:g} s")
                 if last:
                     self._sink.receive([(attempt.job, message) for message in last])

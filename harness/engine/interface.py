@@ -31,6 +31,8 @@ class Options:
     """Seconds before the first of them; each next one waits twice as long, up to a minute."""
     silence_s: float = 600.0
     """Seconds without a message after which a trial that has begun is given up as lost."""
+    node_wait_s: float = 600.0
+    """Seconds that a cluster which autoscales may take to bring a node that a trial needs."""
     checkpoint_interval_s: float = 30.0
     isolate: bool = False
     """Give every trial a fresh process, which pays for every import anew."""

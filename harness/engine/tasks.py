@@ -1,24 +1,43 @@
 """How an attempt at a trial is put to Ray: a task that streams, with what it shares with others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 
-from harness.engine.cluster import require
 from harness.engine.interface import Options
+from harness.engine.software import software
 from harness.engine.worker import Call, stream
-from harness.manifest import Resources
 from harness.plan import Job
-from harness.record import Checkpoint
+from harness.record import Checkpoint, Message
 from harness.source import source
 from harness.workload import Arrays, Workload
 
 UNREAD = 16
 """Batches that a worker may be ahead of the driver."""
 
+_NODE_ID = "ray.io/node-id"
+"""Ray's own label of every node."""
+
 Stream = Any
 """Ray's generator of batches."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The first thing that is sent: the wait for a worker is over."""
+
+    node: str
+    """Ray's id of the node that the worker is on."""
+
+
+def placed_stream(
+    call: Call, workload: Workload, *data: Arrays
+) -> Iterator[list[Message] | list[Placed]]:
+    """What runs on the worker."""
+    yield [Placed(ray.get_runtime_context().get_node_id())]
+    yield from stream(call, workload, *data)
 
 
 class Tasks:
@@ -43,24 +62,21 @@ class Tasks:
         # Unsaid, max_calls is 1 wherever there is a GPU: a fresh process, and torch's import, each.
         self._remote: Any = ray.remote(
             max_calls=1 if options.isolate else 0, max_retries=0, num_returns="streaming"
-        )(stream)
-        self._possible: set[tuple[float, float]] = set()
+        )(placed_stream)
         self._workload_refs: dict[str, Any] = {}
         """By name."""
         self._data_refs: dict[tuple[str, str], Any] = {}
         """By name and digest: workloads that read the same data set share it."""
 
-    def start(self, job: Job, checkpoint: Checkpoint | None) -> Stream:
-        """Queue one attempt.
-
-        Raises:
-            ResourceError: no node could ever run it.
-        """
+    def start(
+        self, job: Job, checkpoint: Checkpoint | None, *, shunned: Collection[str] = ()
+    ) -> Stream:
+        """Queue one attempt, for any node but those that are shunned."""
         resources = job.resources
-        self._check(resources)
         call = Call(
             job=job,
             source=self._source,
+            software=software(),
             device="cuda" if resources.gpus else "cpu",
             options=self._options.workload,
             checkpoint=checkpoint,
@@ -70,17 +86,11 @@ class Tasks:
             name=f"{job.experiment} seed {job.spec.seed}",
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
+            label_selector={_NODE_ID: f"!in({','.join(sorted(shunned))})"} if shunned else None,
             runtime_env={"env_vars": _thread_settings(resources.threads)},
             _generator_backpressure_num_objects=UNREAD,
         )
         return task.remote(call, *self._shared(job))
-
-    def _check(self, resources: Resources) -> None:
-        """Ask the cluster once for each request that differs."""
-        wanted = (resources.cpus, resources.gpus)
-        if wanted not in self._possible:
-            require(resources)
-            self._possible.add(wanted)
 
     def _shared(self, job: Job) -> list[Any]:
         """References to the job's workload and to its data sets, in the spec's order."""

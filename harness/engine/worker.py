@@ -3,9 +3,19 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from socket import gethostname
 
+from harness.engine.software import Software, software
 from harness.plan import Job
-from harness.record import Checkpoint, Json, Message, Source, Started
+from harness.record import (
+    Checkpoint,
+    Failure,
+    FailureKind,
+    Json,
+    Message,
+    Source,
+    Started,
+)
 from harness.source import package_digest
 from harness.trial import attempt
 from harness.workload import Arrays, Workload
@@ -23,6 +33,8 @@ class Call:
 
     job: Job
     source: Source
+    software: Software
+    """The driver's."""
     device: str
     options: Mapping[str, Json]
     checkpoint: Checkpoint | None
@@ -30,11 +42,12 @@ class Call:
 
 
 def stream(call: Call, workload: Workload, *data: Arrays) -> Iterator[list[Message]]:
-    """Run the attempt; `data` are the data sets that the spec names, in its order.
-
-    The first batch is empty: it tells the driver that the wait for a worker is over.
-    """
-    yield []
+    """Run the attempt; `data` are the data sets that the spec names, in its order."""
+    if differences := call.software.differences(software()):
+        # The nodes were compared at the start; this one has joined since.
+        said = f"on {gethostname()}: {'; '.join(differences)}"
+        yield [Failure(FailureKind.INFRASTRUCTURE, "ResourceError", said, 0)]
+        return
     messages = attempt(
         call.job,
         workload,

@@ -1,26 +1,30 @@
 """YAML to frozen, typed experiments; every fault at once."""
 
 from harness.manifest.change import change
-from harness.manifest.faults import Finding, describe, suggest
-from harness.manifest.loader import discover, load
-from harness.manifest.model import (
+from harness.manifest.claims import (
     BandClaim,
-    Calibration,
     Claim,
     ComparedClaim,
     CurveClaim,
     ExactClaim,
+    OnsetClaim,
+    Registered,
+    SpreadLimit,
+    Takeoff,
+    Tolerance,
+    ValueClaim,
+)
+from harness.manifest.faults import Finding, describe, suggest
+from harness.manifest.loader import discover, load
+from harness.manifest.model import (
+    Calibration,
     Expected,
     Experiment,
     Manifest,
-    OnsetClaim,
     Paper,
     Resources,
     SecondStage,
-    Takeoff,
-    Tolerance,
     Twin,
-    ValueClaim,
     WorkloadChoice,
 )
 from harness.manifest.seeds import parse_seeds
@@ -41,9 +45,11 @@ __all__ = [
     "Manifest",
     "OnsetClaim",
     "Paper",
+    "Registered",
     "Resources",
     "SecondStage",
     "Sourced",
+    "SpreadLimit",
     "Takeoff",
     "Tolerance",
     "Twin",

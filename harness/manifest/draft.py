@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from math import isfinite
 from pathlib import Path
 
@@ -137,6 +138,7 @@ def _claims(rows: Sequence[Reported], workload: Workload | None) -> Iterator[str
         yield f"    metric: {_text(metric)}"
         yield "    source:  # where the paper says so"
         yield f"    reported: {_reported(claimed)}"
+        yield f"    decimals: {_decimals(claimed)}  # as printed"
         yield "    tolerance: {value: , reason: }  # what matters, set before any run"
 
 
@@ -145,6 +147,11 @@ def _reported(rows: Sequence[Reported]) -> str:
         return rows[0].text
     ordered = sorted(rows, key=lambda row: row.epoch or 0)
     return "{" + ", ".join(f"{row.epoch}: {row.text}" for row in ordered) + "}"
+
+
+def _decimals(rows: Sequence[Reported]) -> int:
+    """How many the number with most of them is printed with."""
+    return max(max(0, -int(Decimal(row.text).as_tuple().exponent)) for row in rows)
 
 
 def _text(value: str) -> str:

@@ -1,6 +1,7 @@
 """How near is near enough, claim by claim: what a run declares before it makes its records."""
 
-from harness.manifest.model import ExactClaim, Manifest
+from harness.manifest.claims import ExactClaim
+from harness.manifest.model import Manifest
 
 
 def tolerances(manifest: Manifest) -> dict[str, float]:

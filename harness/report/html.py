@@ -76,6 +76,10 @@ def _environment() -> Environment:
         "taken": taken,
         "command": _command,
         "not_run": wording.not_run,
+        "interval": wording.interval,
+        "p_value": wording.p_value,
+        "statistics": wording.statistics,
+        "tested": wording.tested,
     }
     return environment
 

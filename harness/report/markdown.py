@@ -47,6 +47,10 @@ def _environment() -> Environment:
         "not_run": wording.not_run,
         "expectation": wording.expectation,
         "parameters": wording.parameters,
+        "interval": wording.interval,
+        "p_value": wording.p_value,
+        "statistics": wording.statistics,
+        "tested": wording.tested,
         "spell": spell,
         "outcome": _outcome,
     }

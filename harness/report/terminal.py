@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.report.wording import held, left_out, methods, not_run, number, p_value, parameters
+from harness.report.wording import held, not_run, number, p_value, parameters, statistics, tested
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, spell
 
 STYLES = {
@@ -59,15 +59,16 @@ def claims(verdict: ExperimentVerdict) -> RenderableType:
     )
     table.add_column("claim", no_wrap=True)
     ran = [result for result in verdict.results if result.verdict is not Outcome.NOT_RUN]
-    tested = any(result.p_consistency is not None for result in ran)
     columns = ("reported", "measured", "±", "differs", "within", "n")
-    for column in (*columns, *(("p equiv.", "p cons.") if tested else ())):
+    for column in (*columns, *(("p equiv.", "p cons.") if tested(verdict) else ())):
         table.add_column(column, justify="right")
     table.add_column("verdict", min_width=_LONGEST_WORD)
     noted = any(result.note for result in ran)
     table.add_column("note" if noted else "", overflow="fold", min_width=16 if noted else None)
     for result in ran:
-        table.add_row(*_cells(result, tested=tested), style="on grey15" if _fails(result) else None)
+        table.add_row(
+            *_cells(result, with_p=tested(verdict)), style="on grey15" if _fails(result) else None
+        )
     return Group(table, *(Text(f"  {note}") for note in _remarks(verdict)))
 
 
@@ -79,7 +80,7 @@ def _fails(result: ClaimResult) -> bool:
     return result.verdict is Outcome.NOT_REPRODUCED
 
 
-def _cells(result: ClaimResult, *, tested: bool) -> list[Text]:
+def _cells(result: ClaimResult, *, with_p: bool) -> list[Text]:
     unit = " epochs" if result.unit == "epochs" else ""
     style = STYLES[result.verdict] if _fails(result) else ""
     expected = " (expected)" if _fails(result) and result.as_expected else ""
@@ -92,7 +93,7 @@ def _cells(result: ClaimResult, *, tested: bool) -> list[Text]:
         Text(number(result.difference, signed=True), style=style),
         Text(f"{result.tolerance:g}"),
         Text(str(result.n)),
-        *(Text(p_value(p)) for p in (result.p_equivalence, result.p_consistency) if tested),
+        *(Text(p_value(p)) for p in (result.p_equivalence, result.p_consistency) if with_p),
         _outcome(result.verdict).append(expected + surprise),
         Text(result.note),
     ]
@@ -101,7 +102,5 @@ def _cells(result: ClaimResult, *, tested: bool) -> list[Text]:
 def _remarks(verdict: ExperimentVerdict) -> list[str]:
     expected = f"expected: {verdict.expected_reason}" if verdict.expected_reason else ""
     left = [f"rows not run: {count}, {why}" for why, count in not_run(verdict).items()]
-    decided = [f"{', '.join(claims)}: {method}" for method, claims in methods(verdict).items()]
-    told = [expected, *verdict.notes, *left]
-    remarks = [*told, *decided, left_out(verdict), parameters(verdict)]
+    remarks = [expected, *verdict.notes, *left, *statistics(verdict), parameters(verdict)]
     return [remark for remark in remarks if remark]

@@ -45,24 +45,33 @@ def parameters(verdict: ExperimentVerdict) -> str:
     return f"parameters: {counts}"
 
 
-def methods(verdict: ExperimentVerdict) -> dict[str, tuple[str, ...]]:
-    """What decided, with the claims of which it decided any row."""
-    found: dict[str, dict[str, None]] = {}
+def tested(verdict: ExperimentVerdict) -> bool:
+    """Whether any row was judged by its statistics."""
+    return any(result.p_consistency is not None for result in verdict.results)
+
+
+def statistics(verdict: ExperimentVerdict) -> list[str]:
+    """What decided which claims, and how the seeds themselves fare by it."""
+    decided: dict[str, dict[str, None]] = {}
     for result in verdict.results:
         if result.method and result.verdict is not Outcome.NOT_RUN:
-            found.setdefault(result.method, {})[result.claim] = None
-    return {method: tuple(claims) for method, claims in found.items()}
+            decided.setdefault(result.method, {})[result.claim] = None
+    said = [f"{', '.join(claims)}: {method}" for method, claims in decided.items()]
+    if verdict.left_out is not None:
+        seeds, alarms = verdict.left_out.seeds, verdict.left_out.alarms
+        said.append(
+            f"each seed in turn taken for the paper: {alarms} of {seeds} rejected by the others, "
+            f"where {verdict.alpha:.1%} on average is allowed"
+        )
+    return said
 
 
-def left_out(verdict: ExperimentVerdict) -> str:
-    """How often the test for consistency would have called one of the seeds a stranger."""
-    if verdict.left_out is None:
+def interval(result: ClaimResult) -> str:
+    """Of the mean, where there is one."""
+    if result.interval is None:
         return ""
-    seeds, alarms = verdict.left_out.seeds, verdict.left_out.alarms
-    return (
-        f"each seed in turn taken for the paper: {alarms} of {seeds} rejected by the others "
-        f"({verdict.alpha:.1%} allowed on average)"
-    )
+    low, high = result.interval
+    return f"{number(low)} to {number(high)}"
 
 
 def p_value(p: float | None) -> str:

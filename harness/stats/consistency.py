@@ -97,10 +97,11 @@ def consistency(values: Array, family: Family, alpha: float) -> Consistency:
     reported = _towards_the_mean(values, family)
     rank = _rank(values, reported)
     single = 1 / (len(values) + 1)
-    if single <= alpha and (family.runs == 1).all():
-        return Consistency(rank, ranked=True, abnormal=np.zeros_like(family.censored))
     p = prediction_p(values, reported, family.runs)
     there = ~np.isnan(p)
+    if single <= alpha and (family.runs == 1).all():
+        ranks = np.where(there, rank, np.nan)
+        return Consistency(ranks, ranked=True, abnormal=np.zeros_like(family.censored))
     weights = family.weights / family.weights[there].sum() if there.any() else family.weights
     doubted = there & (p <= alpha)
     abnormal = np.array(
@@ -111,7 +112,7 @@ def consistency(values: Array, family: Family, alpha: float) -> Consistency:
     p[there] = holm(p[there].tolist(), weights[there].tolist())
     one_run = family.runs == 1  # a mean of several runs is not exchangeable with single ones
     farthest = ~one_run | (rank <= single * (1 + NOISE))
-    return Consistency(np.where(farthest, p, np.fmax(p, rank)), ranked=False, abnormal=abnormal)
+    return Consistency(np.where(farthest, p, np.maximum(p, rank)), ranked=False, abnormal=abnormal)
 
 
 def left_out(values: Array, family: Family, alpha: float) -> int:
@@ -127,9 +128,9 @@ def left_out(values: Array, family: Family, alpha: float) -> int:
     n = len(values)
     if 1 / n <= alpha and (family.runs == 1).all():
         # Studentised over all n alike, whichever is the paper: one ranking answers for all.
-        largest = _largest(values)
-        rank = (largest[:, np.newaxis] <= largest).mean(axis=1)
-        return int((rank <= alpha * (1 + NOISE)).sum())
+        largest = np.sort(_deviations(values).max(axis=1, initial=0.0))
+        as_far = n - np.searchsorted(largest, largest * (1 - NOISE))
+        return int((as_far / n <= alpha).sum())
     alarms = 0
     for seed in range(n):
         others = np.delete(values, seed, axis=0)
@@ -160,10 +161,6 @@ def _deviations(runs: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         deviations = np.where(spread > 0, np.abs(runs - mean) / spread, 0.0)
     return np.where(np.isnan(runs), 0.0, deviations)
-
-
-def _largest(runs: Array) -> Array:
-    return np.asarray(_deviations(runs).max(axis=1, initial=0.0))
 
 
 def _rank(values: Array, reported: Array) -> Array:

@@ -1,13 +1,15 @@
 """One trial's folder, read: only what its digests vouch for, and never a write."""
 
 import hashlib
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from harness.record import Checkpoint, StoredTrial, TrialSpec
+from pydantic_core import from_json
+
+from harness.errors import StoreError
+from harness.record import Checkpoint, EpochRecord, StoredTrial, TrialSpec
 from harness.store import files, forms
 from harness.store.forms import CheckpointHeader, CorruptError, Covered, Result, Sealed
 
@@ -69,7 +71,7 @@ class Folder:
         if text is None:
             return None
         try:
-            spec = TrialSpec.from_json(json.loads(text))
+            spec = TrialSpec.from_json(from_json(text))
             if spec.id == self.path.name:
                 return spec
         except (ValueError, TypeError):  # no JSON, or not a spec's
@@ -92,21 +94,30 @@ class Folder:
         return self._checked(self.result_file, text, forms.RESULT, records)
 
     def stored(self) -> StoredTrial | None:
-        """All of the trial that is durable."""
+        """All of the trial that is durable.
+
+        Raises:
+            StoreError: a right digest vouches for records that no version of ours wrote.
+        """
         spec = self.spec()
         if spec is None:
             return None
         standing = self.standing()
-        lines = standing.records[: standing.covered.length].splitlines()
         result = standing.result
         return StoredTrial(
             spec=spec,
-            epochs=forms.records(lines),
+            epochs=self._epochs(standing),
             finals=result.finals if result else {},
             done=result.done if result else 0,
             failure=result.failure if result else None,
             provenance=standing.latest.provenance if standing.latest else (),
         )
+
+    def _epochs(self, standing: Standing) -> tuple[EpochRecord, ...]:
+        try:
+            return forms.records(standing.records[: standing.covered.length].splitlines())
+        except CorruptError as error:
+            raise StoreError(f"{self.records_file}: {error}") from None
 
     def checkpoint(self) -> Checkpoint | None:
         """The state to resume from."""

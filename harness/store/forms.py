@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from harness.record import EpochRecord, Failure, FinalRecord, Provenance
 
@@ -91,7 +91,10 @@ class Sealed(Generic[T]):
         match = self._FORM.fullmatch(line)
         if match is None or hashlib.sha256(match[2]).hexdigest().encode() != match[1]:
             raise CorruptError("truncated or damaged")
-        return self._adapter.validate_json(match[2])
+        try:
+            return self._adapter.validate_json(match[2])
+        except ValidationError:  # the seal is right, and on something else
+            raise CorruptError("not what belongs there") from None
 
 
 RESULT = Sealed(Result)
@@ -108,5 +111,12 @@ def record_line(record: EpochRecord) -> bytes:
 
 
 def records(lines: Sequence[bytes]) -> tuple[EpochRecord, ...]:
-    """The epochs that `record_line` wrote."""
-    return _RECORDS.validate_json(b"[" + b",".join(lines) + b"]")
+    """The epochs that `record_line` wrote.
+
+    Raises:
+        CorruptError: they are something else.
+    """
+    try:
+        return _RECORDS.validate_json(b"[" + b",".join(lines) + b"]")
+    except ValidationError:
+        raise CorruptError("not records") from None

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic_core import from_json
 
 from harness.errors import StoreError
 from harness.record import (
@@ -192,11 +193,13 @@ class Store:
                 raise StoreError(f"{file}: missing, though there are trials; no workspace of ours")
             return
         try:
-            found = json.loads(text)["format"]
+            found = from_json(text)["format"]
         except (ValueError, TypeError, KeyError):
-            raise StoreError(f"{file}: does not say which format the workspace has") from None
+            found = None
+        if type(found) is not int:
+            raise StoreError(f"{file}: does not say which format the workspace has")
         if found != FORMAT:
-            age = "an older" if isinstance(found, int) and found < FORMAT else "a newer"
+            age = "an older" if found < FORMAT else "a newer"
             raise StoreError(
                 f"{file}: format {found} is {age} one than {FORMAT}, which this version reads; "
                 "choose another workspace or the version that wrote it"
@@ -217,7 +220,7 @@ class Store:
     def _holder(self) -> str:
         """The driver that holds the workspace, in words."""
         try:
-            holder = json.loads(files.read(self.root / "driver.json") or b"")
+            holder = from_json(files.read(self.root / "driver.json") or b"")
             return "the driver with pid {pid} on {host}, since {since}".format(**holder)
         except (ValueError, KeyError, TypeError):
             return "another driver"  # which has only just begun

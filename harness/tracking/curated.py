@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from mlflow.entities import Experiment as Found
 
-from harness.manifest.model import Experiment, OnsetClaim
+from harness.manifest import Experiment, OnsetClaim
 from harness.record import Json, canonical_json
 from harness.tracking.image import REFERENCES, Tag
 

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment as Found
+from mlflow.exceptions import MlflowException
 
-from harness.manifest.model import Experiment
+from harness.manifest import Experiment
 from harness.tracking import curated
 from harness.tracking.image import Tag
 
@@ -30,7 +31,13 @@ def open_experiment(client: MlflowClient, experiment: Experiment, artifacts: str
     }
     found = client.get_experiment_by_name(experiment.id)
     if found is None:
-        return str(client.create_experiment(experiment.id, artifacts, wanted))
+        try:
+            return str(client.create_experiment(experiment.id, artifacts, wanted))
+        except MlflowException as error:
+            # Of several drivers at once, one makes it and the others find it.
+            found = client.get_experiment_by_name(experiment.id)
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
+                raise
     for name, text in wanted.items():
         if found.tags.get(name) != text:
             client.set_experiment_tag(found.experiment_id, name, text)

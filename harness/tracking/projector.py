@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from harness.manifest.model import Experiment
+from harness.manifest import Experiment
 from harness.record import StoredTrial
 from harness.tracking.experiments import open_experiment, ours
 from harness.tracking.image import Image, Kind, Status, Tag

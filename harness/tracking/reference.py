@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from harness.manifest.model import (
+from harness.manifest import (
     BandClaim,
     Claim,
     Experiment,

@@ -3,7 +3,7 @@
 import colorsys
 import shlex
 
-from harness.manifest.model import Experiment
+from harness.manifest import Experiment
 from harness.record import (
     EpochRecord,
     FinalRecord,

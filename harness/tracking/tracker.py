@@ -1,7 +1,6 @@
 """Live tracking by one background thread, and replay; neither ever fails a trial."""
 
 import logging
-import re
 import sqlite3
 import threading
 import time
@@ -15,13 +14,16 @@ from typing import Self
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError  # what MLflow is built on, and lets through
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, without_secrets
 from harness.tracking.projector import Conclusion, Projector, Read, Tracked
 
 _log = logging.getLogger(__name__)
 
-TROUBLE = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, HarnessError)
-"""What a server, a database, a disk or the store may do to us. Anything else is our bug."""
+TROUBLE = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, HarnessError, ImportError)
+"""What a server, a database (its driver may be missing), a disk or the store may do to us.
+
+Anything else is our bug.
+"""
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
@@ -169,7 +171,7 @@ class _Attempts:
     """Makes attempts that may fail, and says so once."""
 
     def __init__(self, uri: str, projector: Projector) -> None:
-        self._uri = _without_password(uri)
+        self._uri = without_secrets(uri)
         self._projector = projector
         self._trouble: str | None = None
 
@@ -186,7 +188,7 @@ class _Attempts:
     def tell(self, trouble: str) -> None:
         """Warn of the first trouble; the next would tell the reader nothing new."""
         if self._trouble is None:
-            self._trouble = _without_password(trouble)[:300]
+            self._trouble = without_secrets(trouble)[:300]
             _log.warning(
                 "tracking at %s does not work for now (%s); trials are not affected, and "
                 "`harness sync` sends later what it misses",
@@ -204,7 +206,3 @@ def cause(error: BaseException) -> str:
     while cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
         error = cause
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"://[^/@\s]+@", "://***@", text)

@@ -1,20 +1,29 @@
 """Claims and records to verdicts: pure, so that anyone can take one again, offline."""
 
+from harness.verdict.calibration import Proposal, propose
+from harness.verdict.draws import ALPHA
 from harness.verdict.evidence import Case, Evidence, TrialOf
 from harness.verdict.judgement import exit_code, judge
-from harness.verdict.model import ClaimResult, ExperimentVerdict, Outcome
+from harness.verdict.model import ClaimResult, ExperimentVerdict, LeftOut, Outcome
+from harness.verdict.prospects import Prospect, prospects
 from harness.verdict.wording import as_words, of_seeds, spell
 
 __all__ = [
+    "ALPHA",
     "Case",
     "ClaimResult",
     "Evidence",
     "ExperimentVerdict",
+    "LeftOut",
     "Outcome",
+    "Proposal",
+    "Prospect",
     "TrialOf",
     "as_words",
     "exit_code",
     "judge",
     "of_seeds",
+    "propose",
+    "prospects",
     "spell",
 ]

@@ -22,7 +22,7 @@ NEVER = (
     "no number of seeds would decide: the difference is larger than the tolerance, "
     "and single runs differ by as much"
 )
-MORE = "{} more seeds like these would decide"
+MORE = "{} more seed{} like these would decide"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def four_way(
     more, why = None, ""
     if outcome is Outcome.INCONCLUSIVE and known:
         more = _more(claim, row, sample, drawn, alpha)
-        why = NEVER if more is None else MORE.format(more)
+        why = NEVER if more is None else MORE.format(more, "s" if more != 1 else "")
     guarded, doubt = _guard(claim, sample, drawn, alpha / max(guards, 1))
     if _GRAVITY.index(guarded) > _GRAVITY.index(outcome):
         outcome = guarded

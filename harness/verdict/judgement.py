@@ -8,6 +8,7 @@ from itertools import groupby
 from harness.errors import Exit
 from harness.manifest import Basis, ExactClaim, Experiment, Manifest
 from harness.record import FailureKind
+from harness.verdict.calibration import stale
 from harness.verdict.claims import judge_claims
 from harness.verdict.controls import gate, judge_twin
 from harness.verdict.draws import alpha_of
@@ -66,7 +67,7 @@ def _judge_case(
         epochs=evidence.epochs,
         failures=evidence.failures,
         missing=evidence.named(evidence.missing),
-        notes=tuple(_notes(case, evidence, alpha)),
+        notes=(*_notes(case, evidence, alpha), *_stale_bands(said, results, evidence)),
         bases=_bases(case.experiment),
         alpha=alpha,
         left_out=left_out,
@@ -150,6 +151,13 @@ def _notes(case: Case, evidence: Evidence, alpha: float) -> Iterator[str]:
     for thing, values in sorted(evidence.environments.items()):
         if len(values) > 1:
             yield f"records from {len(values)} versions of {thing}: {' / '.join(sorted(values))}"
+
+
+def _stale_bands(
+    said: Manifest, results: Iterable[ClaimResult], evidence: Evidence
+) -> Iterator[str]:
+    if stale(said, results, evidence.seeds):
+        yield "the manifest's calibrated bands are of other records than these: calibrate again"
 
 
 def _tolerances_changed(case: Case) -> Iterator[str]:

@@ -29,6 +29,11 @@ def registry() -> Mapping[str, Workload]:
     return MappingProxyType({name: _load(entry) for name, entry in found.items()})
 
 
+def packages() -> frozenset[str]:
+    """The top-level packages that the workloads are in, this one among them."""
+    return frozenset(entry.module.partition(".")[0] for entry in entry_points(group=GROUP))
+
+
 def _load(entry: EntryPoint) -> Workload:
     try:
         workload = cast(Workload, entry.load())

@@ -1,15 +1,13 @@
 """Trials side by side: how near N cores come to N trials at full speed."""
 
 import math
-import time
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 
 from harness.plan import Job
-from harness.record import EpochRecord, Finished, Message
+from harness.record import EpochRecord, FinalRecord, Message
 from harness.workload import Arrays
 from tests import toy
 from tests.bench import trials
@@ -53,50 +51,41 @@ def test_trials_against_cores(
     ]
 
 
-class OneAtATime:
-    """Hands a trial out when the one before has ended, and notes how long it took to begin."""
+class Gaps:
+    """Notes how long a worker stands idle from one trial's last record to the next one's first."""
 
-    def __init__(self, jobs: list[Job]) -> None:
-        self._jobs = iter(jobs)
-        self._idle = True
-        self._handed_ms = 0.0
+    def __init__(self) -> None:
+        self._ended_ms: float | None = None
         self.waits_ms: list[float] = []
 
-    def __iter__(self) -> Iterator[Job]:
-        return self
-
-    def __next__(self) -> Job:
-        if not self._idle:
-            raise StopIteration
-        job = next(self._jobs)
-        self._idle, self._handed_ms = False, 1000 * time.time()
-        return job
-
     def hear(self, job: Job, message: Message) -> None:
-        if isinstance(message, EpochRecord) and message.epoch == 1:
-            began_ms = message.ended_ms - 1000 * message.seconds
-            self.waits_ms.append(began_ms - self._handed_ms)
-        self._idle = isinstance(message, Finished)
+        if isinstance(message, FinalRecord):
+            self._ended_ms = message.ended_ms
+        if isinstance(message, EpochRecord) and message.epoch == 1 and self._ended_ms is not None:
+            self.waits_ms.append(message.ended_ms - 1000 * message.seconds - self._ended_ms)
 
 
 @pytest.mark.parametrize("what", ["a walk", *trials.NETWORKS])
 def test_a_trial_starts_on_a_warm_worker(
     what: str, digits: Arrays, sizes: Sizes, benchmark: Any, figures: list[Figure]
 ) -> None:
-    """From handing it out to the start of its first epoch, which carries its first draw."""
+    """From the end of the one before to the start of its first epoch, its first draw included.
+
+    Each asks for every core, so that they run one by one.
+    """
     warm = range(4)
     rest = range(len(warm), len(warm) + 4 * sizes.rounds)
     if what == "a walk":
-        jobs = [toy.job(seed, epochs=1) for seed in (*warm, *rest)]
+        jobs = [toy.job(seed, epochs=1, cpus=CORES) for seed in (*warm, *rest)]
     else:
         found = trials.shortened(trials.NETWORKS[what], 1)
-        jobs = trials.of(found, seeds=(*warm, *rest), epochs=1, cpus=1, threads=1)
-    one_by_one = OneAtATime(jobs)
-    sink = trials.Sink(hear=one_by_one.hear)
-    benchmark.pedantic(lambda: trials.run(one_by_one, sink, arrays=digits), rounds=1)
+        jobs = trials.of(found, seeds=(*warm, *rest), epochs=1, cpus=CORES, threads=1)
+    gaps = Gaps()
+    sink = trials.Sink(hear=gaps.hear)
+    benchmark.pedantic(lambda: trials.run(jobs, sink, arrays=digits), rounds=1)
     figures += [
         Figure.of(
-            one_by_one.waits_ms[len(warm) :],
+            gaps.waits_ms[len(warm) :],
             group="A trial's start on a warm worker",
             name=what,
             unit="ms",

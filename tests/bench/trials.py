@@ -87,7 +87,7 @@ class Sink:
         raise AssertionError(f"{job.experiment}: {failure}")
 
 
-def run(what: Iterable[Job], sink: Any = None, *, arrays: Arrays | None = None) -> None:
+def run(what: Sequence[Job], sink: Any = None, *, arrays: Arrays | None = None) -> None:
     """Through the engine, on the cluster that this process is connected to."""
 
     def load(workload: Workload, name: str) -> Arrays:

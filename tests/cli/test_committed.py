@@ -10,8 +10,10 @@ from typer.testing import CliRunner, Result
 
 from harness import workloads
 from harness.cli.app import app
+from harness.cli.evidence import Evidence
 from harness.errors import UsageError
 from harness.manifest import load, tolerances
+from harness.plan import Selection
 from harness.record import EpochRecord
 from harness.store import Archive, Kept, Store
 from tests.cli.conftest import TINY
@@ -120,6 +122,20 @@ def test_stale_records_are_never_used_and_are_named(clone: Path, tmp_path: Path)
     (note,) = (each for each in found["notes"] if "tiny.jsonl" in each)  # type: ignore[attr-defined]
     assert "seeds 0-1" in note
     assert "not used" in note
+    (experiment,) = load([clone], workloads.registry())
+    evidence = Evidence((experiment,), Selection(), Store(tmp_path / "results"))
+    with evidence.store.lock():
+        taken, warning = evidence.take_over()
+    assert taken.startswith("0 trials taken over")
+    assert warning == note
+    assert list(evidence.store.trials()) == []
+
+
+def test_where_there_is_nothing_at_all_that_is_said(clone: Path, tmp_path: Path) -> None:
+    shutil.rmtree(clone.parent / "records")
+    found = document("check", clone, "--workspace", tmp_path / "nothing")
+    assert found["verdict"] == "INCOMPLETE"
+    assert "nothing of it is in the workspace, and nothing is committed" in str(found["notes"])
 
 
 def test_export_wants_one_destination(clone: Path) -> None:

@@ -58,7 +58,7 @@ def run(
     store = Store(folder / "results")
     sink = StoreSink(store, *([watch] if watch else []))
     workloads: Mapping[str, Workload] = {"toy": Toy()}
-    left = (job for job in jobs if not store.settled(job.spec.id, job.epochs))
+    left = [job for job in jobs if not store.settled(job.spec.id, job.epochs)]
     chosen = engine.Options(**{"backoff_s": 0.01, "checkpoint_interval_s": 0.0, **options})
     with store.lock():
         engine.run(left, sink, workloads=workloads, load_data=load, options=chosen, stop=stop)

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("cluster")
 
 def test_trials_on_workers_equal_trials_in_this_process_bit_for_bit(tmp_path: Path) -> None:
     jobs = [job(seed, epochs=7) for seed in range(12)]
-    sink = run(tmp_path, iter(jobs))
+    sink = run(tmp_path, jobs)
     for each in jobs:
         stored = sink.store.read(each.spec.id)
         assert stored is not None
@@ -173,19 +174,13 @@ def test_a_trial_that_falls_silent_is_tried_again(tmp_path: Path, fault: str, at
 def test_a_stopped_run_leaves_a_store_that_resumes(tmp_path: Path) -> None:
     jobs = [job(seed, epochs=30, sleep_s=0.02) for seed in range(8)]
     stop = threading.Event()
-    handed_out: list[int] = []
-
-    def lazily() -> object:
-        for each in jobs:
-            handed_out.append(each.spec.seed)
-            yield each
 
     def watch(_: Job, message: Message) -> None:
         if is_epoch(message, 5):
             stop.set()
 
-    sink = run(tmp_path, lazily(), watch=watch, stop=stop)  # type: ignore[arg-type]
-    assert len(handed_out) < len(jobs)
+    sink = run(tmp_path, jobs, watch=watch, stop=stop)
+    assert sum(bool(sink.started(each)) for each in jobs) < len(jobs)
     assert not any(isinstance(message, Finished) for _, message in sink.seen)
     again = run(tmp_path, jobs)
     assert max(each.resumed_from for a_job in jobs for each in again.started(a_job)) >= 5
@@ -203,16 +198,35 @@ def test_shares_of_a_gpu_land_on_distinct_devices_and_fill_them(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"cpus": 64}, "wants 64 CPUs and 0 GPUs.* have 2 CPUs and 2 GPUs"),
+        ({"cpus": 64}, "(?s)toy-walk: a trial wants 64 CPUs and 0 GPUs.* have 2 CPUs and 2 GPUs"),
         ({"gpus": 3}, "have 2 CPUs and 2 GPUs"),
         ({"gpus": 1.5, "cpus": 1}, "a share of one, or whole ones"),
     ],
 )
-def test_what_no_node_has_is_refused_at_once(
+def test_what_no_node_has_is_refused_before_anything_begins(
     tmp_path: Path, wanted: dict[str, float], message: str
 ) -> None:
+    """However late in the queue it stands."""
+    greedy = replace(job(9), resources=Resources().model_copy(update=wanted))
+    began = time.monotonic()
     with pytest.raises(ResourceError, match=message):
-        run(tmp_path, [replace(job(), resources=Resources().model_copy(update=wanted))])
+        run(tmp_path, [*(job(seed) for seed in range(8)), greedy])
+    assert time.monotonic() - began < 5
+    assert list(Store(tmp_path / "results").trials()) == []
+
+
+def test_trials_that_wait_for_a_gpu_hold_up_none_that_need_none(tmp_path: Path) -> None:
+    """As many as fill both GPUs and every place in Ray's queue stand before it, and hang."""
+    stop = threading.Event()
+    hanging = [job(seed, gpus=1, cpus=0.1, fault="hang", at=1) for seed in range(12)]
+    small = job(99, cpus=0.1)
+
+    def watch(a_job: Job, message: Message) -> None:
+        if a_job is small and isinstance(message, Finished):
+            stop.set()
+
+    sink = run(tmp_path, [*hanging, small], watch=watch, stop=stop)
+    assert sink.store.done(small.spec.id) == 5
 
 
 def test_a_fault_of_our_own_is_raised_and_not_retried(

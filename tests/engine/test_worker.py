@@ -1,14 +1,16 @@
 """How a worker sends its messages."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.engine.software import software
 from harness.engine.worker import EVERY_S, Call, batches, stream
-from harness.record import Checkpoint, EpochRecord, Message
+from harness.record import Checkpoint, EpochRecord, Failure, FailureKind, Message
 from harness.workload import Arrays, Context
 from tests.store.trials import SOURCE, sent
 from tests.toy import DATA, Toy, Walk, job
@@ -65,8 +67,17 @@ def test_a_process_is_given_the_same_arrays_for_the_same_digest() -> None:
     workload = Watched()
     workload.seen = []
     for digest in ("one", "one", "other"):
-        call = Call(job(data={DATA: digest}), SOURCE, "cpu", {}, None, 1000.0)
+        call = Call(job(data={DATA: digest}), SOURCE, software(), "cpu", {}, None, 1000.0)
         list(stream(call, workload, workload.load_data(DATA, Path())))
     first, second, other = workload.seen
     assert first is second
     assert first is not other
+
+
+def test_a_node_that_joined_late_with_other_software_runs_nothing() -> None:
+    other = replace(software(), torch="1.13.1")
+    call = Call(job(), SOURCE, other, "cpu", {}, None, 1000.0)
+    ((failure,),) = list(stream(call, Toy()))
+    assert isinstance(failure, Failure)
+    assert failure.kind is FailureKind.INFRASTRUCTURE
+    assert f"torch {software().torch} there and 1.13.1 here" in failure.message

@@ -55,6 +55,12 @@ def test_every_blank_is_named_in_plain_words(tmp_path: Path) -> None:
     assert not [fault for fault in found if "reported" in fault or "metric" in fault]
 
 
+def test_a_draft_says_how_many_decimals_are_printed() -> None:
+    rows = [Reported("place", 1, "0.5"), Reported("place", 2, "1.250"), Reported("end", None, "3")]
+    claims = yaml.safe_load(draft(rows, None))["claims"]
+    assert [claim["decimals"] for claim in claims] == [3, 0]
+
+
 def test_without_a_workload_its_name_is_one_more_blank(tmp_path: Path) -> None:
     found = faults(draft(ROWS, None), tmp_path)
     assert "workload.name: left blank: must be text" in found

@@ -28,6 +28,9 @@ def test_the_document_is_strict_json_and_says_what_the_verdict_says(make: Make) 
     for claim, result in zip(found["claims"], verdict.results, strict=True):
         for field in ("name", "reported", "measured", "tolerance", "n", "spread", "difference"):
             assert claim[field] == getattr(result, field)
+        for field in ("method", "p_equivalence", "p_consistency", "more_seeds"):
+            assert claim[field] == getattr(result, field)
+        assert claim["interval"] == (result.interval and list(result.interval))
         assert claim["verdict"] == str(result.verdict)
         assert claim["by_seed"] == {str(seed): at for seed, at in result.by_seed.items()}
 

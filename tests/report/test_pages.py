@@ -12,6 +12,7 @@ from rich.console import Console
 
 from harness.report import claims, summary
 from harness.report.figures import drawings, figure, image
+from harness.report.html import html
 from harness.report.markdown import markdown
 from harness.report.palette import themed
 from harness.report.panels import MOST_LINES, panels
@@ -52,6 +53,29 @@ def test_the_terminal_shows_every_row_that_ran_and_every_note(make: Make) -> Non
         assert number(result.reported) in line
         assert str(result.verdict) in line
     assert all(note[:60] in text for note in verdict.notes)
+
+
+def test_every_page_shows_what_the_statistics_rest_on() -> None:
+    verdict = studies.reproduced()
+    (last,) = (result for result in verdict.results if result.name == "test")
+    assert last.interval is not None
+    low, high = map(number, last.interval)
+    terminal, md, page = printed(claims(verdict)), markdown([verdict]), html([verdict])
+    left_out = "each seed in turn taken for the paper: 0 of 3 rejected by the others"
+    for text in (terminal, md, page):
+        assert "two one-sided t-tests; consistency: t with Holm" in text
+        assert left_out in text
+    assert "early rows, take-off, test: equivalence" in terminal
+    assert {"p equiv.", "p cons."} <= set(re.findall(r"p \w+\.", terminal))
+    assert f"{low} to {high}" in md
+    assert f"{low} to {high}" in page
+
+
+def test_one_seed_has_no_columns_for_statistics() -> None:
+    verdict = verdict_on(experiment(curve({1: 0.0}), epochs=1), {0: trial([0.0])})
+    for text in (printed(claims(verdict)), markdown([verdict])):
+        assert "tolerance only, no statistical claim" in text
+        assert "p equiv" not in text
 
 
 def test_the_terminal_counts_what_was_not_run_with_its_reason() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from harness.manifest.model import Experiment, Manifest
+from harness.manifest import Experiment, Manifest
 from harness.record import (
     Environment,
     EpochRecord,

@@ -49,3 +49,7 @@ def test_a_workload_under_another_name_is_an_error(monkeypatch: pytest.MonkeyPat
     announce(monkeypatch, another=f"{MODULE}:image_pair")
     with pytest.raises(UsageError, match=r"'another' .*calls itself 'mine_image_pair'"):
         registry()
+
+
+def test_the_packages_of_all_workloads_are_known_without_loading_them() -> None:
+    assert "harness" in workloads.packages()

@@ -1,0 +1,96 @@
+"""What keeps a private cluster private: a folder of its own, and this machine alone."""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from ray._private import ray_constants
+
+_PREFIX = "harness-"
+_LONGEST = 40
+"""Ray puts sockets some 65 characters below its folder; a socket's path may have 107 in all."""
+
+TOKEN = "token"  # noqa: S105 - a file's name
+"""Where the cluster's token lies; every process of the cluster has the path in its environment."""
+
+_LOCK, _PID = "driver.lock", "driver.pid"
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder for Ray's sockets, logs and token that no other user can read.
+
+    It goes with its driver, however that ends: what killed ones left behind is removed first.
+    """
+    base = tempfile.gettempdir()
+    short = base if len(base) + len(f"/{_PREFIX}12345678") <= _LONGEST else "/tmp"  # noqa: S108
+    remove_stale(Path(short))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=short))
+    try:
+        with FileLock(folder / _LOCK):
+            (folder / _PID).write_text(f"{os.getpid()}\n")
+            yield folder
+    finally:
+        _end_processes(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_stale(base: Path) -> None:
+    """Remove this user's folders whose driver is dead, and end what is left of its cluster.
+
+    The lock ends with the process that holds it, however that ends. A pid alone would not do: it
+    may be another process's by now, or mean nothing here if a container shares the folder.
+    """
+    for folder in base.glob(f"{_PREFIX}*"):
+        if _is_ours(folder) and _is_free(folder / _LOCK):
+            _end_processes(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a driver of this user made it; the pid comes after the lock was taken."""
+    try:
+        made_by = folder.lstat().st_uid
+        return made_by == os.getuid() and not folder.is_symlink() and (folder / _PID).is_file()
+    except OSError:  # its own driver was quicker
+        return False
+
+
+def _is_free(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except (Timeout, OSError):
+        return False
+
+
+def _end_processes(folder: Path) -> None:
+    """End what is left of a cluster; on Linux alone, where processes can be known by their marks.
+
+    Children that a workload forgot, and Ray's agents, which look for a dead cluster for a minute.
+    """
+    mark = f"RAY_AUTH_TOKEN_PATH={folder / TOKEN}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # another user's, or ended by now
+            marks = (process / "environ").read_bytes().split(b"\0")
+            if mark in marks and process.name != str(os.getpid()):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+@contextmanager
+def loopback() -> Iterator[None]:
+    """Let Ray listen on 127.0.0.1 alone, as it does of itself where clusters are not usual.
+
+    It has no public way to say so on Linux: an address of 127.0.0.1 is taken for the machine's own.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before

@@ -1,0 +1,39 @@
+"""Proposed bands as the block that a person puts into a manifest."""
+
+from collections.abc import Iterator
+
+import yaml
+
+from harness.verdict import ExperimentVerdict, Proposal, spell
+
+
+def block(verdict: ExperimentVerdict, proposal: Proposal | None) -> str:
+    """YAML with what speaks for it as comments; only these where there is nothing to propose."""
+    return "\n".join(_lines(verdict, proposal)) + "\n"
+
+
+def _lines(verdict: ExperimentVerdict, proposal: Proposal | None) -> Iterator[str]:
+    yield f"# {verdict.experiment.path}: {verdict.verdict} with seeds {spell(verdict.seeds)}"
+    if proposal is None:
+        yield "# no bands: three seeds or more are needed, and a row that holds by its statistics"
+        return
+    yield f"# mean -+ {proposal.factor:.2f} spreads in each of {len(proposal.bands)} rows;"
+    yield f"# left out in turn, {proposal.inside} of {len(proposal.seeds)} seeds lie in all bands"
+    yield "# of the others"
+    for name, why in proposal.without.items():
+        yield f"# no band for {name}: {why}"
+    yield yaml.safe_dump(
+        {
+            "calibration": {
+                "seeds": spell(proposal.seeds),
+                "records": proposal.records,
+                "coverage": proposal.coverage,
+                "confidence": proposal.confidence,
+                "bands": {name: list(band) for name, band in proposal.bands.items()},
+            }
+        },
+        default_flow_style=None,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+    ).rstrip()

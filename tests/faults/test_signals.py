@@ -1,0 +1,82 @@
+"""Signals once and twice, and a driver killed at random moments."""
+
+import random
+import signal
+import time
+
+import pytest
+
+from tests.faults.ledger import Entry, enter
+from tests.faults.processes import eventually
+from tests.faults.proof import account, amiss_in_mlflow, quiet
+from tests.faults.workload import RUDE
+from tests.faults.world import World
+from tests.tracking.test_server import bad_server
+
+KILLS = 20
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (signal.SIGINT, signal.SIGINT),
+        (signal.SIGTERM, signal.SIGTERM),
+        (signal.SIGINT, signal.SIGTERM),
+    ],
+)
+def test_a_second_signal_does_not_wait_and_the_workspace_resumes(
+    world: World, first: signal.Signals, second: signal.Signals
+) -> None:
+    """A driver whose orderly stop takes long, since MLflow's server hangs, is told twice."""
+    world.walk(epochs=150, sleep_s=0.02)
+    truth = {each.spec.id: quiet(each, RUDE) for each in world.jobs()}
+    with bad_server(delay_s=60) as uri:
+        driver = world.start("run", "--tracking-uri", uri)
+        assert eventually(lambda: world.recorded() > 2000)
+        driver.send_signal(first)
+        with pytest.raises(TimeoutError):
+            _ended_within(driver, 3)
+        driver.send_signal(second)
+        driver.communicate(timeout=10)
+        assert driver.returncode == -second  # 128 + its number, to a shell
+    again_s = world.going_on()
+    found = account(world.store, truth)
+    enter(Entry(f"{first.name}, then {second.name}", 2, 2, found, (again_s,)))
+    assert found.sound
+    assert amiss_in_mlflow(world.workspace, world.store, truth) == []
+
+
+def _ended_within(driver: object, limit_s: float) -> None:
+    if not eventually(lambda: driver.poll() is not None, limit_s):  # type: ignore[attr-defined]
+        raise TimeoutError
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1800)  # some five minutes on a quiet machine
+def test_a_driver_killed_twenty_times_at_random_moments_records_every_epoch_once(
+    world: World,
+) -> None:
+    chance = random.Random(5)
+    world.walk(epochs=6000, seeds="0-2", sleep_s=0.01)
+    truth = {each.spec.id: quiet(each, RUDE) for each in world.jobs()}
+    waits: list[float] = []
+    killed = time.monotonic()
+    for _ in range(KILLS):
+        before = world.recorded()
+        driver = world.start("run")
+        if chance.random() < 0.3:  # while it starts, or as it takes up its trials
+            time.sleep(chance.uniform(0, 6))
+        else:
+            assert eventually(lambda before=before: world.recorded() != before, 90)
+            waits.append(time.monotonic() - killed)
+            time.sleep(chance.uniform(0, 3))
+        assert driver.poll() is None, driver.communicate()
+        driver.send_signal(signal.SIGKILL)
+        driver.communicate()
+        killed = time.monotonic()
+    waits.append(world.going_on())
+    found = account(world.store, truth)
+    enter(Entry("driver kill -9", KILLS, KILLS, found, tuple(waits)))
+    assert found.sound
+    assert amiss_in_mlflow(world.workspace, world.store, truth) == []
