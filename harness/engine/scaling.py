@@ -1,6 +1,6 @@
 """Whether more nodes may come: Ray has no public call that tells, so this asks as Ray itself does.
 
-Held to the pinned version by a test that starts an autoscaling cluster.
+Held to the pinned version by a (slow) test that starts an autoscaling cluster.
 """
 
 import json

@@ -16,7 +16,9 @@ from harness.store import Store
 from tests.cluster.clusters import REPOSITORY, own_environment, started
 from tests.cluster.driver_script import EVENTS, walk
 from tests.cluster.networks import Host, host_of, hosts
-from tests.store.trials import curve, quiet
+from tests.faults.ledger import Entry, enter
+from tests.faults.proof import account, quiet
+from tests.toy import Toy
 
 DEADLINE_S = 15.0
 
@@ -98,6 +100,6 @@ def test_a_trial_goes_on_elsewhere_within_its_deadline_and_the_lost_node_does_no
     epochs = [event["epoch"] for event in driver.events("epoch")]
     assert epochs[-(60 - second["started"]) :] == list(range(second["started"] + 1, 61))
     assert json.loads(printed) == [[walk().spec.id, "NoProgress", 2]]
-    stored = Store(tmp_path / "results").read(walk().spec.id)
-    assert stored is not None
-    assert (stored.done, curve(stored)) == (60, quiet(walk()))
+    found = account(Store(tmp_path / "results"), {walk().spec.id: quiet(walk(), Toy())})
+    enter(Entry("a node cut off and returning", 1, 1, found, (again["at"] - cut,)))
+    assert found.sound, found

@@ -6,6 +6,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from harness.errors import Exit
 from tests.cli.conftest import command
 from tests.cluster.clusters import REPOSITORY, Cluster, cluster, free_ports, own_address
@@ -93,6 +95,7 @@ def autoscaling(folder: Path, port: int) -> tuple[list[str], dict[str, str]]:
     return options, {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
 
 
+@pytest.mark.slow
 def test_a_node_that_the_cluster_can_still_bring_is_waited_for_aloud(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     options, environment = autoscaling(tmp_path, port)
