@@ -23,6 +23,9 @@ Snapshot = Mapping[str, Values]
 Fault = Callable[["subprocess.Popen[str]"], bool]
 """Of a driver; tells whether there was anything to strike."""
 
+# So that all run at once, and a trial that is struck goes on as soon as it can.
+_OPTIONS = ("--retries", "10", "--cpus-per-trial", "0.25")
+
 
 def suite(world: World, *, walks: int = 1200, epochs: int = 60) -> None:
     """Toy walks, and two tiny trials of a real method."""
@@ -122,7 +125,7 @@ class Storm:
     def _start(self) -> None:
         """A driver; wait until it records something, or ends."""
         before = self.world.recorded()
-        self._driver = self.world.start("run", "--retries", "10")
+        self._driver = self.world.start("run", *_OPTIONS)
         ended = self._driver.poll
         eventually(lambda: self.world.recorded() != before or ended() is not None, 240)
         self._hear()
