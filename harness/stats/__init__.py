@@ -16,7 +16,7 @@ from harness.stats.curves import Array, onset, value_at
 from harness.stats.equivalence import equivalence_p, mean_interval
 from harness.stats.multiple import holm
 from harness.stats.samples import Sample, summarise
-from harness.stats.seeds import more_for_consistency, more_for_equivalence
+from harness.stats.seeds import more_for_consistency, more_for_equivalence, more_for_spread
 from harness.stats.spread import spread_bounds
 from harness.stats.tolerance import howe_factor
 
@@ -33,6 +33,7 @@ __all__ = [
     "mean_interval",
     "more_for_consistency",
     "more_for_equivalence",
+    "more_for_spread",
     "not_normal",
     "onset",
     "prediction_p",

@@ -5,7 +5,7 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import chdtri, stdtrit
 
 from harness.stats.curves import Array
 from harness.stats.samples import Sample, spread_of
@@ -43,6 +43,16 @@ def more_for_consistency(sample: Sample, gap: float, runs: int, alpha: float) ->
 
     # With ever so many seeds the normal quantile times the spread of a run remains.
     return _first(sample.n, shown) if gap > spread / sqrt(runs) else None
+
+
+def more_for_spread(sample: Sample, limit: float, alpha: float) -> int | None:
+    """The seeds to add until the upper one of `spread_bounds` falls to a limit; None if none do."""
+    _, spread = spread_of(sample)
+
+    def bounded(n: NDArray[np.int64]) -> Array:
+        return np.asarray(spread * np.sqrt((n - 1) / chdtri(n - 1, 1 - alpha)) <= limit)
+
+    return _first(sample.n, bounded)
 
 
 def _first(n: int, holds: Callable[[NDArray[np.int64]], Array]) -> int | None:

@@ -63,7 +63,7 @@ def four_way(
     more, why = None, ""
     if outcome is Outcome.INCONCLUSIVE and known:
         more = _more(claim, row, sample, drawn, alpha)
-        why = NEVER if more is None else MORE.format(more, "s" if more != 1 else "")
+        why = NEVER if more is None else _so_many(more)
     guarded, doubt = _guard(claim, row, sample, alpha=alpha, guards=guards)
     if _GRAVITY.index(guarded) > _GRAVITY.index(outcome):
         outcome = guarded
@@ -120,4 +120,11 @@ def _guard(
     # The bounds are those of normal samples; others spread more by chance.
     if low > limit.value and not stats.not_normal(row.values):
         return Outcome.NOT_REPRODUCED, said
-    return (Outcome.INCONCLUSIVE, said) if high > limit.value else (Outcome.REPRODUCED, "")
+    if high <= limit.value:
+        return Outcome.REPRODUCED, ""
+    more = stats.more_for_spread(sample, limit.value, alpha)
+    return Outcome.INCONCLUSIVE, said if more is None else f"{said}; {_so_many(more)}"
+
+
+def _so_many(more: int) -> str:
+    return MORE.format(more, "s" if more != 1 else "")

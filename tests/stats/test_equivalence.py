@@ -89,3 +89,13 @@ def test_so_many_more_seeds_would_show_that_it_is_no_chance(
     else:
         assert p(n + more) <= 0.05 + 1e-6
         assert more == 1 or p(n + more - 1) > 0.05 - 1e-6
+
+
+def test_so_many_more_seeds_would_bound_the_spread() -> None:
+    more = stats.more_for_spread(stats.Sample(10, 0.0, 1.0), 1.5, 0.05)
+    assert more is not None
+    bounds = [
+        stats.spread_bounds(stats.Sample(10 + n, 0.0, 1.0), 0.05)[1] for n in (more - 1, more)
+    ]
+    assert bounds[0] > 1.5 >= bounds[1]
+    assert stats.more_for_spread(stats.Sample(10, 0.0, 1.0), 1.0, 0.05) is None
