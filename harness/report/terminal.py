@@ -55,13 +55,16 @@ def claims(verdict: ExperimentVerdict, *, width: int) -> RenderableType:
 
     Args:
         verdict: of the experiment.
-        width: of the terminal; a narrow one has no room for the tests' p, as other reports have.
+        width: of the terminal; a narrow one has no room for the tests' p, as other reports have,
+            and shows the rows' notes under them.
     """
-    with_p = tested(verdict) and width >= _WIDE
+    wide = width >= _WIDE
+    with_p = tested(verdict) and wide
     heading = Text.assemble((verdict.id, "bold"), ": ", verdict.title, ": ")
     table = Table(
         box=SIMPLE_HEAD,
         collapse_padding=True,
+        pad_edge=False,
         title=heading.append_text(_outcome(verdict.verdict)),
         title_justify="left",
     )
@@ -71,12 +74,15 @@ def claims(verdict: ExperimentVerdict, *, width: int) -> RenderableType:
     for column in (*columns, *(("p equiv.", "p cons.") if with_p else ())):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", min_width=_LONGEST_WORD)
-    noted = any(result.note for result in ran)
-    table.add_column("note" if noted else "", overflow="fold", min_width=16 if noted else None)
+    notes = {result.name: result.note for result in ran if result.note}
+    if notes and wide:
+        table.add_column("note", overflow="fold", min_width=16)
     for result in ran:
         style = "on grey15" if _fails(result) else None
-        table.add_row(*_cells(result, with_p=with_p), style=style)
-    return Group(table, *(Text(f"  {note}") for note in _remarks(verdict)))
+        note = [Text(result.note)] if notes and wide else []
+        table.add_row(*_cells(result, with_p=with_p), *note, style=style)
+    below = [] if wide else [f"{name}: {note}" for name, note in notes.items()]
+    return Group(table, *(Text(f"  {note}") for note in (*below, *_remarks(verdict))))
 
 
 def _outcome(outcome: Outcome) -> Text:
@@ -102,7 +108,6 @@ def _cells(result: ClaimResult, *, with_p: bool) -> list[Text]:
         Text(str(result.n)),
         *(Text(p_value(p)) for p in (result.p_equivalence, result.p_consistency) if with_p),
         _outcome(result.verdict).append(expected + surprise),
-        Text(result.note),
     ]
 
 

@@ -113,7 +113,9 @@ def test_a_narrow_terminal_shows_every_number_of_a_row_in_full(make: Make) -> No
     for result in verdict.results:
         if result.verdict is not Outcome.NOT_RUN:
             line = next(line for line in text.splitlines() if f" {result.name} " in line)
-            assert {number(result.reported), number(result.measured)} <= set(line.split())
+            words = {number(result.reported), number(result.measured), result.verdict.split()[0]}
+            assert words <= set(line.split())
+            assert " ".join(result.note.split()) in " ".join(text.split())
 
 
 def test_words_of_a_manifest_are_never_markup() -> None:
