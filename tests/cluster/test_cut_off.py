@@ -22,6 +22,10 @@ from tests.toy import Toy
 
 DEADLINE_S = 15.0
 
+RAY_NOTICES_S = 60.0
+"""Ray itself holds a silent node for dead after 65 to 72 s, and trials that wait for it after 90.
+Sooner can only be the driver's doing: its deadline, and the start of a worker on a busy machine."""
+
 
 @contextmanager
 def three_hosts(folder: Path) -> Iterator[tuple[list[Host], dict[str, str], str]]:
@@ -79,7 +83,6 @@ def test_a_trial_goes_on_elsewhere_within_its_deadline_and_the_lost_node_does_no
         tempfile.TemporaryDirectory(prefix="h-", ignore_cleanup_errors=True) as name,
         three_hosts(Path(name)) as ((head, *workers), environment, address),
     ):
-        launched = time.time()
         driver = Driver(tmp_path, head, environment, address)
         first = driver.until("started", 1)
         lost = host_of(first["pid"], workers)
@@ -94,8 +97,7 @@ def test_a_trial_goes_on_elsewhere_within_its_deadline_and_the_lost_node_does_no
         assert driver.process.returncode == 0, printed
     assert there is not lost
     assert second["started"] >= 5
-    # A new worker takes its time, however busy the machine: less than driver and worker took.
-    assert second["at"] - cut < DEADLINE_S + (first["at"] - launched)
+    assert second["at"] - cut < RAY_NOTICES_S
     epochs = [event["epoch"] for event in driver.events("epoch")]
     assert epochs[-(60 - second["started"]) :] == list(range(second["started"] + 1, 61))
     assert json.loads(printed) == [[walk().spec.id, "NoProgress", 2]]
