@@ -94,13 +94,13 @@ def _fails(result: ClaimResult) -> bool:
 
 
 def _cells(result: ClaimResult, *, with_p: bool) -> list[Text]:
-    unit = " epochs" if result.unit == "epochs" else ""
+    unit = " (epochs)" if result.unit == "epochs" else ""
     style = STYLES[result.verdict] if _fails(result) else ""
     expected = " (expected)" if _fails(result) and result.as_expected else ""
     surprise = " (not expected)" if result.verdict.holds and result.as_expected is False else ""
     return [
-        Text(result.name, style=style),
-        Text(number(result.reported) + unit),
+        Text(result.name + unit, style=style),
+        Text(number(result.reported)),
         Text(number(result.measured)),
         Text("" if result.spread is None else number(result.spread)),
         Text(number(result.difference, signed=True), style=style),

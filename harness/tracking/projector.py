@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 
 from harness.manifest import Experiment
 from harness.record import StoredTrial
+from harness.tracking.database import require_answer
 from harness.tracking.experiments import open_experiment, ours
 from harness.tracking.image import Image, Kind, Status, Tag
 from harness.tracking.local import artifact_location, set_wal, workspace_id
@@ -99,6 +100,7 @@ class Projector:
     def begin(self) -> dict[str, Runs]:
         """Open every experiment, with its references, unless they are open already."""
         if self._runs is None:
+            require_answer(self._uri)
             client = MlflowClient(self._uri)
             client.search_experiments(max_results=1)  # creates the tables of a new database
             set_wal(self._uri)

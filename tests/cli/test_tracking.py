@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import harness
 from harness.cli import tracking
 from harness.cli.evidence import Evidence
 from harness.plan import Selection
@@ -66,6 +67,7 @@ def test_a_run_without_mlflow_says_so_and_goes_on(
     evidence: Evidence, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "harness.tracking", None)
+    monkeypatch.delattr(harness, "tracking", raising=False)  # as another test may have left it
     with tracking.open_tracking(None, evidence) as opened:
         opened.notify("a")
         opened.conclude([], None)  # type: ignore[arg-type]
