@@ -56,9 +56,13 @@ def chart_links(url: str) -> dict[str, str]:
 def _refuse_malformed(option: str, uri: str) -> None:
     """Refuse what every attempt to connect would founder on."""
     try:
-        urlsplit(uri).port  # noqa: B018 - read where it is asked for
+        parts = urlsplit(uri)
+        sound = parts.netloc.count("@") <= 1 and parts.port != 0
     except ValueError:  # whose words may quote the password
-        raise UsageError(f"{option}: {without_secrets(uri)} is no address") from None
+        sound = False
+    if not sound:
+        said = f"{without_secrets(uri)} is no address; in a password @ is %40, / is %2F, : is %3A"
+        raise UsageError(f"{option}: {said}")
 
 
 class Tracking(Protocol):
