@@ -1,7 +1,5 @@
 """A database given by its address, tried once before MLflow tries it."""
 
-from urllib.parse import urlsplit
-
 from mlflow.exceptions import MlflowException
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
@@ -16,13 +14,10 @@ def require_answer(uri: str) -> None:
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: it does not answer, or not to this user.
-        mlflow.exceptions.MlflowException: the driver that the address names is not installed, or
-            the address can be read in two ways.
+        mlflow.exceptions.MlflowException: the driver that the address names is not installed.
     """
     if not uri.startswith(_DIALECTS):
         return
-    if urlsplit(uri).netloc.count("@") > 1:  # the driver would quote half of the password
-        raise MlflowException("an @ in a user's name or password is written %40")
     try:
         engine = create_engine(uri, poolclass=NullPool)
     except ImportError as error:
