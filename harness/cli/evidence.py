@@ -33,7 +33,9 @@ class Evidence:
     selection: Selection
     store: Store
     use: Use = Use.NEVER
-    registry: Mapping[str, Workload] = field(default_factory=workloads.registry)
+    registry: Mapping[str, Workload] = field(
+        default_factory=lambda: workloads.registry()  # noqa: PLW0108 - a test may have put in another
+    )
     apart: bool = False
     """Whether each is judged by itself: the variants of a control do not gate one another."""
 
