@@ -16,7 +16,7 @@ _LONGEST = 40
 """Ray puts sockets some 65 characters below its folder; a socket's path may have 107 in all."""
 
 TOKEN = "token"  # noqa: S105 - a file's name
-"""Where the cluster's token lies; every process of the cluster has the path in its environment."""
+"""Where the cluster's token lies; the path is in the environment of the cluster's processes."""
 
 _LOCK, _PID = "driver.lock", "driver.pid"
 
@@ -70,16 +70,25 @@ def _is_free(lock: Path) -> bool:
 
 
 def _end_processes(folder: Path) -> None:
-    """End what is left of a cluster; on Linux alone, where processes can be known by their marks.
+    """End what is left of a cluster; on Linux alone, where processes can be known.
 
     Children that a workload forgot, and Ray's agents, which look for a dead cluster for a minute.
     """
-    mark = f"RAY_AUTH_TOKEN_PATH={folder / TOKEN}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # another user's, or ended by now
-            marks = (process / "environ").read_bytes().split(b"\0")
-            if mark in marks and process.name != str(os.getpid()):
+            if process.name != str(os.getpid()) and _belongs(process, folder):
                 os.kill(int(process.name), signal.SIGKILL)
+
+
+def _belongs(process: Path, folder: Path) -> bool:
+    """Whether a process has the cluster's token, or writes what it says into the cluster's logs.
+
+    A process that gives itself a title, as Ray's do, may have written it over its environment.
+    """
+    mark = f"RAY_AUTH_TOKEN_PATH={folder / TOKEN}".encode()
+    if mark in (process / "environ").read_bytes().split(b"\0"):
+        return True
+    return any((process / "fd" / out).readlink().is_relative_to(folder) for out in ("1", "2"))
 
 
 @contextmanager

@@ -71,6 +71,7 @@ def test_pages_and_documents_that_cannot_be_written_are_named(disk: Path) -> Non
             write()
 
 
+@pytest.mark.chaos
 def test_a_run_on_a_disk_that_fills_says_so_and_goes_on_once_there_is_room(world: World) -> None:
     """The whole of it: records, checkpoints, MLflow's database and the report on one small disk."""
     world.walk(epochs=60, sleep_s=0.02)

@@ -144,6 +144,7 @@ def _told(words: str) -> ExperimentVerdict:
 PLAIN = Page(html([_told("plain")]))
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")  # of letters that no font here has
 @settings(max_examples=25)
 @given(words=MARKUP)
 def test_the_page_has_the_same_elements_whatever_the_words(words: str) -> None:
