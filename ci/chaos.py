@@ -12,6 +12,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.faults import ledger
 from tests.faults.disks import mounted
 from tests.faults.ledger import Entry
+from tests.faults.processes import send
 from tests.faults.storm import Snapshot, Storm, suite, truth
 from tests.faults.world import World
 
@@ -71,6 +73,8 @@ def _world() -> Iterator[tuple[World, bool]]:
         with mounted(world.workspace, kib=DISK_KIB) if root else nullcontext(False) as room:
             yield world, bool(room)
     finally:
+        for pid in world.processes():  # none, unless a fault of our own ended this
+            send(pid, signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(world.temp, ignore_errors=True)
 

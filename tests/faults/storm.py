@@ -173,12 +173,17 @@ class Storm:
     def _hear(self, *, done: bool = False) -> None:
         """Note how long it took from the last fault until something was recorded again."""
         last = self.struck[-1] if self.struck else None
-        if last and last.again_s is None and self._alive_or(done):
-            grown = done or eventually(lambda: self._recorded(last.trial) != last.recorded, 120)
-            last.again_s = time.monotonic() - last.at_s if grown else None
+        if last is None or last.again_s is not None:
+            return
 
-    def _alive_or(self, done: bool) -> bool:
-        return done or (self._driver is not None and self._driver.poll() is None)
+        def grown() -> bool:
+            return self._recorded(last.trial) != last.recorded
+
+        def over() -> bool:
+            return self._driver is None or self._driver.poll() is not None
+
+        if done or (eventually(lambda: grown() or over(), 120) and not over()):
+            last.again_s = time.monotonic() - last.at_s
 
     def _faults(self) -> dict[str, Fault]:
         """By name."""
