@@ -22,7 +22,7 @@ chaos: $(STAMP)  ## faults injected for real, then a suite under random ones; so
 	mkdir -p results/chaos
 	rm -f results/chaos/ledger.jsonl
 	HARNESS_CHAOS_LEDGER=results/chaos/ledger.jsonl $(BIN)/pytest -m chaos
-	$(BIN)/python ci/chaos.py --minutes 6 --ledger results/chaos/ledger.jsonl
+	$(BIN)/python ci/chaos.py --minutes 4 --ledger results/chaos/ledger.jsonl
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
