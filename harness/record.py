@@ -214,9 +214,14 @@ class StoredTrial:
     """One for each attempt, the latest last."""
 
     def settled(self, epochs: int) -> bool:
-        """Whether there is nothing left to run: finished so far, or failed for good.
+        """Whether there is nothing left to run."""
+        return settled(self.done, self.failure, epochs)
 
-        A scientific failure is an outcome; one of infrastructure is tried again.
-        """
-        failed = self.failure is not None and self.failure.kind is FailureKind.SCIENTIFIC
-        return failed or self.done >= epochs
+
+def settled(done: int, failure: Failure | None, epochs: int) -> bool:
+    """Whether there is nothing left to run: finished so far, or failed for good.
+
+    A scientific failure is an outcome; one of infrastructure is tried again.
+    """
+    failed = failure is not None and failure.kind is FailureKind.SCIENTIFIC
+    return failed or done >= epochs

@@ -17,12 +17,12 @@ from harness.record import (
     FORMAT,
     Checkpoint,
     Failure,
-    FailureKind,
     Finished,
     Message,
     Started,
     StoredTrial,
     TrialSpec,
+    settled,
 )
 from harness.store import files, forms
 from harness.store.folder import Folder
@@ -65,16 +65,12 @@ class Store:
         return result.done if result and folder.spec() else 0
 
     def settled(self, trial_id: str, epochs: int) -> bool:
-        """Whether there is nothing left to run: finished so far, or failed for good.
-
-        A scientific failure is an outcome; one of infrastructure is tried again.
-        """
+        """Whether there is nothing left to run; reads no more of the trial than that takes."""
         folder = self._folder(trial_id)
         result = folder.result()
         if result is None or folder.spec() is None:
             return False
-        failed = result.failure is not None and result.failure.kind is FailureKind.SCIENTIFIC
-        return failed or result.done >= epochs
+        return settled(result.done, result.failure, epochs)
 
     def resume_point(self, trial_id: str) -> Checkpoint | None:
         """The state from which the trial goes on, if there is a sound one."""
