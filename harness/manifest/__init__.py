@@ -29,7 +29,7 @@ from harness.manifest.model import (
 )
 from harness.manifest.seeds import parse_seeds
 from harness.manifest.sources import Basis, Sourced
-from harness.manifest.tolerances import tolerances
+from harness.manifest.tolerances import half_unit, tolerance, tolerances
 
 __all__ = [
     "BandClaim",
@@ -58,8 +58,10 @@ __all__ = [
     "change",
     "describe",
     "discover",
+    "half_unit",
     "load",
     "parse_seeds",
     "suggest",
+    "tolerance",
     "tolerances",
 ]

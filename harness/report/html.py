@@ -11,11 +11,11 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.record import Json, canonical_json
 from harness.report import figures, wording
+from harness.report.jinja import Filters, environment
 from harness.report.palette import themed
 from harness.report.provenance import facts, taken
 from harness.verdict import ExperimentVerdict, Outcome, spell
@@ -40,9 +40,9 @@ def html(verdicts: Sequence[ExperimentVerdict], links: Mapping[str, str] | None 
         verdicts: in the order in which they are to stand.
         links: by experiment, where MLflow draws its runs.
     """
-    environment = _environment()
-    script = environment.get_template("report.js").render()
-    return environment.get_template("report.html.jinja").render(
+    templates = environment(_FILTERS, escape=True)
+    script = templates.get_template("report.js").render()
+    return templates.get_template("report.html.jinja").render(
         verdicts=verdicts,
         counts=Counter(wording.expectation(verdict.as_expected) for verdict in verdicts),
         links=links or {},
@@ -50,38 +50,6 @@ def html(verdicts: Sequence[ExperimentVerdict], links: Mapping[str, str] | None 
         script=Markup(script),  # noqa: S704 - our own
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("harness.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "number": wording.number,
-        "held": wording.held,
-        "expectation": wording.expectation,
-        "parameters": wording.parameters,
-        "spell": spell,
-        "mark": lambda outcome: _MARKS[outcome][0],
-        "tone": lambda outcome: _MARKS[outcome][1],
-        "rank": list(_MARKS).index,
-        "web": _web,
-        "value": _value,
-        "facts": facts,
-        "taken": taken,
-        "command": _command,
-        "not_run": wording.not_run,
-        "interval": wording.interval,
-        "p_value": wording.p_value,
-        "statistics": wording.statistics,
-        "tested": wording.tested,
-    }
-    return environment
 
 
 def _drawings(verdict: ExperimentVerdict) -> list[tuple[str, bool, Markup]]:
@@ -120,3 +88,25 @@ def _command(verdict: ExperimentVerdict) -> str:
     if verdict.epochs != experiment.manifest.epochs.value:
         words += ["--epochs", str(verdict.epochs)]
     return shlex.join(words)
+
+
+_FILTERS: Filters = {
+    "number": wording.number,
+    "held": wording.held,
+    "expectation": wording.expectation,
+    "parameters": wording.parameters,
+    "spell": spell,
+    "mark": lambda outcome: _MARKS[outcome][0],
+    "tone": lambda outcome: _MARKS[outcome][1],
+    "rank": list(_MARKS).index,
+    "web": _web,
+    "value": _value,
+    "facts": facts,
+    "taken": taken,
+    "command": _command,
+    "not_run": wording.not_run,
+    "interval": wording.interval,
+    "p_value": wording.p_value,
+    "statistics": wording.statistics,
+    "tested": wording.tested,
+}

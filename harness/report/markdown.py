@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from harness.report import wording
+from harness.report.jinja import Filters, environment
 from harness.verdict import ExperimentVerdict, Outcome, as_words, spell
 
 MARKS = {
@@ -26,36 +25,26 @@ def markdown(
         verdicts: in the order in which they are to stand.
         figures: by experiment, where its figure is, as the page is to link it.
     """
-    template = _environment().get_template("verdicts.md.jinja")
+    template = environment(_FILTERS, escape=False).get_template("verdicts.md.jinja")
     return template.render(verdicts=verdicts, figures=figures or {})
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("harness.report"),
-        autoescape=False,  # noqa: S701 - Markdown, not HTML: `text` escapes what is not ours
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "text": as_words,
-        "number": wording.number,
-        "measured": wording.measured,
-        "held": wording.held,
-        "not_run": wording.not_run,
-        "expectation": wording.expectation,
-        "parameters": wording.parameters,
-        "interval": wording.interval,
-        "p_value": wording.p_value,
-        "statistics": wording.statistics,
-        "tested": wording.tested,
-        "spell": spell,
-        "outcome": _outcome,
-    }
-    return environment
 
 
 def _outcome(outcome: Outcome) -> str:
     return f"{MARKS[outcome]} {outcome}".strip()
+
+
+_FILTERS: Filters = {
+    "text": as_words,
+    "number": wording.number,
+    "measured": wording.measured,
+    "held": wording.held,
+    "not_run": wording.not_run,
+    "expectation": wording.expectation,
+    "parameters": wording.parameters,
+    "interval": wording.interval,
+    "p_value": wording.p_value,
+    "statistics": wording.statistics,
+    "tested": wording.tested,
+    "spell": spell,
+    "outcome": _outcome,
+}

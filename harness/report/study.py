@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from math import isinf
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from harness.record import in_words
+from harness.report.jinja import Filters, environment
 from harness.report.markdown import MARKS
 from harness.report.terminal import STYLES
 from harness.study import Factor, Hinge, Result, Study, claim_outcome
@@ -20,6 +20,7 @@ from harness.verdict import Outcome, as_words, spell
 WHOLE = "the experiment"
 """Among the claims, the verdict on all of them."""
 
+_FILTERS: Filters = {"text": as_words, "spell": spell, "words": in_words}
 _HINGES = {Hinge.YES: "bold red", Hinge.OPEN: "yellow", Hinge.NO: "green", Hinge.NOT_RUN: "dim"}
 
 
@@ -38,16 +39,8 @@ def markdown(study: Study, figure: str | None = None) -> str:
         study: what was found.
         figure: where its figure is, as the page is to link it.
     """
-    environment = Environment(
-        loader=PackageLoader("harness.report"),
-        autoescape=False,  # noqa: S701 - Markdown, not HTML: `text` escapes what is not ours
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"text": as_words, "spell": spell, "words": in_words}
-    return environment.get_template("study.md.jinja").render(
+    template = environment(_FILTERS, escape=False).get_template("study.md.jinja")
+    return template.render(
         study=study,
         sentences=list(sentences(study)),
         figure=figure,

@@ -14,6 +14,8 @@ from harness.manifest import (
     OnsetClaim,
     Takeoff,
     ValueClaim,
+    half_unit,
+    tolerance,
 )
 from harness.stats import Array
 from harness.verdict.evidence import Evidence, Mask
@@ -87,20 +89,12 @@ def _plain(
 
 
 def _numbers(claim: ExactClaim | ValueClaim | CurveClaim | BandClaim) -> Iterator[Number]:
-    # An exact claim's half unit is for the reader: there, equality decides.
-    half = half_unit(claim)
-    tolerance = half if isinstance(claim, ExactClaim) else claim.tolerance.value
+    half, within = half_unit(claim), tolerance(claim)
     if isinstance(claim.reported, Mapping):
         for epoch, reported in sorted(claim.reported.items()):
-            yield Number(f"{claim.name} @ {epoch}", epoch, reported, tolerance, half)
+            yield Number(f"{claim.name} @ {epoch}", epoch, reported, within, half)
     else:
-        yield Number(claim.name, None, claim.reported, tolerance, half)
-
-
-def half_unit(claim: Claim) -> float:
-    """Half a unit of the last printed digit; 0 where the manifest does not say which that is."""
-    decimals = None if isinstance(claim, BandClaim) else claim.decimals
-    return 0.0 if decimals is None else 0.5 * 10.0**-decimals
+        yield Number(claim.name, None, claim.reported, within, half)
 
 
 def _row(claim: Claim, number: Number, values: Array) -> Row:
