@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -166,8 +167,8 @@ def status(
 
 
 def _table(name: str, *columns: str) -> Table:
-    """A table whose first column is never cut: it is what people copy."""
-    table = Table()
+    """A table whose first column is never cut: it is what people copy. Eight fit in 80 columns."""
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, show_edge=False)
     table.add_column(name, no_wrap=True)
     for column in columns:
         table.add_column(column)

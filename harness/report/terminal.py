@@ -30,10 +30,10 @@ _EXPECTATION = {
 
 def summary(verdicts: Iterable[ExperimentVerdict]) -> Table:
     """One line an experiment."""
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, show_edge=False)
     # An id is typed again by whoever reads it: on a narrow terminal the rest gives way.
     table.add_column("experiment", no_wrap=True)
-    for column in ("seeds", "epochs", "hold", "not run"):
+    for column in ("seeds", "epochs", "hold", "not\nrun"):
         table.add_column(column)
     table.add_column("verdict", min_width=_LONGEST_WORD)
     table.add_column("expected")

@@ -91,7 +91,7 @@ def test_the_terminal_counts_what_was_not_run_with_its_reason() -> None:
 def test_the_summary_has_a_line_for_each_experiment_in_order() -> None:
     verdicts = [make() for make in studies.ALL]
     shown = printed(summary(verdicts)).splitlines()
-    lines = [next(line for line in shown if f" {verdict.id} " in line) for verdict in verdicts]
+    lines = [next(line for line in shown if line.startswith(f"{verdict.id} ")) for verdict in verdicts]
     assert lines == sorted(lines, key=shown.index)
     assert all(str(verdict.verdict) in line for line, verdict in zip(lines, verdicts, strict=True))
     assert "1/2 " in lines[1]
@@ -102,8 +102,8 @@ def test_a_narrow_terminal_cuts_no_id_and_no_verdict_short() -> None:
     asked = experiment(curve({1: 0.0}), id="an-experiment-with-a-long-name", control=True, epochs=1)
     verdict = verdict_on(asked, {0: trial([0.0])})
     text = printed(summary([verdict]), width=80)
-    assert "an-experiment-with-a-long-name" in text
-    assert "REPRODUCED" in text
+    words = {"an-experiment-with-a-long-name", "seeds", "epochs", "hold", "verdict", "expected"}
+    assert words | {"REPRODUCED", "yes"} <= set(text.split())
 
 
 @every_verdict
