@@ -16,6 +16,7 @@ import numpy as np
 from harness.errors import ResourceError
 from harness.manifest import Resources
 from harness.plan import Job
+from harness.process import settings
 from harness.record import Environment, TrialSpec
 from harness.workload import Arrays, Context, DataSet, Metric, Parameters
 
@@ -123,10 +124,16 @@ class Toy:
             form=self.form,
             versions={},
             hardware={"pid": str(os.getpid())},
-            settings={"omp": os.environ.get("OMP_NUM_THREADS", "")},
+            settings={name: started_with(name) for name in settings(1)},
             data=dict.fromkeys(context.data, "digest"),
         )
         return Walk(parameters, context, environment, random.Random(context.seed))
+
+
+def started_with(name: str) -> str:
+    """A variable in whose sight this process was started, whatever was set since."""
+    pairs = Path("/proc/self/environ").read_text().split("\0")
+    return next((pair[len(name) + 1 :] for pair in pairs if pair.startswith(f"{name}=")), "")
 
 
 def job(

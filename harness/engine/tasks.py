@@ -10,6 +10,7 @@ from harness.engine.interface import Options
 from harness.engine.software import software
 from harness.engine.worker import Call, stream
 from harness.plan import Job
+from harness.process import settings
 from harness.record import Checkpoint, Message
 from harness.source import source
 from harness.workload import Arrays, Workload
@@ -87,7 +88,7 @@ class Tasks:
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
             label_selector={_NODE_ID: f"!in({','.join(sorted(shunned))})"} if shunned else None,
-            runtime_env={"env_vars": _thread_settings(resources.threads)},
+            runtime_env={"env_vars": settings(resources.threads)},
             _generator_backpressure_num_objects=UNREAD,
         )
         return task.remote(call, *self._shared(job))
@@ -102,9 +103,3 @@ class Tasks:
                 self._data_refs[key] = ray.put(self._load_data(workload, key[0]))
         data = [self._data_refs[key] for key in job.spec.data.items()]
         return [self._workload_refs[workload.name], *data]
-
-
-def _thread_settings(threads: int) -> dict[str, str]:
-    """Read by the numeric libraries when they are first imported, which is before any trial."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return dict.fromkeys(names, str(threads))

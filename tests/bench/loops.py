@@ -1,8 +1,8 @@
 """The peers: the same trials with no harness around them, each command a process to be timed.
 
 `plain` is how the paper's script would be run: one process, the plain loop, torch's own number of
-threads. `pool` packs the trials of several seeds onto processes of one thread each. Both print
-when things happened, as JSON, in Unix seconds.
+threads. `pool` packs the trials of several seeds onto processes of one thread each, started as the
+harness starts its own. Both print when things happened, as JSON, in Unix seconds.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+from harness.process import settings
+
 DATA = Path(os.environ.get("HARNESS_DATA", Path(__file__).parents[2] / ".data"))
 
 
@@ -51,7 +52,7 @@ def loop(manifest: Path, seed: int, epochs: int, form: str, threads: int | None)
 
 def pool(manifest: Path, seeds: int, epochs: int, form: str, processes: int) -> list[Stamps]:
     """The trials of the first seeds, as many at a time as there are processes."""
-    os.environ.update(dict.fromkeys(THREADS, "1"))
+    os.environ.update(settings(1))
     calls = [(manifest, seed, epochs, form, 1) for seed in range(seeds)]
     with multiprocessing.get_context("spawn").Pool(processes) as workers:
         return workers.starmap(loop, calls, chunksize=1)

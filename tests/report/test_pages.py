@@ -91,7 +91,9 @@ def test_the_terminal_counts_what_was_not_run_with_its_reason() -> None:
 def test_the_summary_has_a_line_for_each_experiment_in_order() -> None:
     verdicts = [make() for make in studies.ALL]
     shown = printed(summary(verdicts)).splitlines()
-    lines = [next(line for line in shown if line.startswith(f"{verdict.id} ")) for verdict in verdicts]
+    lines = [
+        next(line for line in shown if line.startswith(f"{verdict.id} ")) for verdict in verdicts
+    ]
     assert lines == sorted(lines, key=shown.index)
     assert all(str(verdict.verdict) in line for line, verdict in zip(lines, verdicts, strict=True))
     assert "1/2 " in lines[1]
