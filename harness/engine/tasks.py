@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import ray
 
 from harness.engine.interface import Options
@@ -100,6 +101,14 @@ class Tasks:
             self._workload_refs[workload.name] = ray.put(workload)
         for key in job.spec.data.items():
             if key not in self._data_refs:
-                self._data_refs[key] = ray.put(self._load_data(workload, key[0]))
+                self._data_refs[key] = ray.put(_plain(self._load_data(workload, key[0])))
         data = [self._data_refs[key] for key in job.spec.data.items()]
         return [self._workload_refs[workload.name], *data]
+
+
+def _plain(arrays: Arrays) -> Arrays:
+    """The same memory as arrays of numpy's own class, the only one that Ray hands on uncopied.
+
+    A memory map would reach every task as a copy of its own, and writable.
+    """
+    return {name: array.view(np.ndarray) for name, array in arrays.items()}

@@ -6,7 +6,9 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from harness import engine
@@ -16,10 +18,10 @@ from harness.plan import Job
 from harness.process import settings
 from harness.record import EpochRecord, FailureKind, Finished, Message, Started
 from harness.store import Store
-from harness.workload import Arrays, Workload
+from harness.workload import Arrays, Context, Workload
 from tests.engine.sinks import StoreSink, epochs, is_epoch, run
 from tests.store.trials import curve, final, quiet
-from tests.toy import DATA, Toy, job
+from tests.toy import DATA, Toy, Walk, job
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -73,6 +75,28 @@ def test_two_workloads_that_read_the_same_data_load_it_once(tmp_path: Path) -> N
         engine.run(jobs, StoreSink(store), workloads=toys, load_data=load)
     assert loads == ["one", "two"]
     assert all(store.done(each.spec.id) for each in jobs)
+
+
+class Particular(Toy):
+    """A workload that fails if it gets its data as a copy of its own."""
+
+    def start(self, parameters: Any, context: Context) -> Walk:
+        if any(array.flags.writeable for array in context.data[DATA].values()):
+            raise ValueError("a copy")
+        return super().start(parameters, context)
+
+
+def test_a_data_set_mapped_from_a_file_is_read_where_it_lies(tmp_path: Path) -> None:
+    np.full(1000, 0.5).tofile(tmp_path / "scale")
+
+    def load(workload: Workload, name: str) -> Arrays:
+        return {"scale": np.memmap(tmp_path / "scale", np.float64, "r")}
+
+    store = Store(tmp_path / "results")
+    one = job(epochs=1, data={DATA: "digest"})
+    with store.lock():
+        engine.run([one], StoreSink(store), workloads={"toy": Particular()}, load_data=load)
+    assert store.done(one.spec.id)
 
 
 def test_threads_and_allocator_are_set_before_a_worker_starts(tmp_path: Path) -> None:
