@@ -24,18 +24,21 @@ GROUP = f"Trials of one thread on {CORES} cores"
 def test_trials_against_cores(
     network: str, digits: Arrays, sizes: Sizes, benchmark: Any, figures: list[Figure]
 ) -> None:
-    """The same trials, one after another, and then more and more at a time."""
+    """The same trials, one after another, and then more and more at a time.
+
+    Ray ends workers that stand idle, so each number of them is woken before it is timed.
+    """
     found = trials.shortened(trials.NETWORKS[network], sizes.minibatches)
-    make = partial(trials.of, found, seeds=range(CORES), epochs=sizes.epochs, threads=1)
+    make = partial(trials.of, found, seeds=range(CORES), threads=1)
     counts = [count for count in range(1, CORES + 1) if CORES % count == 0]
-    jobs = {count: make(cpus=CORES / count) for count in counts}
     spent: dict[int, list[float]] = {count: [] for count in counts}
 
     def one_round() -> None:
         for count in counts:
-            spent[count].append(seconds(partial(trials.run, jobs[count], arrays=digits)))
+            trials.run(make(epochs=1, cpus=CORES / count), arrays=digits)
+            jobs = make(epochs=sizes.epochs, cpus=CORES / count)
+            spent[count].append(seconds(partial(trials.run, jobs, arrays=digits)))
 
-    trials.run(jobs[CORES], arrays=digits)
     benchmark.pedantic(one_round, rounds=sizes.rounds)
     figures += [
         Figure.of(

@@ -160,6 +160,7 @@ def test_the_environment_says_what_must_be_shared_to_resume(name: str) -> None:
     assert environment.form == f"cpu/1 thread/{form}"
     assert (environment.device, environment.threads) == ("cpu", 1)
     assert {"python", "torch", "numpy"} <= environment.versions.keys()
+    assert {type(version) for version in environment.versions.values()} == {str}
     assert environment.settings["deterministic_algorithms"] is True
     assert environment.settings["fp32_precision"] == "ieee"
     if WORKLOADS[name].data_sets(WORKLOADS[name].parameters.model_validate(PARAMETERS[name])):

@@ -68,7 +68,8 @@ def describe(device: torch.device, threads: int, form: str, data: Mapping[str, s
 def _versions(device: torch.device) -> Mapping[str, str]:
     versions = {
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        # As it is, it has a class of torch's own: to read a record a driver would import torch.
+        "torch": str(torch.__version__),
         "numpy": np.__version__,
     }
     if device.type == "cuda":
