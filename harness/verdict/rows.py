@@ -145,15 +145,16 @@ def _every_epoch(claim: BandClaim, reported: Mapping[int, float], evidence: Evid
 
 def _onset(claim: OnsetClaim, evidence: Evidence) -> Row:
     takeoffs = Takeoffs.of(claim.metric, claim.takeoff.threshold, evidence)
+    fault = takeoffs.fault(evidence, latest=claim.reported + claim.tolerance.value)
     return Row(
         number=Number(claim.name, None, claim.reported, claim.tolerance.value, half_unit(claim)),
         values=takeoffs.onsets,
         absent=takeoffs.absent,
-        fails=takeoffs.fault(evidence),
+        fails=fault,
         undecided=takeoffs.doubt(evidence),
         censored=takeoffs.never,
         # A mean over those that did take off would come out too early.
-        not_run=takeoffs.censored(evidence) if evidence.partial else "",
+        not_run=takeoffs.censored(evidence) if evidence.partial and not fault else "",
     )
 
 

@@ -1,6 +1,7 @@
 """Where the seeds' curves leave their plateau, and which have not."""
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -34,10 +35,16 @@ class Takeoffs:
         broke_off = np.isnan(curves[:, -1])
         return cls(onsets, none & broke_off, none & ~broke_off)
 
-    def fault(self, evidence: Evidence) -> str:
-        """Why a full run fails: no seed takes off as the paper's did; a shorter one is censored."""
-        none_did = self.never.all() and not evidence.partial
-        return NEVER.format(of_seeds(evidence.seeds)) if none_did else ""
+    def fault(self, evidence: Evidence, latest: float = inf) -> str:
+        """Why a run fails: no seed takes off as the paper's did.
+
+        A shorter run is censored, unless it goes beyond the latest epoch that would still do.
+        """
+        if not self.never.all() or (evidence.partial and evidence.epochs < latest):
+            return ""
+        return (
+            self.censored(evidence) if evidence.partial else NEVER.format(of_seeds(evidence.seeds))
+        )
 
     def doubt(self, evidence: Evidence) -> str:
         """Which seeds of a full run never took off: how long a plateau lasts is chance."""

@@ -148,6 +148,19 @@ def test_where_some_seeds_never_take_off_a_full_run_is_open(claim: object) -> No
     assert all("seed 3 never took off" in result.note for result in verdict.results)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_first_epochs_in_which_every_seed_is_later_than_the_tolerance_allows_fail(
+    count: int,
+) -> None:
+    asked = experiment(onset(2.5, 0.5, 1), value({2: 0.0}), epochs=8)
+    seeds = dict.fromkeys(range(count), trial([0.0] * 8))
+    still = row(verdict_on(asked, seeds, epochs=3), "take-off")
+    assert still.verdict is NOT_RUN
+    late = row(verdict_on(asked, seeds, epochs=4), "take-off")
+    assert late.verdict is NOT_REPRODUCED
+    assert "had not taken off by epoch 4" in late.note
+
+
 def test_an_onset_that_is_censored_has_no_mean_and_no_interval() -> None:
     seeds = {0: trial(RISE), 1: trial(later(1)), 3: DEAD}
     found = row(verdict_on(experiment(onset(2.5, 0.5, 3), epochs=8), seeds), "take-off")
