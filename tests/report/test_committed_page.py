@@ -1,0 +1,43 @@
+"""The pages that are committed beside the manifests say what the committed records say."""
+
+from collections.abc import Sequence
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+
+from harness import workloads
+from harness.cli.evidence import Evidence, Use
+from harness.manifest import load
+from harness.plan import Selection
+from harness.report.markdown import markdown
+from harness.store import Store
+from harness.verdict import ExperimentVerdict, spell
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+REPORT = EXPERIMENTS / "report"
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Sequence[ExperimentVerdict]:
+    nothing = Store(tmp_path_factory.mktemp("nothing"))
+    with chdir(EXPERIMENTS.parent):  # the page names files as they are named on the command line
+        found = load([Path("experiments")], workloads.registry())
+        return Evidence(found, Selection(), nothing, Use.ALWAYS).verdicts()
+
+
+def test_the_committed_report_is_today_s(verdicts: Sequence[ExperimentVerdict]) -> None:
+    """If not: `harness report experiments --committed --out experiments/report`."""
+    figures = {each.id: f"{each.id}.png" for each in verdicts}
+    assert all((REPORT / figure).exists() for figure in figures.values())
+    assert (REPORT / "report.md").read_text() == markdown(verdicts, figures)
+
+
+def test_the_page_on_what_reproduces_names_every_verdict_as_it_is(
+    verdicts: Sequence[ExperimentVerdict],
+) -> None:
+    lines = (EXPERIMENTS / "README.md").read_text().splitlines()
+    for each in verdicts:
+        (row,) = [line for line in lines if line.startswith(f"| [{each.id}]")]
+        cells = [cell.strip() for cell in row.split("|")]
+        assert cells[2:4] == [spell(each.seeds), each.verdict]
