@@ -29,7 +29,7 @@ def test_a_killed_driver_leaves_no_process_and_no_folder_and_the_next_goes_on(
     assert eventually(lambda: all(c.startswith(agents) for c in world.processes().values()), 30)
     again = world.run("run")
     assert again.returncode == 0, again.stdout
-    assert eventually(lambda: not world.processes(), limit_s=10), world.processes()
+    assert eventually(lambda: not world.processes(), limit_s=30), world.processes()
     assert list(world.temp.iterdir()) == []
     assert account(world.store, truth).sound
     assert amiss_in_mlflow(world.workspace, world.store, truth) == []
