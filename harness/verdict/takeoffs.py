@@ -38,13 +38,13 @@ class Takeoffs:
     def fault(self, evidence: Evidence, latest: float = inf) -> str:
         """Why a run fails: no seed takes off as the paper's did.
 
-        A shorter run is censored, unless it goes beyond the latest epoch that would still do.
+        A shorter run is censored, unless it reaches the latest epoch that would still do.
         """
-        if not self.never.all() or (evidence.partial and evidence.epochs < latest):
+        if not self.never.all():
             return ""
-        return (
-            self.censored(evidence) if evidence.partial else NEVER.format(of_seeds(evidence.seeds))
-        )
+        if evidence.partial:
+            return self.censored(evidence) if evidence.epochs >= latest else ""
+        return NEVER.format(of_seeds(evidence.seeds))
 
     def doubt(self, evidence: Evidence) -> str:
         """Which seeds of a full run never took off: how long a plateau lasts is chance."""
