@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -81,14 +82,24 @@ def _end_processes(folder: Path) -> None:
 
 
 def _belongs(process: Path, folder: Path) -> bool:
-    """Whether a process has the cluster's token, or writes what it says into the cluster's logs.
+    """Whether a process has the cluster's token, or a file of the cluster open for writing.
 
-    A process that gives itself a title, as Ray's do, may have written it over its environment.
+    The token alone would not do: a process that gives itself a title, as Ray's do, may have written
+    it over that part of its environment; and Ray's agents say what they say into a pipe.
     """
     mark = f"RAY_AUTH_TOKEN_PATH={folder / TOKEN}".encode()
     if mark in (process / "environ").read_bytes().split(b"\0"):
         return True
-    return any((process / "fd" / out).readlink().is_relative_to(folder) for out in ("1", "2"))
+    return any(_writes(open_file, folder) for open_file in (process / "fd").iterdir())
+
+
+def _writes(open_file: Path, folder: Path) -> bool:
+    """Whether the file is below the folder; someone who merely reads a log is no part of it."""
+    try:
+        written = open_file.lstat().st_mode & stat.S_IWUSR
+        return bool(written) and open_file.readlink().is_relative_to(folder)
+    except OSError:  # closed meanwhile
+        return False
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ def test_a_killed_driver_leaves_no_process_and_no_folder_and_the_next_goes_on(
     assert eventually(lambda: all(c.startswith(agents) for c in world.processes().values()), 30)
     again = world.run("run")
     assert again.returncode == 0, again.stdout
-    assert eventually(lambda: not world.processes(), limit_s=30), world.processes()
+    assert eventually(lambda: not world.processes(), limit_s=10), world.processes()
     assert list(world.temp.iterdir()) == []
     assert account(world.store, truth).sound
     assert amiss_in_mlflow(world.workspace, world.store, truth) == []
@@ -60,6 +62,36 @@ def test_only_folders_of_dead_drivers_of_ours_are_removed(
         "harness-link",
         "other",
     }
+
+
+_HOLDER = """\
+import sys
+file = open(sys.argv[1], sys.argv[2])
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(("mode", "ended"), [("a", True), ("r", False)], ids=["writes", "reads"])
+def test_what_writes_into_a_dead_cluster_is_ended_though_its_environment_tells_nothing(
+    tmp_path: Path, mode: str, ended: bool
+) -> None:
+    folder = tmp_path / "harness-dead"
+    folder.mkdir()
+    for name in ("driver.lock", "driver.pid", "agent.log"):
+        (folder / name).touch()
+    agent = subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(folder / "agent.log"), mode],
+        env={},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert agent.stdout is not None
+    assert agent.stdout.readline() == b"open\n"
+    remove_stale(tmp_path)
+    assert not folder.exists()
+    agent.communicate()  # whoever lives ends with its input
+    assert agent.returncode == (-signal.SIGKILL if ended else 0)
 
 
 def test_a_driver_leaves_the_folder_of_another_alone(
