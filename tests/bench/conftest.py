@@ -77,8 +77,9 @@ def paired(benchmark: Any, sizes: Sizes) -> Callable[[Action, Action], list[Pair
     return measure
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
+    """Gone with the benches that need it: beside the others it would cost them time."""
     with engine.cluster(cpus=CORES):
         yield
 

@@ -92,7 +92,7 @@ def _stamps(trial: StoredTrial) -> Stamps:
 
 def overhead(asked: argparse.Namespace) -> list[Figure]:
     """The harness against a bare pool, for trials of about the length asked for."""
-    manifest = EXPERIMENTS / "image-pair-4.yaml"
+    manifest = EXPERIMENTS / "image-pair-8.yaml"  # those of image-pair-4 end within the minute
     alone = bare("pool", manifest, "--epochs", 3, "--seeds", asked.cores)
     wanted = max(1, round(asked.seconds / mean(alone.trials[-1].epochs_s)))
     epochs = min(wanted, experiment(manifest.stem).manifest.epochs.value)
@@ -195,7 +195,7 @@ def main() -> None:
     for command in by_name.values():
         command.add_argument("--out", type=Path, required=True, help="a JSON file")
     by_name["overhead"].add_argument("--seconds", type=float, default=60.0, help="of a trial")
-    by_name["overhead"].add_argument("--trials-per-core", type=int, default=4)
+    by_name["overhead"].add_argument("--trials-per-core", type=int, default=6)
     by_name["overhead"].add_argument("--rounds", type=int, default=2)
     by_name["overhead"].add_argument("--cores", type=int, default=os.cpu_count())
     by_name["ten"].add_argument("--epochs", type=int, default=10)
