@@ -94,10 +94,13 @@ def _belongs(process: Path, folder: Path) -> bool:
 
 
 def _writes(open_file: Path, folder: Path) -> bool:
-    """Whether the file is below the folder; someone who merely reads a log is no part of it."""
+    """Whether the file is below the cluster's session; who merely reads a log is no part of it.
+
+    The folder's own files are the drivers': another one may be looking whether the lock is free.
+    """
     try:
         written = open_file.lstat().st_mode & stat.S_IWUSR
-        return bool(written) and open_file.readlink().is_relative_to(folder)
+        return bool(written) and folder in open_file.readlink().parent.parents
     except OSError:  # closed meanwhile
         return False
 

@@ -51,17 +51,8 @@ def test_a_bench_runs_and_leaves_figures(which: str, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("mnist_cache")
 def test_the_whole_can_be_measured(tmp_path: Path) -> None:
     out = tmp_path / "overhead.json"
-    size = (
-        "--experiment",
-        "image-pair-4",
-        "--seconds",
-        "0.1",
-        "--trials-per-core",
-        "1",
-        "--rounds",
-        "1",
-    )
-    _run("-m", "tests.bench.suite", "overhead", *size, "--out", out)
+    size = ("--seconds", "0.1", "--trials-per-core", "1", "--rounds", "1")
+    _run("-m", "tests.bench.suite", "overhead", "--experiment", "image-pair-4", *size, "--out", out)
     assert len(results.load(out)[1]) == 3
 
 

@@ -72,16 +72,24 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize(("mode", "ended"), [("a", True), ("r", False)], ids=["writes", "reads"])
+@pytest.mark.parametrize(
+    ("name", "mode", "ended"),
+    [
+        ("session/agent.log", "a", True),
+        ("session/agent.log", "r", False),
+        ("driver.lock", "a", False),
+    ],
+    ids=["writes", "reads", "looks at the lock"],
+)
 def test_what_writes_into_a_dead_cluster_is_ended_though_its_environment_tells_nothing(
-    tmp_path: Path, mode: str, ended: bool
+    tmp_path: Path, name: str, mode: str, ended: bool
 ) -> None:
     folder = tmp_path / "harness-dead"
-    folder.mkdir()
-    for name in ("driver.lock", "driver.pid", "agent.log"):
-        (folder / name).touch()
+    (folder / "session").mkdir(parents=True)
+    for each in ("driver.lock", "driver.pid", "session/agent.log"):
+        (folder / each).touch()
     agent = subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, str(folder / "agent.log"), mode],
+        [sys.executable, "-c", _HOLDER, str(folder / name), mode],
         env={},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
