@@ -1,0 +1,76 @@
+"""What the committed records say hinges on every single number that a paper reports."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import workloads
+from harness.cli.evidence import Evidence, Use
+from harness.manifest import Claim, Experiment, load
+from harness.plan import Selection
+from harness.store import Store
+from harness.verdict import Case, ClaimResult, judge
+
+FOUND = load([Path(__file__).parents[2] / "experiments"], workloads.registry())
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    return Evidence(FOUND, Selection(), Store(tmp_path_factory.mktemp("nothing")), Use.ALWAYS)
+
+
+@pytest.mark.parametrize("experiment", FOUND, ids=lambda each: each.id)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_reported_value_farther_off_than_tolerance_and_three_spreads_does_not_stand(
+    evidence: Evidence, experiment: Experiment, sign: int
+) -> None:
+    standing = []
+    for claim, result in _reported(evidence, experiment):
+        by = result.tolerance + 3 * (result.spread or 0.0) + 1e-9
+        reported = _printed(claim, (result.measured or 0.0) + sign * by, away=sign)
+        moved = _with(claim, result.epoch, reported)
+        results = _results(evidence, _replaced(experiment, claim, moved))
+        (there,) = (each for each in results if each.name == result.name)
+        standing += [there.name] if there.verdict.holds else []
+    assert not standing
+
+
+def _reported(evidence: Evidence, experiment: Experiment) -> Iterator[tuple[Claim, ClaimResult]]:
+    """Each number of the listing, and what the seeds gave."""
+    results = _results(evidence, experiment)
+    for claim in experiment.manifest.claims:
+        rows = list(claim.reported) if isinstance(claim.reported, Mapping) else [None]
+        for row in rows:
+            (result,) = (each for each in results if (each.claim, each.epoch) == (claim.name, row))
+            yield claim, result
+
+
+def _results(evidence: Evidence, experiment: Experiment) -> tuple[ClaimResult, ...]:
+    """By itself: what gates an experiment says nothing of a row."""
+    selection = evidence.selection
+    case = Case(experiment, selection.seeds_of(experiment), selection.epochs_of(experiment))
+    (verdict,) = judge([case], lambda _, seed: evidence.trial(experiment, seed))
+    return tuple(verdict.results)
+
+
+def _printed(claim: Any, value: float, *, away: int) -> float:
+    """The nearest number that the listing could show, on that side."""
+    decimals = getattr(claim, "decimals", None)
+    if decimals is None:
+        return value
+    unit = 10.0**-decimals
+    return round(unit * (math.ceil if away > 0 else math.floor)(value / unit), decimals)
+
+
+def _with(claim: Any, epoch: int | None, reported: float) -> Claim:
+    moved = reported if epoch is None else {**claim.reported, epoch: reported}
+    return claim.model_copy(update={"reported": moved})
+
+
+def _replaced(experiment: Experiment, claim: Claim, moved: Claim) -> Experiment:
+    claims = tuple(moved if each is claim else each for each in experiment.manifest.claims)
+    manifest = experiment.manifest.model_copy(update={"claims": claims})
+    return experiment.model_copy(update={"manifest": manifest})
