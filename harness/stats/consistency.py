@@ -3,10 +3,12 @@
 Both tests that are used hold the chance of any false rejection, over all rows together, at alpha
 when the reported values are one more run:
 
-* The **rank**: the n seeds and the paper are n + 1 exchangeable runs. Each row is studentised over
-  all n + 1 alike, each run has its largest deviation over all rows, and a row's p is the share of
-  runs whose largest deviation is no smaller than the paper's deviation there. It assumes nothing
-  of how runs spread, and takes every row into account; but it is never below 1 / (n + 1).
+* The **rank**: the n seeds and the paper are n + 1 exchangeable runs. Each run in turn is held
+  against the others, row by row, as one more draw; the least probable of its values, over all rows,
+  says how far off it is, and a row's p is the share of runs that are as far off as the paper is
+  there. It assumes nothing of how runs spread, and takes every row into account; but it is never
+  below 1 / (n + 1). Probabilities, since rows that some runs have no value in know fewer others:
+  among five values a deviation is 1.8 spreads at most, among seven 2.3.
 * Where 1 / (n + 1) is above alpha, **Student's t** for a further draw, with Holm's correction over
   the rows. Its deep quantiles rest on tails of which few seeds say nothing. So a row is rejected
   only if the paper is besides the farthest off of all n + 1 runs, which holds false alarms below
@@ -23,6 +25,10 @@ from scipy.special import stdtr
 from harness.stats.curves import Array
 from harness.stats.multiple import holm
 from harness.stats.samples import NOISE
+
+TIED = 1e-6
+"""Of two probabilities, as a share: equal deviations may differ in their last bits, of which a
+power of many degrees of freedom makes more."""
 
 NORMALITY = 0.1
 """Level of Shapiro and Wilk's test. High, for few seeds seldom show that they are not normal."""
@@ -90,8 +96,8 @@ def consistency(values: Array, family: Family, alpha: float) -> Consistency:
         alpha: of the whole family.
 
     Source:
-        The rank of the largest deviation: Westfall and Young (1993), Resampling-based Multiple
-        Testing, section 2.3 (single-step maxT), with the n + 1 choices of which run is the paper
+        The rank of the least probable row: Westfall and Young (1993), Resampling-based Multiple
+        Testing, section 2.3 (single-step minP), with the n + 1 choices of which run is the paper
         in place of permutations. Holm (1979). Shapiro and Wilk (1965), Biometrika 52(3/4).
     """
     reported = _towards_the_mean(values, family)
@@ -127,9 +133,9 @@ def left_out(values: Array, family: Family, alpha: float) -> int:
     """
     n = len(values)
     if 1 / n <= alpha and (family.runs == 1).all():
-        # Studentised over all n alike, whichever is the paper: one ranking answers for all.
-        largest = np.sort(_deviations(values).max(axis=1, initial=0.0))
-        as_far = n - np.searchsorted(largest, largest * (1 - NOISE))
+        # Each is held against all the others, whichever is the paper: one ranking answers for all.
+        least = np.sort(_as_one_more(values).min(axis=1, initial=1.0))
+        as_far = np.searchsorted(least, least * (1 + TIED), side="right")
         return int((as_far / n <= alpha).sum())
     alarms = 0
     for seed in range(n):
@@ -155,20 +161,33 @@ def _towards_the_mean(values: Array, family: Family) -> Array:
     return np.clip(mean, family.reported - family.half, family.reported + family.half)
 
 
-def _deviations(runs: Array) -> Array:
-    """Each value's distance from its row's mean, in the row's spread; 0 where there is none."""
-    _, mean, spread = _moments(runs)
+def _as_one_more(runs: Array) -> Array:
+    """`prediction_p` of each run as one more draw, held against all the others.
+
+    Args:
+        runs: shape (runs, rows); NaN where one has no value.
+
+    Returns:
+        Shape (runs, rows); 1 where a run has no value, or fewer than two others have one.
+
+    Source:
+        A value's distance from the mean of all n, in their spread, gives that from the others:
+        Cook and Weisberg (1982), Residuals and Influence in Regression, section 2.2.
+    """
+    n, mean, spread = _moments(runs)
     with np.errstate(divide="ignore", invalid="ignore"):
-        deviations = np.where(spread > 0, np.abs(runs - mean) / spread, 0.0)
-    return np.where(np.isnan(runs), 0.0, deviations)
+        share = np.where(spread > 0, (runs - mean) ** 2 / spread**2 * n / (n - 1.0) ** 2, 0.0)
+        # Of the squares of all: where it is all of them the others are equal, but for rounding.
+        t = np.sqrt((n - 2) * share / np.maximum(1 - share, NOISE))
+    known = ~np.isnan(runs) & (n > 2)
+    return np.where(known, 2 * stdtr(np.maximum(n - 2, 1), -np.where(known, t, 0.0)), 1.0)
 
 
 def _rank(values: Array, reported: Array) -> Array:
     """For each row, the share of all runs, the paper among them, that are as far off anywhere."""
-    deviations = _deviations(np.vstack([values, reported]))
-    largest, paper = deviations.max(axis=1, initial=0.0), deviations[-1]
-    # Equal deviations may differ in their last bits.
-    return np.asarray((largest[:, np.newaxis] >= paper * (1 - NOISE)).mean(axis=0))
+    p = _as_one_more(np.vstack([values, reported]))
+    least, paper = p.min(axis=1, initial=1.0), p[-1]
+    return np.asarray((least[:, np.newaxis] <= paper * (1 + TIED)).mean(axis=0))
 
 
 def not_normal(column: Array) -> bool:

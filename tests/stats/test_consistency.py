@@ -134,6 +134,31 @@ def test_seeds_that_are_shown_not_to_be_normal_leave_the_rank_alone() -> None:
     assert found.p[0] == pytest.approx(1 / 9)
 
 
+def test_a_row_that_some_seeds_have_no_value_in_can_be_what_is_farthest_off() -> None:
+    """Among fewer values a deviation is fewer spreads at most, however far off the paper is."""
+    values = draws(3, 6, 12)
+    values[4:, 0] = np.nan
+    values[5, 1] += 9.0  # with six others a run can be 2.3 spreads off, with four 1.8
+    near, far = (
+        stats.consistency(values, family(np.array([by, *values[0, 1:]])), ALPHA).p[0]
+        for by in (0.0, 1e6)
+    )
+    assert near > ALPHA
+    assert far <= ALPHA
+
+
+@given(st.integers(19, 40), st.integers(0, 2**16))
+def test_where_no_value_is_missing_the_rank_is_that_of_the_largest_deviation(
+    seeds: int, seed: int
+) -> None:
+    """In spreads of all runs: the one is a rising function of the other."""
+    runs = draws(seed, seeds + 1, 4)
+    largest = (np.abs(runs - runs.mean(axis=0)) / runs.std(axis=0)).max(axis=1)
+    own = np.abs(runs[-1] - runs.mean(axis=0)) / runs.std(axis=0)
+    found = stats.consistency(runs[:-1], family(runs[-1]), ALPHA)
+    assert found.p == pytest.approx((largest[:, np.newaxis] >= own - 1e-9).mean(axis=0))
+
+
 def test_what_the_print_rounds_away_is_no_difference() -> None:
     values = np.array([[1.00001], [1.00002], [1.00003]])
     rounded = family(np.array([1.0001]), half=0.5e-4)
