@@ -26,7 +26,7 @@ class Sizes:
     trials: int = 1_000
     """Trivial ones, run."""
     tracked: int = 200
-    stored: tuple[int, ...] = (1_000, 3_000, 10_000)
+    stored: tuple[int, ...] = (2_500, 5_000, 10_000)
     """Trials of 50 epochs, judged again."""
     planned: int = 100_000
     minibatches: int = 20
