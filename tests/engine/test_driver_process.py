@@ -48,6 +48,8 @@ def eventually(condition: object, limit_s: float = 60.0) -> bool:
     return True
 
 
+# By default tests/faults/test_killed_driver.py does: it kills the driver of a whole command.
+@pytest.mark.chaos
 @pytest.mark.usefixtures("cluster", "short_folder")
 def test_a_killed_driver_leaves_no_worker_and_a_store_that_resumes(tmp_path: Path) -> None:
     driver = start(tmp_path, "")
