@@ -4,9 +4,9 @@ Each rewrite is exact but for the order of floating-point sums:
 
 * The features of a serve both terms, and so does their share of the first hidden layer; b and
   permuted b pass through their branch together.
-* Poolings by maxima, and the convolutions of one channel before them, run channels-last, where they
-  work on whole vectors of channels. The parameters stay as they are; only activations are laid out
-  so, and the second convolution's are not: its gradient takes 1.7 times as long channels-last.
+* Convolutions run channels-last, where they and the poolings work on whole vectors of channels; but
+  the second one of images does not, since its input's gradient takes 1.7 times as long so. The
+  parameters stay as they are; only activations are laid out so.
 * On a CPU what is largest is computed part by part, so that it stays in the cache; what lies
   between a convolution, its pooling by maxima and its ReLU is not kept for the backward pass.
 * Average pooling is folded into the convolution before it, and samples whose features end in a

@@ -1,11 +1,12 @@
 """A convolution of images, its pooling by maxima and its ReLU, without what lies between."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812 (its usual name)
+from torch.nn.grad import conv2d_weight
 
 
 def pooled_convolution(
@@ -71,7 +72,7 @@ class _PooledConvolution(torch.autograd.Function):
             of_maxima = torch.where(result > 0, upstream, 0)
             of_output = unpooled[: len(part)]
             _unpool(of_maxima, position, ctx.pooling, of_output)
-            of_weight += _of_weight(part, weight, of_output)
+            of_weight += conv2d_weight(part, weight.shape, of_output)
             of_bias += of_maxima.sum((0, 2, 3))
         return None, of_weight, of_bias, None, None
 
@@ -96,16 +97,3 @@ def _unpool(gradient: Tensor, positions: Tensor, pooling: int, out: Tensor) -> N
         positions,
         grad_input=out,
     )
-
-
-def _of_weight(images: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient of conv2d's weight, from that of its output."""
-    _, of_weight, _ = torch.ops.aten.convolution_backward(
-        gradient,
-        images,
-        weight,
-        None,
-        *([1, 1], [0, 0], [1, 1], False, [0, 0], 1),
-        [False, True, False],
-    )
-    return cast(Tensor, of_weight)
