@@ -162,7 +162,7 @@ def _towards_the_mean(values: Array, family: Family) -> Array:
 
 
 def _as_one_more(runs: Array) -> Array:
-    """`prediction_p` of each run as one more draw, held against all the others.
+    """`prediction_p` of each run as one more draw, held against all the others, for all at once.
 
     Args:
         runs: shape (runs, rows); NaN where one has no value.
@@ -180,7 +180,7 @@ def _as_one_more(runs: Array) -> Array:
         # Of the squares of all: where it is all of them the others are equal, but for rounding.
         t = np.sqrt((n - 2) * share / np.maximum(1 - share, NOISE))
     known = ~np.isnan(runs) & (n > 2)
-    return np.where(known, 2 * stdtr(np.maximum(n - 2, 1), -np.where(known, t, 0.0)), 1.0)
+    return np.where(known, 2 * stdtr(np.maximum(n - 2, 1), -t), 1.0)
 
 
 def _rank(values: Array, reported: Array) -> Array:

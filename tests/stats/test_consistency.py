@@ -12,6 +12,7 @@ from scipy import stats as reference
 
 from harness import stats
 from harness.stats import Family
+from harness.stats.consistency import _as_one_more
 
 ALPHA = 0.05
 # Sixteenths, so that shifts and scales by powers of two lose no bit.
@@ -145,6 +146,19 @@ def test_a_row_that_some_seeds_have_no_value_in_can_be_what_is_farthest_off() ->
     )
     assert near > ALPHA
     assert far <= ALPHA
+
+
+@pytest.mark.parametrize("count", [3, 4, 12])
+def test_each_run_is_held_against_all_the_others_as_one_more_draw(count: int) -> None:
+    runs = draws(count, count, 5)
+    runs[0, 1] = np.nan
+    expected = [
+        stats.prediction_p(np.delete(runs, run, axis=0), runs[run], np.ones(5))
+        for run in range(count)
+    ]
+    known = ~np.isnan(expected)
+    assert known.sum() >= 5 * count - 3  # of three runs one is missing: the others have one other
+    assert _as_one_more(runs)[known] == pytest.approx(np.array(expected)[known])
 
 
 @given(st.integers(19, 40), st.integers(0, 2**16))
