@@ -15,7 +15,6 @@ import pytest
 
 from harness.process import settings
 from harness.workloads.mine.run import MineRun
-from harness.workloads.mutual_information import mnist
 from tests.bench import trials
 from tests.bench.conftest import Sizes
 from tests.bench.paired import Action, Pair
@@ -69,8 +68,7 @@ _trial: list[MineRun] = []
 
 def _start(network: str, form: str, cache: Path, sizes: Sizes) -> None:
     found = trials.shortened(trials.NETWORKS[network], sizes.minibatches)
-    digits = {name: array[: sizes.images] for name, array in mnist.load(cache).items()}
-    _trial.append(trials.start(found, digits, form=form))
+    _trial.append(trials.start(found, trials.digits(cache, sizes.images), form=form))
 
 
 def _epoch() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from harness import engine
 from harness.workload import Arrays
-from harness.workloads.mutual_information import mnist
+from tests.bench import trials
 from tests.bench.machine import describe
 from tests.bench.paired import Action, Pair, in_turns
 from tests.bench.results import Figure
@@ -86,7 +86,7 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def digits(mnist_cache: Path, sizes: Sizes) -> Arrays:
-    return {name: array[: sizes.images] for name, array in mnist.load(mnist_cache).items()}
+    return trials.digits(mnist_cache, sizes.images)
 
 
 @pytest.hookimpl(optionalhook=True)

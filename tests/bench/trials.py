@@ -12,6 +12,7 @@ from harness.record import Checkpoint, Failure, Message
 from harness.store import Store
 from harness.workload import Arrays, Context, Workload
 from harness.workloads.mine.run import MineRun
+from harness.workloads.mutual_information import mnist
 from tests.toy import Toy
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -43,6 +44,11 @@ def shortened(name: str, minibatches: int) -> Experiment:
     size = found.parameters.batch_size
     fewer = {"pairs": minibatches * size, "test_pairs": size}
     return found.model_copy(update={"parameters": found.parameters.model_copy(update=fewer)})
+
+
+def digits(cache: Path, images: int) -> Arrays:
+    """MNIST, of each part at most so many images."""
+    return {name: array[:images] for name, array in mnist.load(cache).items()}
 
 
 def start(
