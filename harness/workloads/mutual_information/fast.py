@@ -4,33 +4,26 @@ Each rewrite is exact but for the order of floating-point sums:
 
 * The features of a serve both terms, and so does their share of the first hidden layer; b and
   permuted b pass through their branch together.
-* Convolutions run channels-last, where they and the poolings work on whole vectors of channels; but
-  the second one of images does not, since its input's gradient takes 1.7 times as long so. The
-  parameters stay as they are; only activations are laid out so.
-* On a CPU what is largest is computed part by part, so that it stays in the cache; what lies
-  between a convolution, its pooling by maxima and its ReLU is not kept for the backward pass.
+* On a CPU the layers of images compute in oneDNN's own layout from the first to the last, so that
+  nothing is rearranged between them. It knows float32 only; other types keep the plain layout.
+* Sequences run channels-last, where convolutions work on whole vectors of channels, and on a CPU
+  part by part, so that their activations stay in the cache.
 * Average pooling is folded into the convolution before it, and samples whose features end in a
   pooling's remainder are left out from the start.
-
-Pooling by maxima meets ties in earnest: within an image's constant border all windows are equal.
-Which of the tied positions passes the gradient on does not matter: equal windows give the weights
-equal gradients, and nobody asks for the gradient of an image. Windows that differ and yet tie do
-so by chance, and then either choice is a subgradient.
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from harness.workloads.mutual_information.networks import Critic
-from harness.workloads.mutual_information.pooled import pooled_convolution
 
 PART = 50
-"""Images or sequences at a time on a CPU. With more their activations leave the cache; with fewer
-the number of calls begins to tell."""
+"""Sequences at a time on a CPU. With more their activations leave the cache; with fewer the number
+of calls begins to tell."""
 
 
 def fast(critic: Critic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,29 +51,19 @@ def _features(branch: nn.Sequential, x: Tensor) -> Tensor:
     return features
 
 
-def _rows(x: Tensor) -> int:
-    """How many of x to take at a time; other devices than a CPU want all at once."""
-    return PART if x.device.type == "cpu" else len(x)
-
-
 def _of_images(branch: nn.Sequential, images: Tensor) -> Tensor:
-    """Features of images of shape (n, 1, h, w).
+    """Features of images of shape (n, 1, h, w)."""
+    if not _known_to_onednn(images):
+        plain: Tensor = branch(images)
+        return plain.flatten(1)
+    blocked: Tensor = branch(images.to_mkldnn())
+    return blocked.to_dense().flatten(1)
 
-    What the first pooling leaves is so small that the rest goes in one piece.
-    """
-    first, pooling, _, second, *rest = cast("Iterable[Any]", branch)
-    x = pooled_convolution(
-        _channels_last(images.squeeze(1)),
-        first.weight,
-        first.bias,
-        pooling.kernel_size,
-        rows=_rows(images),
+
+def _known_to_onednn(x: Tensor) -> bool:
+    return (
+        x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
     )
-    convolved: Tensor = second(x)
-    x = convolved.contiguous(memory_format=torch.channels_last)
-    for layer in rest:
-        x = layer(x)
-    return x.flatten(1)
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -141,7 +124,8 @@ def _of_sequences(branch: nn.Sequential, sequences: Tensor) -> Tensor:
         return x.mean((2, 3))
 
     seen = sequences[:, : _seen(blocks, sequences.size(1))]
-    parts = _channels_last(seen.unsqueeze(1)).split(_rows(seen))
+    rows = PART if seen.device.type == "cpu" else len(seen)
+    parts = _channels_last(seen.unsqueeze(1)).split(rows)
     return torch.cat([averages(part) for part in parts])
 
 
