@@ -194,8 +194,8 @@ def main() -> None:
     by_name = {name: commands.add_parser(name) for name in COMMANDS}
     for command in by_name.values():
         command.add_argument("--out", type=Path, required=True, help="a JSON file")
-    # A trial of image-pair-4 is over within the minute.
-    by_name["overhead"].add_argument("--experiment", default="image-pair-8")
+    # A trial of images is over within the minute.
+    by_name["overhead"].add_argument("--experiment", default="sequence-pair-16")
     by_name["overhead"].add_argument("--seconds", type=float, default=60.0, help="of a trial")
     by_name["overhead"].add_argument("--trials-per-core", type=int, default=6)
     by_name["overhead"].add_argument("--rounds", type=int, default=2)
