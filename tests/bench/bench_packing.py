@@ -1,6 +1,7 @@
 """Trials side by side: how near N cores come to N trials at full speed."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,12 +13,33 @@ from harness.workload import Arrays
 from tests import toy
 from tests.bench import trials
 from tests.bench.conftest import CORES, Sizes
-from tests.bench.paired import seconds
 from tests.bench.results import Figure
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
 GROUP = f"Trials of one thread on {CORES} cores"
+
+
+class Span:
+    """How long some trials take, from the first's first epoch to the last's test estimate.
+
+    Not from handing out: trials of another number of threads want workers of their own, which
+    Ray starts when they are asked for, and a run shares the data set before it hands out any.
+    """
+
+    def __init__(self) -> None:
+        self.began_ms, self.ended_ms = math.inf, -math.inf
+
+    def hear(self, job: Job, message: Message) -> None:
+        if isinstance(message, EpochRecord | FinalRecord):
+            self.began_ms = min(self.began_ms, message.ended_ms - 1000 * message.seconds)
+            self.ended_ms = max(self.ended_ms, message.ended_ms)
+
+
+def _span_ms(jobs: Sequence[Job], digits: Arrays) -> float:
+    span = Span()
+    trials.run(jobs, trials.Sink(hear=span.hear), arrays=digits)
+    return span.ended_ms - span.began_ms
 
 
 @pytest.mark.parametrize("network", list(trials.NETWORKS))
@@ -36,13 +58,12 @@ def test_trials_against_cores(
     def one_round() -> None:
         for count in counts:
             trials.run(make(epochs=1, cpus=CORES / count), arrays=digits)
-            jobs = make(epochs=sizes.epochs, cpus=CORES / count)
-            spent[count].append(seconds(partial(trials.run, jobs, arrays=digits)))
+            spent[count].append(_span_ms(make(epochs=sizes.epochs, cpus=CORES / count), digits))
 
     benchmark.pedantic(one_round, rounds=sizes.rounds)
     figures += [
         Figure.of(
-            (alone_s / here_s for alone_s, here_s in zip(spent[1], spent[count], strict=True)),
+            (alone / here for alone, here in zip(spent[1], spent[count], strict=True)),
             group=GROUP,
             name=f"{network}: {count} at a time, against one by one",
             at_least=0.9 * count,
@@ -97,22 +118,6 @@ def test_a_trial_starts_on_a_warm_worker(
     ]
 
 
-class Span:
-    """How long some trials take, from the first's first epoch to the last's last one.
-
-    Not from handing out: trials of another number of threads want workers of their own, which
-    Ray starts when they are asked for.
-    """
-
-    def __init__(self) -> None:
-        self.began_ms, self.ended_ms = math.inf, -math.inf
-
-    def hear(self, job: Job, message: Message) -> None:
-        if isinstance(message, EpochRecord):
-            self.began_ms = min(self.began_ms, message.ended_ms - 1000 * message.seconds)
-            self.ended_ms = max(self.ended_ms, message.ended_ms)
-
-
 def test_one_thread_each_against_all_threads_for_one(
     digits: Arrays, sizes: Sizes, benchmark: Any, figures: list[Figure]
 ) -> None:
@@ -121,12 +126,8 @@ def test_one_thread_each_against_all_threads_for_one(
     ratios: list[float] = []
 
     def one_round() -> None:
-        spans = []
-        for jobs in (make(cpus=CORES, threads=CORES), make(cpus=1, threads=1)):
-            span = Span()
-            trials.run(jobs, trials.Sink(hear=span.hear), arrays=digits)
-            spans.append(span.ended_ms - span.began_ms)
-        ratios.append(spans[0] / spans[1])
+        in_turn, packed = make(cpus=CORES, threads=CORES), make(cpus=1, threads=1)
+        ratios.append(_span_ms(in_turn, digits) / _span_ms(packed, digits))
 
     benchmark.pedantic(one_round, rounds=min(sizes.rounds, 3))
     name = "image pairs: one by one on all threads / side by side"
