@@ -128,6 +128,15 @@ def test_averages_of_any_width_are_folded_and_remainders_left_out(
     assert_same(critic, sequence_batch(count, shortest + surplus, generator))
 
 
+@pytest.mark.parametrize("pixel", [0.0, -0.4242])
+def test_images_without_contrast_give_the_same_gradients_wherever_their_ties_break(
+    pixel: float,
+) -> None:
+    critic = network(NetForImagePair)
+    blank = torch.full((5, 1, 28, 28), pixel, dtype=torch.float64)
+    assert_same(critic, (blank, blank, blank))
+
+
 def whole(*shape: int, largest: int, generator: Generator) -> Tensor:
     """Whole numbers, drawn evenly from those of no larger magnitude."""
     return torch.randint(-largest, largest + 1, shape, generator=generator).double()

@@ -7,7 +7,7 @@ Each rewrite is exact but for the order of floating-point sums:
 * On a CPU the layers of images compute in oneDNN's own layout from the first to the last, so that
   nothing is rearranged between them. It knows float32 only; other types keep the plain layout.
 * Sequences run channels-last, where convolutions work on whole vectors of channels, and on a CPU
-  part by part, so that their activations stay in the cache.
+  part by part.
 * Average pooling is folded into the convolution before it, and samples whose features end in a
   pooling's remainder are left out from the start.
 """
@@ -22,8 +22,8 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from harness.workloads.mutual_information.networks import Critic
 
 PART = 100
-"""Sequences at a time on a CPU. With more their activations leave the cache; with fewer the number
-of calls begins to tell."""
+"""Sequences at a time on a CPU. With more, a process whose allocator is as it comes takes their
+pages anew in every step; with fewer the number of calls begins to tell."""
 
 
 def fast(critic: Critic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,22 +42,15 @@ def fast(critic: Critic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor
 
 def _features(branch: nn.Sequential, x: Tensor) -> Tensor:
     """The features that the critic embeds x in by this branch, shape (n, features)."""
+    features: Tensor
     match branch[0]:
-        case nn.Conv2d():
-            return _of_images(branch, x)
         case nn.Conv1d():
-            return _of_sequences(branch, x)
-    features: Tensor = branch(x)
-    return features
-
-
-def _of_images(branch: nn.Sequential, images: Tensor) -> Tensor:
-    """Features of images of shape (n, 1, h, w)."""
-    if not _known_to_onednn(images):
-        plain: Tensor = branch(images)
-        return plain.flatten(1)
-    blocked: Tensor = branch(images.to_mkldnn())
-    return blocked.to_dense().flatten(1)
+            features = _of_sequences(branch, x)
+        case nn.Conv2d() if _known_to_onednn(x):
+            features = branch(x.to_mkldnn()).to_dense()
+        case _:
+            features = branch(x)
+    return features.flatten(1)
 
 
 def _known_to_onednn(x: Tensor) -> bool:
