@@ -196,7 +196,8 @@ def main() -> None:
         command.add_argument("--out", type=Path, required=True, help="a JSON file")
     # A trial of images is over within the minute.
     by_name["overhead"].add_argument("--experiment", default="sequence-pair-16")
-    by_name["overhead"].add_argument("--seconds", type=float, default=60.0, help="of a trial")
+    # Alone; side by side some have turned out a tenth shorter, and a minute is what was promised.
+    by_name["overhead"].add_argument("--seconds", type=float, default=66.0, help="of a trial")
     by_name["overhead"].add_argument("--trials-per-core", type=int, default=6)
     by_name["overhead"].add_argument("--rounds", type=int, default=2)
     by_name["overhead"].add_argument("--cores", type=int, default=os.cpu_count())
