@@ -1,26 +1,39 @@
-"""The command line: wires the parts together and prints; decides nothing."""
+"""The command line: parses options, calls the library and prints."""
 
 import sys
 import traceback
 from typing import NoReturn
 
 from harness.cli.app import app
+from harness.cli.streams import guarded
 from harness.errors import Exit, HarnessError
 
 
 def main() -> NoReturn:
-    """Run the command and exit by the contract in `harness.errors.Exit`.
+    """Run one command and exit with its code, which `harness.errors.Exit` lists.
 
-    A fault that the user can mend is printed as its message; one of ours keeps its traceback.
+    A fault that the user can mend is printed as its message; a bug keeps its traceback.
     """
+    with guarded() as output:
+        code = output.exit_code(_run())
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         app(prog_name="harness")
+    except SystemExit as end:
+        if isinstance(end.__context__, OSError):
+            # typer takes any EPIPE for a closed standard output and exits 1; ours raises none.
+            traceback.print_exception(end.__context__)
+            return Exit.BUG
+        return end.code if isinstance(end.code, int) else Exit.AS_EXPECTED
     except HarnessError as fault:
         print(fault, file=sys.stderr)
-        sys.exit(fault.exit_code)
+        return fault.exit_code
     except KeyboardInterrupt:
-        sys.exit(Exit.INTERRUPTED)
+        return Exit.INTERRUPTED
     except Exception:  # noqa: BLE001 - the traceback is printed; only the exit code is ours
         traceback.print_exc()
-        sys.exit(Exit.BUG)
-    sys.exit(Exit.AS_EXPECTED)
+        return Exit.BUG
+    return Exit.AS_EXPECTED
