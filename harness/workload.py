@@ -1,6 +1,6 @@
 """The protocol that a workload keeps: a paper's method, of which the core knows nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -105,3 +105,21 @@ class Workload(Protocol):
         Raises:
             ResourceError: the device that was asked for is not there.
         """
+
+
+class Registry(Mapping[str, Workload]):
+    """Workloads by name; also knows which are announced and cannot be used, and why."""
+
+    def __init__(self, usable: Mapping[str, Workload], broken: Mapping[str, str]) -> None:
+        self._usable = dict(usable)
+        self.broken = dict(broken)
+        """By name, in a line, why the workload cannot be used."""
+
+    def __getitem__(self, name: str) -> Workload:
+        return self._usable[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._usable)
+
+    def __len__(self) -> int:
+        return len(self._usable)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from harness.manifest.faults import Finding, findings, suggest
 from harness.manifest.tree import Node, Path, show
 from harness.record import Json
-from harness.workload import Metric, Workload
+from harness.workload import Metric, Registry, Workload
 
 PER_EPOCH_KINDS = ("curve", "onset")
 """Claims that only a metric recorded after every epoch can bear."""
@@ -29,8 +29,13 @@ def check(root: Node, registry: Mapping[str, Workload]) -> Iterator[Finding]:
         return
     workload = registry.get(name.text)
     if workload is None:
-        said = suggest(name.text, list(registry))
-        yield Finding(("workload", "name"), f"unknown workload {show(name.text)}{said}")
+        why = registry.broken.get(name.text) if isinstance(registry, Registry) else None
+        said = (
+            f"workload {name.text} cannot be used: {why}"
+            if why
+            else f"unknown workload {show(name.text)}{suggest(name.text, list(registry))}"
+        )
+        yield Finding(("workload", "name"), said)
         return
     yield from _parameters(root, workload)
     yield from _metrics(root, workload)

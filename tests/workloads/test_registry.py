@@ -1,12 +1,17 @@
+import logging
+import os
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 from harness import workloads
-from harness.errors import UsageError
+from harness.errors import ManifestError
+from harness.manifest import load
 from harness.workloads import GROUP, registry
+from tests.cli.conftest import TINY, command
 
 MODULE = "harness.workloads.mutual_information"
 
@@ -28,27 +33,93 @@ def test_neither_the_registry_nor_a_plan_loads_torch() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_one_name_for_two_workloads_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_name_for_two_workloads_is_neither_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     announce(
-        monkeypatch, mine_image_pair=f"{MODULE}:image_pair", mine_image_pair_=f"{MODULE}:other"
+        monkeypatch,
+        mine_image_pair=f"{MODULE}:image_pair",
+        mine_image_pair_=f"{MODULE}:other",
+        mine_sequence_pair=f"{MODULE}:sequence_pair",
     )
-    with pytest.raises(UsageError, match=r"'mine_image_pair' .* twice: as .*:image_pair and as"):
-        registry()
+    found = registry()
+    assert list(found) == ["mine_sequence_pair"]
+    assert f"{MODULE}:image_pair and by" in found.broken["mine_image_pair"]
 
 
-@pytest.mark.parametrize("value", ["no_such_module:workload", f"{MODULE}:no_such_workload"])
-def test_an_entry_point_that_cannot_be_loaded_is_named(
-    monkeypatch: pytest.MonkeyPatch, value: str
+FAULTS = {
+    "raises": ("raise RuntimeError('no licence\\nfor this')", "RuntimeError: no licence for this"),
+    "misses": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "exits": ("raise SystemExit(3)", "SystemExit: 3"),
+    "speechless": (
+        "class E(Exception):\n    def __str__(self): raise ValueError\nraise E",
+        "E: <exception str() failed>",
+    ),
+    "absent": ("", "has no attribute 'workload'"),
+    "none": ("workload = None", "its attribute name must be a str, got None"),
+    "renamed": (
+        f"from {MODULE} import image_pair as workload",
+        "its name is 'mine_image_pair'; the entry point must have the same name",
+    ),
+    "incomplete": (
+        "class W:\n    name, revision, metrics, prefix = 'incomplete', 1, {}, True\nworkload = W()",
+        "it has no method data_sets",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_workload_that_cannot_be_used_is_named_once_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
 ) -> None:
-    announce(monkeypatch, broken=value)
-    with pytest.raises(UsageError, match=r"'broken' .*cannot be loaded: .*no_such"):
-        registry()
+    module, (text, fault) = f"broken_{name}", FAULTS[name]
+    (tmp_path / f"{module}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    announce(
+        monkeypatch,
+        **{name: f"{module}:workload", "mine_sequence_pair": f"{MODULE}:sequence_pair"},
+    )
+    with caplog.at_level(logging.WARNING):
+        found = registry()
+        assert list(registry()) == list(found) == ["mine_sequence_pair"]
+    (line,) = caplog.messages
+    assert line.startswith(
+        f"workload {name} cannot be used: entry point {name} = {module}:workload"
+    )
+    assert fault in line
+    assert "\n" not in line
+
+    manifest = tmp_path / "needs-it.yaml"
+    manifest.write_text(TINY.read_text().replace("name: mine_sequence_pair", f"name: {name}", 1))
+    with pytest.raises(ManifestError) as refused:
+        load([manifest], found)
+    assert f"workload.name: {line}" in str(refused.value)
 
 
-def test_a_workload_under_another_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    announce(monkeypatch, another=f"{MODULE}:image_pair")
-    with pytest.raises(UsageError, match=r"'another' .*calls itself 'mine_image_pair'"):
-        registry()
+def test_harness_list_goes_on_without_a_package_that_cannot_be_imported(
+    tmp_path: Path,
+) -> None:
+    metadata = tmp_path / "broken_methods-2.1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: broken-methods\nVersion: 2.1\n"
+    )
+    (metadata / "entry_points.txt").write_text(f"[{GROUP}]\nbroken = broken_methods:workload\n")
+    (tmp_path / "broken_methods.py").write_text("1 / 0\n")
+    listed = subprocess.run(
+        command("list", TINY),
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert listed.returncode == 0
+    assert "tiny" in listed.stdout
+    assert listed.stderr == (
+        "workload broken cannot be used: entry point broken = broken_methods:workload of package "
+        "broken-methods 2.1: ZeroDivisionError: division by zero\n"
+    )
 
 
 def test_the_packages_of_all_workloads_are_known_without_loading_them() -> None:
