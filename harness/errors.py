@@ -72,6 +72,16 @@ class ResourceError(HarnessError):
     exit_code = Exit.INCOMPLETE
 
 
+class InfrastructureError(HarnessError):
+    """A workload raises this to say that the machine failed, not the method.
+
+    The trial is tried again, and counts as incomplete if that does not help. It never makes a
+    verdict NOT REPRODUCED.
+    """
+
+    exit_code = Exit.INCOMPLETE
+
+
 _SECRETS = (
     # Greedy: a password may hold what an address may not, and too much hidden harms nobody.
     (re.compile(r"://\S*@"), "://***@"),

@@ -1,13 +1,13 @@
 """One trial in this process: a spec becomes a stream of records and checkpoints."""
 
 import math
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from socket import gethostname
 
-from harness.errors import HarnessError, StoreError
+from harness.errors import StoreError
+from harness.outcome import kind_of
 from harness.plan import Job
 from harness.record import (
     Checkpoint,
@@ -55,9 +55,8 @@ def attempt(
     Yields:
         Started; then each epoch's record, and a Checkpoint where one is due and after the last
         epoch; then the FinalRecord and Finished. Where the trial fails, a Failure ends the
-        stream: infrastructure for what the user can mend (a missing GPU) and for want of memory,
-        scientific if it raises anything else (SystemExit too) or a metric is undeclared, missing,
-        NaN or infinite.
+        stream: of the kind that `harness.outcome` gives the exception (SystemExit too), and
+        scientific if a metric is undeclared, missing, NaN or infinite.
     """
     context = Context(job.spec.seed, data, device, job.resources.threads, options or {})
     epoch = checkpoint.epoch if checkpoint else 0
@@ -72,9 +71,7 @@ def attempt(
     except (GeneratorExit, KeyboardInterrupt):  # nobody listens any more: no outcome at all
         raise
     except BaseException as error:  # noqa: BLE001 - whatever it raises is its outcome
-        mendable = isinstance(error, HarnessError) or _is_out_of_memory(error)
-        kind = FailureKind.INFRASTRUCTURE if mendable else FailureKind.SCIENTIFIC
-        yield _failure(kind, error, epoch)
+        yield _failure(kind_of(error), error, epoch)
 
 
 def _take_up(run: Run, checkpoint: Checkpoint | None) -> int:
@@ -124,18 +121,6 @@ def _checked(
     if bad := [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]:
         raise ArithmeticError(f"{when}: {', '.join(bad)}")
     return values
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether the machine had too little memory, which says nothing of the method.
-
-    On a CPU torch says so by a bare RuntimeError.
-    """
-    torch = sys.modules.get("torch")  # who has not imported it has not raised its errors
-    known = (MemoryError, torch.OutOfMemoryError) if torch else (MemoryError,)
-    return isinstance(error, known) or (
-        type(error) is RuntimeError and "DefaultCPUAllocator: can't allocate memory" in str(error)
-    )
 
 
 def _failure(kind: FailureKind, error: BaseException, epoch: int) -> Failure:

@@ -58,7 +58,7 @@ class RudeWalk(Walk):
             case "long":
                 raise RuntimeError("long " * 1_000_000)
             case "surrogate":
-                raise FileNotFoundError("no such file: " + os.fsdecode(b"caf\xe9"))
+                raise ValueError("no such word: " + os.fsdecode(b"caf\xe9"))
             case "cancelled":
                 raise asyncio.CancelledError("given up")
 
