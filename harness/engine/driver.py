@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import ray
 from ray.exceptions import RayError, RayTaskError
-from tenacity import RetryCallState, Retrying, wait_exponential
 
 from harness.engine.head import listening
 from harness.engine.interface import Options, Sink
@@ -26,6 +25,7 @@ from harness.record import (
 from harness.workload import Arrays, Workload
 
 _POLL_S = 0.2
+_BACKOFF_MAX_S = 60.0
 
 
 def run(
@@ -194,9 +194,8 @@ class _Driver:
         return []
 
     def _backoff_s(self, number: int) -> float:
-        state = RetryCallState(Retrying(), None, (), {})
-        state.attempt_number = number
-        return wait_exponential(multiplier=self._options.backoff_s, max=60)(state)
+        """How long to wait after the attempt of this number, counted from 1, was lost."""
+        return float(min(_BACKOFF_MAX_S, self._options.backoff_s * 2 ** (number - 1)))
 
     def _give_up_the_silent(self) -> None:
         """A cut-off node may go on training: it is no longer listened to, so it harms nothing."""

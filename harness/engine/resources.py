@@ -1,15 +1,18 @@
 """Whether the cluster can ever give what trials ask for, asked before any of them starts."""
 
+import json
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import ray
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+from ray.autoscaler._private.util import format_readonly_node_type
 from ray.autoscaler.sdk import request_resources
+from ray.experimental.internal_kv import _internal_kv_get
 
 from harness.engine.nodes import alive
-from harness.engine.scaling import autoscales
 from harness.errors import ResourceError
 from harness.plan import Job
 
@@ -64,6 +67,22 @@ def elsewhere(request: Request, shunned: Collection[str]) -> bool:
 def ahead() -> int:
     """How many trials of one request may wait at Ray for a worker, so that none stands idle."""
     return max(4, int(ray.cluster_resources().get("CPU", 0)))  # type: ignore[no-untyped-call]
+
+
+def autoscales() -> bool:
+    """Whether an autoscaler, of either version, looks after the cluster we are connected to.
+
+    Ray has no public call that tells, so this asks as Ray itself does. A (slow) test that starts an
+    autoscaling cluster holds it to the pinned version.
+    """
+    config = ray._private.state.state.get_cluster_config()
+    if config is not None and config.node_group_configs:
+        return True
+    # The first version tells nothing but its status, which a fixed cluster has as well: there
+    # each node is a type of its own.
+    status = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}")
+    types = (status.get("autoscaler_report") or {}).get("node_type_mapping") or {}
+    return any(kind != format_readonly_node_type(node) for node, kind in types.items())
 
 
 def _missing(wanted: Iterable[Request]) -> list[Request]:

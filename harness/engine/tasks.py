@@ -11,7 +11,7 @@ from harness.engine.interface import Options
 from harness.engine.software import software
 from harness.engine.worker import Call, stream
 from harness.plan import Job
-from harness.process import settings
+from harness.engine.worker_env import settings
 from harness.record import Checkpoint, Message
 from harness.source import source
 from harness.workload import Arrays, Workload

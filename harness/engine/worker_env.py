@@ -1,4 +1,4 @@
-"""The environment in which a process that runs trials is started."""
+"""The environment variables with which a process that runs trials starts."""
 
 from types import MappingProxyType
 
