@@ -10,8 +10,8 @@ import ray
 from harness.engine.interface import Options
 from harness.engine.software import software
 from harness.engine.worker import Call, stream
-from harness.plan import Job
 from harness.engine.worker_env import settings
+from harness.plan import Job
 from harness.record import Checkpoint, Message
 from harness.source import source
 from harness.workload import Arrays, Workload

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from harness import engine
+from harness.engine.worker_env import settings
 from harness.errors import ResourceError, UsageError
 from harness.manifest import Resources
 from harness.plan import Job
-from harness.engine.worker_env import settings
 from harness.record import EpochRecord, FailureKind, Finished, Message, Started
 from harness.store import Store
 from harness.workload import Arrays, Context, Workload
