@@ -28,7 +28,7 @@ from harness.record import (
     canonical_json,
 )
 from harness.store import files
-from harness.store.forms import CorruptError
+from harness.store.schemas import CorruptError
 
 FORMAT = 1
 """Version of these files; raised when an older reader would misread one."""

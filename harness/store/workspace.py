@@ -24,9 +24,8 @@ from harness.record import (
     TrialSpec,
     settled,
 )
-from harness.store import files, forms
-from harness.store.folder import Folder
-from harness.store.writer import TrialWriter, adopt
+from harness.store import files, schemas
+from harness.store.trial_folder import TrialFolder, TrialWriter, adopt, attempts
 
 _ID = re.compile(r"[0-9a-f]{20}")
 
@@ -114,8 +113,8 @@ class Store:
         file = self._declaration(experiment_id)
         text = files.read(file)
         try:
-            return {} if text is None else forms.DECLARATION.read(text).tolerances
-        except forms.CorruptError as error:
+            return {} if text is None else schemas.DECLARATION.read(text).tolerances
+        except schemas.CorruptError as error:
             raise StoreError(f"{file}: {error}; what was declared is not known") from None
 
     def declare(self, experiment_id: str, tolerances: Mapping[str, float]) -> None:
@@ -124,7 +123,7 @@ class Store:
         file = self._declaration(experiment_id)
         with files.faults_named(file.parent):
             file.parent.mkdir(exist_ok=True)
-        files.replace(file, forms.DECLARATION.write(forms.Declaration(tolerances)))
+        files.replace(file, schemas.DECLARATION.write(schemas.Declaration(tolerances)))
         files.sync_folder(file.parent)
 
     @contextmanager
@@ -154,7 +153,7 @@ class Store:
         """Write one trial's messages; a writer that failed is forgotten, the disk is the truth."""
         folder = self._folder(spec.id)
         writer = self._writers.pop(spec.id, None)
-        for part in _attempts(messages):
+        for part in attempts(messages):
             first = part[0]
             if isinstance(first, Started):
                 writer = TrialWriter(folder, spec, first)
@@ -174,18 +173,19 @@ class Store:
     def _declaration(self, experiment_id: str) -> Path:
         return self.root / "declared" / f"{experiment_id}.json"
 
-    def _folder(self, trial_id: str) -> Folder:
+    def _folder(self, trial_id: str) -> TrialFolder:
         """The trial's folder; an id is never a path out of the workspace."""
         if not _ID.fullmatch(trial_id):
             raise StoreError(f"{self._trials}: {trial_id!r} is no trial's id")
-        return Folder(self._trials / trial_id)
+        return TrialFolder(self._trials / trial_id)
 
     def _check_format(self) -> None:
         """Refuse what this version would misread."""
         file = self.root / "workspace.json"
+        trials = self._trials.exists()  # first: a driver that makes the workspace makes them last
         text = files.read(file)
         if text is None:
-            if self._trials.exists():
+            if trials:
                 raise StoreError(f"{file}: missing, though there are trials; no workspace of ours")
             return
         try:
@@ -220,13 +220,3 @@ class Store:
             return "the driver with pid {pid} on {host}, since {since}".format(**holder)
         except (ValueError, KeyError, TypeError):
             return "another driver"  # which has only just begun
-
-
-def _attempts(messages: Sequence[Message]) -> list[list[Message]]:
-    """The messages in order, parted before each Started."""
-    parts: list[list[Message]] = [[]]
-    for message in messages:
-        if isinstance(message, Started):
-            parts.append([])
-        parts[-1].append(message)
-    return [part for part in parts if part]

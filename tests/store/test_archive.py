@@ -21,7 +21,7 @@ from harness.record import (
 )
 from harness.store import Archive, Kept, Store, merge
 from harness.store.archive import decoded, encoded
-from harness.store.forms import CorruptError
+from harness.store.schemas import CorruptError
 from tests.store.trials import run
 from tests.toy import job
 

@@ -1,0 +1,418 @@
+"""One trial's folder: what is believed of it when it is read, and the order in which it is written.
+
+The records grow in `records.jsonl`; `checkpoint.pt` and `result.json` each say how many bytes of
+them they cover, and with which digest. Both are written after the records that they cover.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic_core import from_json
+
+from harness.errors import StoreError
+from harness.record import (
+    Checkpoint,
+    EpochRecord,
+    Failure,
+    FailureKind,
+    FinalRecord,
+    Finished,
+    Message,
+    Started,
+    StoredTrial,
+    TrialSpec,
+)
+from harness.store import files, schemas
+from harness.store.schemas import CheckpointHeader, CorruptError, Covered, Result, Sealed
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S", Result, CheckpointHeader)
+
+_MOST_READS = 20
+"""A trial that another process writes is read again at most so often. It is almost never needed
+twice: only an attempt that starts anew changes what is covered."""
+
+_PAUSE_S = 0.002
+
+
+@dataclass(frozen=True)
+class _Bytes:
+    """The files of a trial as one read found them."""
+
+    result: bytes | None
+    checkpoint: bytes | None
+    """The first line of checkpoint.pt, or all of it if the payload was asked for."""
+    records: bytes
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """The durable and undamaged part of a trial."""
+
+    records: bytes
+    """The whole of records.jsonl; only the covered part may be believed."""
+    result: Result | None
+    checkpoint: CheckpointHeader | None
+
+    @property
+    def latest(self) -> Result | CheckpointHeader | None:
+        """The result or the checkpoint, whichever covers more; the result if both cover as much."""
+        present = [seal for seal in (self.result, self.checkpoint) if seal is not None]
+        return max(present, key=lambda seal: seal.covered.length, default=None)
+
+    @property
+    def covered(self) -> Covered:
+        """The part of the records that may be believed."""
+        return self.latest.covered if self.latest else Covered()
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """A trial's folder, which may not exist. Its methods only read."""
+
+    path: Path
+
+    @property
+    def spec_file(self) -> Path:
+        """What determines the trial's result."""
+        return self.path / "spec.json"
+
+    @property
+    def records_file(self) -> Path:
+        """One line per epoch."""
+        return self.path / "records.jsonl"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """The state to resume from."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def result_file(self) -> Path:
+        """How the trial ended."""
+        return self.path / "result.json"
+
+    def spec(self) -> TrialSpec | None:
+        """The trial's spec, if its digest is the folder's name."""
+        text = files.read(self.spec_file)
+        if text is None:
+            return None
+        try:
+            spec = TrialSpec.from_json(from_json(text))
+            if spec.id == self.path.name:
+                return spec
+        except (ValueError, TypeError):  # no JSON, or not a spec
+            pass
+        _warn(self.spec_file, "damaged, or another trial's")
+        return None
+
+    def state(self) -> TrialState:
+        """The result and the checkpoint, each only if the records that it covers are unchanged."""
+        return self._state()[0]
+
+    def result(self) -> Result | None:
+        """The result, checked against the records."""
+        return self._state(with_checkpoint=False)[0].result
+
+    def unchecked_result(self) -> Result | None:
+        """The result by result.json alone: fast, and good enough to show progress.
+
+        The file's own digest is checked; that the records still match is not.
+        """
+        line = files.read(self.result_file)
+        if line is None:
+            return None
+        faults: list[str] = []
+        result = self._sealed(self.result_file, line, schemas.RESULT, faults)
+        for fault in faults:
+            log.warning("%s", fault)
+        return result
+
+    def stored(self) -> StoredTrial | None:
+        """All of the trial that is durable.
+
+        Raises:
+            StoreError: a valid digest covers records that no version of ours wrote.
+        """
+        spec = self.spec()
+        if spec is None:
+            return None
+        state = self.state()
+        result = state.result
+        return StoredTrial(
+            spec=spec,
+            epochs=self._epochs(state),
+            finals=result.finals if result else {},
+            done=result.done if result else 0,
+            failure=result.failure if result else None,
+            provenance=state.latest.provenance if state.latest else (),
+        )
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The state to resume from."""
+        state, raw = self._state(with_payload=True)
+        header = state.checkpoint
+        if header is None or raw.checkpoint is None:
+            return None
+        payload = raw.checkpoint[raw.checkpoint.index(b"\n") + 1 :]
+        if len(payload) != header.length or hashlib.sha256(payload).hexdigest() != header.sha256:
+            _warn(self.checkpoint_file, "truncated or damaged")
+            return None
+        return Checkpoint(header.epoch, header.form, payload)
+
+    def _epochs(self, state: TrialState) -> tuple[EpochRecord, ...]:
+        try:
+            return schemas.records(state.records[: state.covered.length].splitlines())
+        except CorruptError as error:
+            raise StoreError(f"{self.records_file}: {error}") from None
+
+    def _state(
+        self, *, with_checkpoint: bool = True, with_payload: bool = False
+    ) -> tuple[TrialState, _Bytes]:
+        """Read until the files match, or are the same twice and still do not match.
+
+        Another process may be writing. What it appends is never missed, because the records are
+        read last; but when it starts an attempt anew it removes records that we have just been
+        told of. So a mismatch is damage only if a second read finds the very same bytes.
+        """
+        before: _Bytes | None = None
+        for _ in range(_MOST_READS):
+            raw = self._read(with_checkpoint=with_checkpoint, with_payload=with_payload)
+            faults: list[str] = []
+            state = TrialState(
+                raw.records,
+                self._checked(self.result_file, raw.result, schemas.RESULT, raw.records, faults),
+                self._checked(
+                    self.checkpoint_file,
+                    _first_line(raw.checkpoint),
+                    schemas.CHECKPOINT,
+                    raw.records,
+                    faults,
+                ),
+            )
+            if not faults or raw == before:
+                break
+            before = raw
+            time.sleep(_PAUSE_S)
+        for fault in faults:
+            log.warning("%s", fault)
+        return state, raw
+
+    def _read(self, *, with_checkpoint: bool, with_payload: bool) -> _Bytes:
+        """Read the seals first and the records last; no records where nothing covers any."""
+        result = files.read(self.result_file)
+        checkpoint = None
+        if with_checkpoint:
+            checkpoint = files.read(self.checkpoint_file, first_line=not with_payload)
+        if result is None and checkpoint is None and not with_checkpoint:
+            return _Bytes(None, None, b"")  # as of most trials when a study begins
+        return _Bytes(result, checkpoint, files.read(self.records_file) or b"")
+
+    def _checked(
+        self,
+        file: Path,
+        line: bytes | None,
+        schema: Sealed[S],
+        records: bytes,
+        faults: list[str],
+    ) -> S | None:
+        """The content of a seal, if it is intact, of this trial, and true of the records."""
+        if line is None:
+            return None
+        seal = self._sealed(file, line, schema, faults)
+        if seal is not None and not seal.covered.holds(records):
+            faults.append(_fault(self.records_file, "truncated or damaged"))
+            return None
+        return seal
+
+    def _sealed(self, file: Path, line: bytes, schema: Sealed[S], faults: list[str]) -> S | None:
+        try:
+            seal = schema.read(line)
+        except CorruptError as error:
+            faults.append(_fault(file, str(error)))
+            return None
+        if seal.trial != self.path.name:
+            faults.append(_fault(file, f"belongs to trial {seal.trial}"))
+            return None
+        return seal
+
+
+class TrialWriter:
+    """Writes what one attempt sends; what earlier attempts left is read from the folder.
+
+    Args:
+        folder: the trial's folder, which may not exist yet.
+        spec: the trial.
+        started: the attempt's first message. None means that the attempt failed before it could
+            send one; then only the failure is recorded.
+
+    Raises:
+        StoreError: the attempt resumed from a checkpoint that the folder does not hold.
+    """
+
+    def __init__(self, folder: TrialFolder, spec: TrialSpec, started: Started | None) -> None:
+        state = folder.state()
+        self._folder = folder
+        self._durable = _kept(folder, state, started)
+        self._result = _result(spec, state, self._durable)
+        self._provenance = state.latest.provenance if state.latest else ()
+        if started is not None:
+            checkpoint = state.checkpoint if started.resumed_from else None
+            before = checkpoint.provenance if checkpoint else ()
+            self._provenance = (*before, started.provenance)
+        self._digest = hashlib.sha256(state.records[: self._durable.length])
+        self._covered = self._durable
+        """Everything received. `_durable` is the part of it that outlives a lost attempt."""
+        self._finals: dict[int, FinalRecord] = {}
+        self._make_room(spec, state, fresh=started is not None and not started.resumed_from)
+
+    def write(self, messages: Sequence[Message]) -> None:
+        """Write the messages durably; the caller syncs the folder, and with it the files' names."""
+        written, lines = self._covered.length, list[bytes]()
+        checkpoint: tuple[bytes, bytes] | None = None
+        result: Result | None = None
+        for message in messages:
+            match message:
+                case EpochRecord():
+                    lines.append(self._line(message))
+                case Checkpoint():
+                    checkpoint = self._checkpoint(message), message.payload
+                case FinalRecord():
+                    self._finals[message.epoch] = message
+                case Finished() | Failure():
+                    result = self._ended(message)
+        # In this order: neither checkpoint nor result may cover records that are not on disk.
+        if lines:
+            files.write_from(self._folder.records_file, written, b"".join(lines))
+        if checkpoint:
+            files.replace(self._folder.checkpoint_file, *checkpoint)
+        if result:
+            files.replace(self._folder.result_file, schemas.RESULT.write(result))
+
+    def _make_room(self, spec: TrialSpec, state: TrialState, *, fresh: bool) -> None:
+        """Remove what the attempt will record again."""
+        folder = self._folder
+        if self._result is not state.result:
+            files.remove(folder.result_file)
+        if fresh:
+            files.remove(folder.checkpoint_file)
+        if len(state.records) > self._durable.length:
+            files.write_from(folder.records_file, self._durable.length, b"")
+        if folder.spec() is None:
+            _write_spec(folder, spec)
+
+    def _line(self, record: EpochRecord) -> bytes:
+        if record.epoch != self._covered.epochs + 1:
+            raise ValueError(f"epoch {record.epoch} came after epoch {self._covered.epochs}")
+        line = schemas.record_line(record)
+        self._digest.update(line)
+        length = self._covered.length + len(line)
+        self._covered = Covered(record.epoch, length, self._digest.hexdigest())
+        return line
+
+    def _checkpoint(self, checkpoint: Checkpoint) -> bytes:
+        if checkpoint.epoch != self._covered.epochs:
+            raise ValueError(f"checkpoint {checkpoint.epoch} at epoch {self._covered.epochs}")
+        self._durable = self._covered
+        header = CheckpointHeader(
+            trial=self._folder.path.name,
+            epoch=checkpoint.epoch,
+            form=checkpoint.form,
+            length=len(checkpoint.payload),
+            sha256=hashlib.sha256(checkpoint.payload).hexdigest(),
+            covered=self._covered,
+            provenance=self._provenance,
+        )
+        return schemas.CHECKPOINT.write(header)
+
+    def _ended(self, end: Finished | Failure) -> Result:
+        result = replace(self._result, provenance=self._provenance)
+        if isinstance(end, Finished):
+            finals = {**self._result.finals, **self._finals}
+            return replace(
+                result, covered=self._covered, done=end.epoch, finals=finals, failure=None
+            )
+        # A retry resumes from the checkpoint, so the result must not cover records beyond it.
+        lost = end.kind is FailureKind.INFRASTRUCTURE
+        return replace(result, covered=self._durable if lost else self._covered, failure=end)
+
+
+def adopt(folder: TrialFolder, trial: StoredTrial) -> None:
+    """Write a whole trial that was recorded elsewhere; the result, which covers it, comes last.
+
+    Raises:
+        StoreError: it cannot be written; then none of it is believed.
+    """
+    if folder.state().latest is not None:
+        raise ValueError(f"{folder.path}: records are there already")
+    records = b"".join(map(schemas.record_line, trial.epochs))
+    result = Result(
+        trial=trial.spec.id,
+        covered=Covered(len(trial.epochs), len(records), hashlib.sha256(records).hexdigest()),
+        done=trial.done,
+        finals=trial.finals,
+        failure=trial.failure,
+        provenance=trial.provenance,
+    )
+    _write_spec(folder, trial.spec)
+    files.write_from(folder.records_file, 0, records)
+    files.replace(folder.result_file, schemas.RESULT.write(result))
+    files.sync_folder(folder.path)
+
+
+def attempts(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    """Split a trial's messages, in order, before each Started."""
+    part: list[Message] = []
+    for message in messages:
+        if isinstance(message, Started) and part:
+            yield part
+            part = []
+        part.append(message)
+    if part:
+        yield part
+
+
+def _first_line(data: bytes | None) -> bytes | None:
+    return None if data is None else b"".join(data.partition(b"\n")[:2])
+
+
+def _write_spec(folder: TrialFolder, spec: TrialSpec) -> None:
+    with files.faults_named(folder.path):
+        folder.path.mkdir(parents=True, exist_ok=True)
+    files.replace(folder.spec_file, json.dumps(spec.to_json(), indent=1).encode() + b"\n")
+
+
+def _kept(folder: TrialFolder, state: TrialState, started: Started | None) -> Covered:
+    """The part of the records that an attempt keeps."""
+    if started is None:
+        return state.covered
+    if started.resumed_from == 0:
+        return Covered()
+    if state.checkpoint is None or state.checkpoint.epoch != started.resumed_from:
+        raise StoreError(
+            f"{folder.checkpoint_file}: not the checkpoint that the trial went on from"
+        )
+    return state.checkpoint.covered
+
+
+def _result(spec: TrialSpec, state: TrialState, kept: Covered) -> Result:
+    """The result so far, unless it covers records that are to be recorded again."""
+    result = state.result
+    if result is not None and result.covered.length <= kept.length:
+        return result
+    return Result(spec.id, Covered())
+
+
+def _fault(file: Path, why: str) -> str:
+    return f"{file}: {why}; the trial is taken up from its last sound state"
+
+
+def _warn(file: Path, why: str) -> None:
+    log.warning("%s", _fault(file, why))
