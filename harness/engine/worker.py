@@ -57,6 +57,7 @@ def stream(call: Call, workload: Workload, *data: Arrays) -> Iterator[list[Messa
         options=call.options,
         checkpoint=call.checkpoint,
         checkpoint_interval_s=call.checkpoint_interval_s,
+        interruptible=False,
     )
     yield from batches(messages)
 

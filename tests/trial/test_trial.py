@@ -156,7 +156,9 @@ class _Liar(Toy):
 
 def test_a_metric_that_is_not_as_declared_is_named() -> None:
     failure = only_failure(messages(job(epochs=2), _Liar()))
-    assert failure.message == "final, after epoch 2: metrics missing or not declared: end, place"
+    assert failure.message == (
+        "final, after epoch 2: metrics.end: missing; metrics.place: not declared"
+    )
 
 
 def test_an_abandoned_trial_ends_without_a_word() -> None:

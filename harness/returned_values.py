@@ -1,0 +1,225 @@
+"""Checks on what a workload returns: its environment, metrics and checkpoints.
+
+The checks run on the worker, before anything is sent. So whatever a workload returns, the driver
+receives plain data that can be pickled, written and read back.
+"""
+
+import json
+import math
+import reprlib
+import sys
+from collections.abc import Mapping
+from numbers import Real
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    PositiveInt,
+    ValidationError,
+)
+
+from harness.record import Environment, Json, canonical_json
+from harness.workload import Workload
+
+LONGEST_ENVIRONMENT = 1 << 20
+"""Bytes of JSON that an environment may take: every attempt stores one."""
+
+_DEEPEST_JSON = 50
+"""Levels of lists and objects that a setting may have."""
+
+
+class InvalidValueError(ValueError):
+    """A workload returned a value that no record can hold; the message names the field."""
+
+
+def environment(value: object) -> Environment:
+    """Return the environment with plain values only.
+
+    Raises:
+        InvalidValueError: it is no Environment, or one of its fields has a value of another type
+            than `harness.record.Environment` declares; every such field is named.
+    """
+    if not isinstance(value, Environment):
+        raise InvalidValueError(f"environment: must be an Environment, got {shown(value)}")
+    try:
+        checked = _Environment.model_validate(dict(vars(value)))
+    except ValidationError as error:
+        raise InvalidValueError("; ".join(map(_fault, error.errors()))) from None
+    # Through JSON: subclasses of str and int need not be importable where the message is read.
+    text = canonical_json(checked.model_dump())
+    if len(text) > LONGEST_ENVIRONMENT:
+        raise InvalidValueError(
+            f"environment: must be at most {LONGEST_ENVIRONMENT} bytes as JSON, got {len(text)}"
+        )
+    return Environment(**json.loads(text))
+
+
+def metrics(value: object, workload: Workload, *, final: bool) -> dict[str, float]:
+    """Return the metrics as Python floats, in the order in which they are declared.
+
+    A metric may be any real number: Python's int and float, numpy's scalars, and numpy arrays and
+    torch tensors with zero dimensions. Texts, bools and complex numbers are none.
+
+    Args:
+        value: what `epoch` or `final` returned.
+        workload: the one that returned it.
+        final: whether these are the final metrics.
+
+    Raises:
+        InvalidValueError: `value` is no mapping, its names are not those that the workload
+            declares, or a metric is no real number of 64 bits.
+        ArithmeticError: a metric is NaN or infinite.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidValueError(f"metrics: must be a mapping, got {shown(value)}")
+    given = dict(value)
+    declared = [name for name, metric in workload.metrics.items() if metric.final == final]
+    faults = [f"{name}: missing" for name in declared if name not in given]
+    faults += [f"{_name(key)}: not declared" for key in given if key not in declared]
+    numbers: dict[str, float] = {}
+    for name in declared:
+        if name in given:
+            try:
+                numbers[str(name)] = _number(given[name])
+            except InvalidValueError as fault:
+                faults.append(f"{name}: {fault}")
+    if faults:
+        raise InvalidValueError("; ".join(f"metrics.{fault}" for fault in faults))
+    bad = [f"{name} is {number}" for name, number in numbers.items() if not math.isfinite(number)]
+    if bad:
+        raise ArithmeticError(", ".join(bad))
+    return numbers
+
+
+def payload(value: object) -> bytes:
+    """Return a checkpoint's payload.
+
+    Raises:
+        InvalidValueError: it is not bytes.
+    """
+    if not isinstance(value, bytes):
+        raise InvalidValueError(f"checkpoint: must be bytes, got {shown(value)}")
+    return bytes(value)
+
+
+def shown(value: object) -> str:
+    """A value's type and a short text of it, for a message; never raises."""
+    kind = type(value)
+    if value is None:
+        return "None"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"{_type_name(kind)} of {value.bit_length()} bits"
+    try:
+        text = reprlib.repr(value)
+    except BaseException:  # noqa: BLE001 - the workload's own code, which may even exit
+        return _type_name(kind)
+    return f"{_type_name(kind)} {text}"
+
+
+def _type_name(kind: type) -> str:
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"{module}{kind.__qualname__}"
+
+
+def _name(key: object) -> str:
+    return key if isinstance(key, str) else shown(key)
+
+
+def _number(value: object) -> float:
+    """The value as a Python float, NaN and infinities included."""
+    number = value.item() if _is_scalar_array(value) else value  # type: ignore[attr-defined]
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise InvalidValueError(f"must be a real number, got {shown(value)}")
+    try:
+        return float(number)
+    except OverflowError:
+        raise InvalidValueError(f"must fit a 64-bit float, got {shown(value)}") from None
+
+
+def _is_scalar_array(value: object) -> bool:
+    """Whether the value is a numpy array or torch tensor with zero dimensions."""
+    kinds = [("numpy", "ndarray"), ("torch", "Tensor")]
+    # A library that this process has not imported has made no value.
+    arrays = tuple(getattr(sys.modules[lib], kind) for lib, kind in kinds if lib in sys.modules)
+    return isinstance(value, arrays) and value.ndim == 0
+
+
+def _storable(text: str) -> str:
+    """Refuse a text that no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"must be Unicode that UTF-8 can hold, got {shown(text)}") from None
+    return text
+
+
+def _json(value: object, depth: int = 0) -> Json:
+    """Refuse what JSON cannot hold, or would not give back equal."""
+    if depth > _DEEPEST_JSON:
+        raise ValueError(f"must have at most {_DEEPEST_JSON} levels")
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return _storable(value)
+        case int() if -(1 << 63) <= value < 1 << 63:
+            return int(value)
+        case float() if math.isfinite(value):
+            return float(value)
+        case list():
+            return [_json(item, depth + 1) for item in value]
+        case dict() if all(isinstance(key, str) for key in value):
+            return {_storable(key): _json(item, depth + 1) for key, item in value.items()}
+    raise ValueError(f"must be JSON with finite numbers of 64 bits, got {shown(value)}")
+
+
+def _plain_mapping(value: object) -> object:
+    """A dict of any mapping; pydantic reports what is none."""
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+_Text = Annotated[str, AfterValidator(_storable)]
+_Texts = Annotated[dict[_Text, _Text], BeforeValidator(_plain_mapping)]
+_Settings = Annotated[
+    dict[_Text, Annotated[Any, PlainValidator(_json)]], BeforeValidator(_plain_mapping)
+]
+
+
+class _Environment(BaseModel):
+    """The types of `harness.record.Environment`, strictly."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    device: _Text
+    threads: PositiveInt
+    form: _Text
+    versions: _Texts
+    hardware: _Texts
+    settings: _Settings
+    data: _Texts
+
+
+_WANTED = {
+    "string_type": "a text",
+    "int_type": "an integer",
+    "greater_than": "a positive integer",
+    "dict_type": "a mapping",
+}
+"""What a field wants, by pydantic's name of the error."""
+
+
+def _fault(error: Any) -> str:
+    """One of pydantic's errors, as `field: must be …, got …`."""
+    *steps, last = error["loc"]
+    if last == "[key]":  # a name is at fault: pydantic puts it before the mark
+        last = "(name)"
+        del steps[-1]
+    field = ".".join(["environment", *map(str, steps), str(last)])
+    if error["type"] == "value_error":
+        return f"{field}: {error['ctx']['error']}"
+    wanted = _WANTED.get(error["type"], error["msg"])
+    return f"{field}: must be {wanted}, got {shown(error['input'])}"
