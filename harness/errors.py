@@ -82,6 +82,14 @@ class InfrastructureError(HarnessError):
     exit_code = Exit.INCOMPLETE
 
 
+class StoppedError(HarnessError):
+    """A signal stopped the run. What is durable stays, and the same call goes on from there."""
+
+    def __init__(self, exit_code: Exit) -> None:
+        self.exit_code = exit_code
+        super().__init__("stopped; the same command goes on from here")
+
+
 _SECRETS = (
     # Greedy: a password may hold what an address may not, and too much hidden harms nobody.
     (re.compile(r"://\S*@"), "://***@"),

@@ -13,7 +13,7 @@ from harness.cli import (
     run,
     selftest,
     study,
-    tracking,
+    sync,
     ui,
 )
 
@@ -36,7 +36,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "status": inspect.status,
     "export": judge.export,
     "calibrate": judge.calibrate,
-    "sync": tracking.sync,
+    "sync": sync.sync,
     "ui": ui.ui,
     "study": study.study,
     "selftest": selftest.selftest,

@@ -14,10 +14,10 @@ from rich.text import Text
 
 from harness import manifest, workloads
 from harness.cli import options
-from harness.cli.evidence import Evidence
 from harness.manifest import Experiment
 from harness.plan import Job, Selection, jobs
 from harness.record import StoredTrial
+from harness.session import Session
 from harness.store import Store
 from harness.verdict import prospects
 
@@ -98,20 +98,20 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
         )
     console = Console()
     console.print(table)
-    evidence = Evidence(tuple(experiments), selection, store)
+    session = Session(tuple(experiments), selection, store)
     for experiment in experiments:
         if done[experiment.id]:
-            for line in _prospects(evidence, experiment):
+            for line in _prospects(session, experiment):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _prospects(evidence: Evidence, experiment: Experiment) -> Iterator[str]:
+def _prospects(session: Session, experiment: Experiment) -> Iterator[str]:
     """What the planned seeds can decide, as far as the stored ones tell how much runs differ."""
-    seeds = len(evidence.selection.seeds_of(experiment))
+    seeds = len(session.selection.seeds_of(experiment))
     if seeds == 1:
         yield f"{experiment.id}: one seed is judged by the tolerances only"
         return
-    (verdict,) = replace(evidence, experiments=(experiment,)).verdicts()
+    (verdict,) = replace(session, experiments=(experiment,)).verdicts()
     rows = prospects(verdict, seeds)
     if not rows:
         yield f"{experiment.id}: one stored seed does not tell how much runs differ"

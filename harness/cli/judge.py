@@ -9,15 +9,15 @@ import typer
 from rich.console import Console
 
 from harness.cli import options
-from harness.cli.committed import Addition, add
-from harness.cli.evidence import Evidence, Use
 from harness.cli.inspect import load
-from harness.cli.reports import Reports
-from harness.cli.tracking import chart_links
 from harness.errors import Exit, UsageError
 from harness.record import StoredTrial
 from harness.report import calibration, jsondoc, table, terminal
 from harness.report.junit import junit as junit_xml
+from harness.session import CommittedUse, Session
+from harness.session.committed import Addition, add
+from harness.session.reports import Reports
+from harness.session.tracking import chart_links
 from harness.store import Archive, Store
 from harness.store.files import faults_named
 from harness.verdict import ExperimentVerdict, exit_code, of_seeds, propose
@@ -41,8 +41,8 @@ def check(
 
     Example: harness check experiments --json -
     """
-    evidence = _stored(paths, seeds, epochs, workspace, committed=committed)
-    verdicts = evidence.verdicts()
+    session = _stored(paths, seeds, epochs, workspace, committed=committed)
+    verdicts = session.verdicts()
     show(verdicts, Console(stderr=json_file == STDOUT))
     save(verdicts, json_file=json_file, junit=junit)
     raise typer.Exit(exit_code(verdicts))
@@ -66,9 +66,9 @@ def write_report(
 
     Example: harness report experiments --out report
     """
-    evidence = _stored(paths, seeds, epochs, workspace, committed=committed)
+    session = _stored(paths, seeds, epochs, workspace, committed=committed)
     links = {} if mlflow_url is None else chart_links(mlflow_url)
-    reports = Reports.write(evidence.verdicts(), out, links)
+    reports = Reports.write(session.verdicts(), out, links)
     typer.echo(f"{reports.html}\n{reports.page}")
 
 
@@ -102,14 +102,14 @@ def export(
     if (out is None) == (records is None):
         raise UsageError("export needs one of --out FILE and --records DIR")
     if out is not None:
-        evidence = _stored(paths, seeds, epochs, workspace, committed=committed)
+        session = _stored(paths, seeds, epochs, workspace, committed=committed)
         with faults_named(out):
-            rows = table.write(out, _trials(evidence))
+            rows = table.write(out, _trials(session))
         typer.echo(f"{out}: {rows} rows")
     elif records is not None:
         if committed:
             raise UsageError("--committed: --records takes from the workspace alone")
-        _commit(Evidence(load(paths), options.selection(seeds, epochs), Store(workspace)), records)
+        _commit(Session(load(paths), options.selection(seeds, epochs), Store(workspace)), records)
 
 
 def calibrate(
@@ -128,10 +128,10 @@ def calibrate(
 
     Example: harness calibrate experiments/image-pair-4.yaml --seeds 0-9
     """
-    evidence = _stored(paths, seeds, None, workspace, committed=committed)
+    session = _stored(paths, seeds, None, workspace, committed=committed)
     proposals = [
         (verdict, propose(verdict, coverage=coverage, confidence=confidence))
-        for verdict in evidence.verdicts()
+        for verdict in session.verdicts()
     ]
     for verdict, proposal in proposals:
         typer.echo(calibration.block(verdict, proposal))
@@ -139,35 +139,35 @@ def calibrate(
         raise typer.Exit(Exit.INCOMPLETE)
 
 
-def _trials(evidence: Evidence) -> Iterator[tuple[str, StoredTrial]]:
+def _trials(session: Session) -> Iterator[tuple[str, StoredTrial]]:
     """Everything that is known, each with its experiment's id."""
-    for experiment in evidence.experiments:
-        for seed in evidence.trials[experiment.id]:
-            trial = evidence.trial(experiment, seed)
+    for experiment in session.experiments:
+        for seed in session.trials[experiment.id]:
+            trial = session.trial(experiment, seed)
             if trial is not None:
                 yield experiment.id, trial
 
 
-def _commit(evidence: Evidence, records: Path) -> None:
+def _commit(session: Session, records: Path) -> None:
     """Add what is finished to the committed records, and say what is not."""
     additions = [
-        Addition(each.id, tuple(evidence.finished(each)), evidence.store.declared(each.id))
-        for each in evidence.experiments
+        Addition(each.id, tuple(session.finished(each)), session.store.declared(each.id))
+        for each in session.experiments
     ]
     for line in add(Archive(records), [each for each in additions if each.trials]):
         typer.echo(line)
     for each in additions:
         there = {trial.spec.seed for trial in each.trials}
-        if left := evidence.trials[each.experiment].keys() - there:
+        if left := session.trials[each.experiment].keys() - there:
             typer.echo(f"{each.experiment}: {of_seeds(left)} left out, not finished", err=True)
 
 
 def _stored(
     paths: list[Path], seeds: str | None, epochs: int | None, workspace: Path, *, committed: bool
-) -> Evidence:
+) -> Session:
     """What a workspace holds of what the options ask for, or else what is committed of it."""
-    use = Use.ALWAYS if committed else Use.WHERE_EMPTY
-    return Evidence(load(paths), options.selection(seeds, epochs), Store(workspace), use)
+    use = CommittedUse.ALWAYS if committed else CommittedUse.WHERE_EMPTY
+    return Session(load(paths), options.selection(seeds, epochs), Store(workspace), use)
 
 
 def show(verdicts: Sequence[ExperimentVerdict], console: Console) -> None:

@@ -3,9 +3,8 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -22,6 +21,7 @@ from rich.progress import (
 from harness.manifest import BandClaim, CurveClaim, Experiment, ValueClaim
 from harness.plan import Job
 from harness.record import EpochRecord, Failure
+from harness.session.progress import SilentView, TrialView
 
 PLAIN_INTERVAL_S = 20.0
 """A line a trial this often, where there is no terminal: enough to see that it is alive."""
@@ -60,22 +60,6 @@ class Headline:
         if reached is None:
             return value
         return f"{value} (paper {self.reported[reached]:.4f} @ {reached})"
-
-
-class View(Protocol):
-    """What the driver tells whoever watches."""
-
-    def started(self, job: Job, epoch: int) -> None:
-        """An attempt begins after `epoch`."""
-
-    def progressed(self, job: Job, record: EpochRecord) -> None:
-        """An epoch was recorded."""
-
-    def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
-        """An attempt was lost to infrastructure; another one follows."""
-
-    def ended(self, job: Job, failure: Failure | None) -> None:
-        """The trial is finished, or has failed for good."""
 
 
 @dataclass
@@ -207,26 +191,10 @@ class LiveView:
         self._at[job.spec.id] = epoch
 
 
-class SilentView:
-    """Says nothing; failures stand in the verdict."""
-
-    def started(self, job: Job, epoch: int) -> None:
-        """Nothing."""
-
-    def progressed(self, job: Job, record: EpochRecord) -> None:
-        """Nothing."""
-
-    def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
-        """Nothing."""
-
-    def ended(self, job: Job, failure: Failure | None) -> None:
-        """Nothing."""
-
-
 @contextmanager
 def watching(
     console: Console, experiments: Sequence[Experiment], jobs: Sequence[Job], *, quiet: bool
-) -> Iterator[View]:
+) -> Iterator[TrialView]:
     """The view that fits where the output goes; warnings are shown above its bars."""
     pairs = ((experiment.id, Headline.of(experiment)) for experiment in experiments)
     headlines = {name: headline for name, headline in pairs if headline}
@@ -245,6 +213,23 @@ def watching(
         )
         with Progress(*columns, console=console, transient=True) as progress:
             yield LiveView(progress, len(jobs), headlines, sum(job.epochs for job in jobs))
+
+
+class ConsoleObserver:
+    """Shows a run on a rich console, and nothing on a quiet one."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def note(self, text: str) -> None:
+        """Print one line."""
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def watch(
+        self, experiments: Sequence[Experiment], jobs: Sequence[Job]
+    ) -> AbstractContextManager[TrialView]:
+        """Show the trials as bars or lines."""
+        return watching(self._console, experiments, jobs, quiet=self._console.quiet)
 
 
 def log_to(console: Console) -> None:

@@ -12,14 +12,13 @@ from rich.console import Console
 
 from harness import nightly as nights
 from harness.cli import options
-from harness.cli.conduct import How, conduct
-from harness.cli.evidence import Evidence
 from harness.cli.inspect import load
-from harness.cli.live import log_to
-from harness.cli.settle import Rules, settle
+from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import Exit, HarnessError, UsageError
 from harness.nightly import Book, Night
 from harness.plan import Selection
+from harness.session import RunOptions, Session, run_session
+from harness.session.night import NightRules, finish_night
 from harness.store import Store
 
 log = logging.getLogger(__name__)
@@ -54,17 +53,17 @@ def nightly(
     book = Book(workspace / "nights" / night)
     book.nights()  # what cannot be read should be known before hours are spent
     opened = book.begin(experiments, datetime.now(UTC))
-    evidence = Evidence(experiments, _selection(asked), Store(opened.folder))
+    session = Session(experiments, _selection(asked), Store(opened.folder))
     console.print(f"night {night}: {opened.folder}", highlight=False, soft_wrap=True)
-    how = _how(asked, tracking_uri=tracking_uri, data=data, quiet=quiet)
-    trouble = _trouble(lambda: conduct(evidence, how, console))
-    rules = Rules(
+    how = _how(asked, tracking_uri=tracking_uri, data=data)
+    trouble = _trouble(lambda: run_session(session, how, ConsoleObserver(console)))
+    rules = NightRules(
         name=night,
         keep=asked.keep,
         consistent_after=asked.consistent_after,
         quarantines=configured.quarantine,
     )
-    summary = settle(evidence, book, opened, rules, trouble=trouble)
+    summary = finish_night(session, book, opened, rules, trouble=trouble)
     text = nights.markdown(summary)
     console.print(text, highlight=False, markup=False, soft_wrap=True)
     tell(text, configured.webhook_env)
@@ -99,15 +98,14 @@ def _selection(asked: Night) -> Selection:
     )
 
 
-def _how(asked: Night, *, tracking_uri: str | None, data: Path, quiet: bool) -> How:
+def _how(asked: Night, *, tracking_uri: str | None, data: Path) -> RunOptions:
     limit = asked.time_limit_min
-    return How(
+    return RunOptions(
         data=data,
         address=asked.address,
         tracking_uri=tracking_uri,
         retries=asked.retries,
         deadline_s=asked.deadline_s,
-        quiet=quiet,
         time_limit_s=None if limit is None else 60 * limit,
     )
 

@@ -9,15 +9,14 @@ from rich.console import Console
 
 from harness import workloads
 from harness.cli import options
-from harness.cli.conduct import How, conduct
-from harness.cli.evidence import Evidence
 from harness.cli.inspect import load
 from harness.cli.judge import STDOUT, save, show
-from harness.cli.live import log_to
+from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import Exit, UsageError
 from harness.manifest import Experiment
 from harness.plan import Job, Selection, jobs
 from harness.record import EpochRecord, Failure, FinalRecord
+from harness.session import RunOptions, Session, run_session
 from harness.source import source
 from harness.store import Store
 from harness.trial import attempt
@@ -50,17 +49,18 @@ def run(
     console = Console(stderr=json_file == STDOUT, quiet=quiet)
     log_to(Console(stderr=True))
     selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
-    how = How(
+    how = RunOptions(
         address=address,
         tracking_uri=tracking_uri,
         retries=retries,
         deadline_s=deadline,
         isolate=isolate,
         data=data,
-        quiet=quiet,
         from_records=from_records,
     )
-    found = conduct(Evidence(load(paths), selection, Store(workspace)), how, console)
+    found = run_session(
+        Session(load(paths), selection, Store(workspace)), how, ConsoleObserver(console)
+    )
     show(found.verdicts, console)
     save(found.verdicts, json_file=json_file, junit=junit)
     console.print(f"report: {found.reports.html}", highlight=False, soft_wrap=True)

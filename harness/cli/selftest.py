@@ -13,19 +13,19 @@ from rich.text import Text
 
 from harness import workloads
 from harness.cli import options
-from harness.cli.committed import FOLDER
-from harness.cli.conduct import How, run_trials
-from harness.cli.evidence import Evidence
 from harness.cli.inspect import load
-from harness.cli.live import log_to
-from harness.cli.signals import stop_on_signals
-from harness.cli.tracking import Untracked
-from harness.errors import Exit, StoreError, UsageError
+from harness.cli.live import ConsoleObserver, log_to
+from harness.errors import Exit, StoppedError, StoreError, UsageError
 from harness.plan import Selection
 from harness.record import FailureKind
 from harness.selftest import STORED, Bench, Check, Plant, Training, check
 from harness.selftest.bench import guarded
 from harness.selftest.stored import MEMORISED
+from harness.session import Session
+from harness.session.committed import FOLDER
+from harness.session.runner import RunOptions, run_trials
+from harness.session.signals import stop_on_signals
+from harness.session.tracking import Untracked
 from harness.store import Archive, Store
 from harness.verdict import ExperimentVerdict
 
@@ -94,7 +94,7 @@ def on_stored(bench: Bench, plant: Plant, root: Path) -> Check:
     verdicts = [
         verdict
         for experiment in experiments
-        for verdict in Evidence((experiment,), selection, store).verdicts()
+        for verdict in Session((experiment,), selection, store).verdicts()
     ]
     return check(plant, verdicts)
 
@@ -105,20 +105,21 @@ def on_training(training: Training, root: Path, console: Console, *, data: Path)
     Raises:
         StoreError: trials were lost to infrastructure, so that nothing can be said.
     """
-    evidence = Evidence(
+    session = Session(
         training.experiments,
         training.selection,
         Store(root),
         registry=training.registry,
         apart=True,
     )
-    how = How(data=data, quiet=console.quiet)
-    with evidence.store.lock(), stop_on_signals() as stop:
-        evidence.declare()
-        run_trials(evidence.left(), evidence, how, console, tracking=Untracked(), stop=stop)
+    how = RunOptions(data=data)
+    with session.store.lock(), stop_on_signals() as stop:
+        session.declare()
+        observer = ConsoleObserver(console)
+        run_trials(session.left(), session, how, observer, tracking=Untracked(), stop=stop)
         if stop.exit_code is not Exit.AS_EXPECTED:
-            raise typer.Exit(stop.exit_code)
-        verdicts = evidence.verdicts()
+            raise StoppedError(stop.exit_code)
+        verdicts = session.verdicts()
     _refuse_lost(verdicts)
     pairs = zip(training.plants, verdicts, strict=True)
     return [check(plant, [verdict]) for plant, verdict in pairs]

@@ -10,15 +10,14 @@ from rich.console import Console
 
 from harness import workloads
 from harness.cli import options
-from harness.cli.conduct import How, conduct
-from harness.cli.evidence import Evidence
 from harness.cli.inspect import load, show_plan
 from harness.cli.judge import STDOUT
-from harness.cli.live import log_to
+from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import Exit, UsageError
 from harness.manifest import Experiment
 from harness.record import Json
 from harness.report import jsondoc
+from harness.session import RunOptions, Session, run_session
 from harness.store import Store
 from harness.study import Factor, Result, Study, Variant, factors, variants
 from harness.study.document import document
@@ -83,7 +82,7 @@ def study(
     if plan:
         show_plan(experiments, selection, store)
         return
-    how = How(
+    how = RunOptions(
         address=address,
         tracking_uri=tracking_uri,
         retries=retries,
@@ -91,11 +90,10 @@ def study(
         isolate=isolate,
         from_records=from_records,
         data=data,
-        quiet=quiet,
     )
     folder = out or workspace / "study" / experiment.id
-    evidence = Evidence(experiments, selection, store, apart=True)
-    verdicts = conduct(evidence, how, console, report=folder).verdicts
+    session = Session(experiments, selection, store, apart=True)
+    verdicts = run_session(session, how, ConsoleObserver(console), report=folder).verdicts
     results = tuple(map(Result, made, verdicts))
     found = Study(experiment, varied, results, grid)
     _show(found, console)

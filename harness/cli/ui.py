@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import options
-from harness.cli.signals import stop_on_signals
-from harness.cli.tracking import TrackingError
 from harness.errors import UsageError
+from harness.session.signals import stop_on_signals
+from harness.session.tracking import TrackingError
 
 if TYPE_CHECKING:
     from harness.tracking import ServerCommand

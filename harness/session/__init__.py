@@ -2,3 +2,17 @@
 
 Nothing here prints or ends the process: progress goes to an `Observer`, trouble is an exception.
 """
+
+from harness.session.progress import Observer, SilentObserver
+from harness.session.runner import RunOptions, RunResult, run_session
+from harness.session.session import CommittedUse, Session
+
+__all__ = [
+    "CommittedUse",
+    "Observer",
+    "RunOptions",
+    "RunResult",
+    "Session",
+    "SilentObserver",
+    "run_session",
+]

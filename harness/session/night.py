@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import nightly
-from harness.cli.evidence import Evidence
-from harness.cli.reports import Reports
 from harness.compare import Side, compare
 from harness.compare.document import document as comparisons_document
 from harness.nightly import Book, Course, Entry, NightRecord, Opened, Quarantine, State
@@ -15,11 +13,13 @@ from harness.nightly.book import FORMAT, Choose
 from harness.record import Json
 from harness.report import jsondoc, table
 from harness.report.junit import junit
+from harness.session.reports import Reports
+from harness.session.session import Session
 from harness.verdict import ExperimentVerdict, exit_code
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class NightRules:
     """What the configuration says of how a night is told."""
 
     name: str
@@ -28,13 +28,13 @@ class Rules:
     quarantines: Sequence[Quarantine] = ()
 
 
-def settle(
-    evidence: Evidence, book: Book, night: Opened, rules: Rules, *, trouble: str = ""
+def finish_night(
+    session: Session, book: Book, night: Opened, rules: NightRules, *, trouble: str = ""
 ) -> nightly.Summary:
     """Judge a night by what its workspace holds, and write down all that was found.
 
     Args:
-        evidence: what was asked, and the night's own workspace.
+        session: what was asked, and the night's own workspace.
         book: the nights before.
         night: as `book` began it.
         rules: how it is told.
@@ -46,9 +46,9 @@ def settle(
     before = book.nights()
     today = night.began.date()
     excused = {item.experiment: item for item in rules.quarantines if item.active(today)}
-    verdicts = evidence.verdicts()
+    verdicts = session.verdicts()
     entries = {
-        verdict.id: _entry(verdict, evidence, before, rules, quarantined=verdict.id in excused)
+        verdict.id: _entry(verdict, session, before, rules, quarantined=verdict.id in excused)
         for verdict in verdicts
     }
     code = nightly.night_code(verdicts, excused=excused, trouble=trouble)
@@ -58,13 +58,13 @@ def settle(
         folder=night.folder.as_posix(),
         record=record,
         verdicts=verdicts,
-        last=_compared(evidence, book, before, nightly.last_good),
-        first=_compared(evidence, book, before, nightly.first_good),
+        last=_compared(session, book, before, nightly.last_good),
+        first=_compared(session, book, before, nightly.first_good),
         quarantines=rules.quarantines,
         today=today,
     )
     excuses = {name: _excuse(item) for name, item in excused.items()}
-    _write(night.folder, evidence, summary, excuses)
+    _write(night.folder, session, summary, excuses)
     book.close(night, record)
     book.prune(rules.keep)
     return summary
@@ -72,9 +72,9 @@ def settle(
 
 def _entry(
     verdict: ExperimentVerdict,
-    evidence: Evidence,
+    session: Session,
     before: Sequence[NightRecord],
-    rules: Rules,
+    rules: NightRules,
     *,
     quarantined: bool,
 ) -> Entry:
@@ -84,24 +84,24 @@ def _entry(
     now = nightly.advance(
         course, code, quarantined=quarantined, consistent_after=rules.consistent_after
     )
-    (experiment,) = (each for each in evidence.experiments if each.id == verdict.id)
+    (experiment,) = (each for each in session.experiments if each.id == verdict.id)
     return Entry(
         verdict=verdict.verdict,
         code=code,
         state=now.state,
         failing=now.failing,
         manifest=experiment.digest,
-        trials=evidence.trials[verdict.id],
+        trials=session.trials[verdict.id],
     )
 
 
 def _compared(
-    evidence: Evidence, book: Book, before: Sequence[NightRecord], choose: Choose
+    session: Session, book: Book, before: Sequence[NightRecord], choose: Choose
 ) -> dict[str, nightly.Since]:
     """Each experiment beside a night of its own choice; all of them are one family of tests."""
     baseline = nightly.baselines(before, choose)
-    there = {each.id: each for each in evidence.experiments if each.id in baseline}
-    found = compare(there.values(), nightly.side(book, baseline), _tonight(evidence))
+    there = {each.id: each for each in session.experiments if each.id in baseline}
+    found = compare(there.values(), nightly.side(book, baseline), _tonight(session))
     return {
         each.id: nightly.Since(
             night=baseline[each.id].night,
@@ -112,13 +112,13 @@ def _compared(
     }
 
 
-def _tonight(evidence: Evidence) -> Side:
+def _tonight(session: Session) -> Side:
     return Side(
         {
             (experiment.id, seed): trial
-            for experiment in evidence.experiments
-            for seed in evidence.trials[experiment.id]
-            if (trial := evidence.trial(experiment, seed)) is not None
+            for experiment in session.experiments
+            for seed in session.trials[experiment.id]
+            if (trial := session.trial(experiment, seed)) is not None
         }
     )
 
@@ -128,7 +128,7 @@ def _excuse(item: Quarantine) -> str:
 
 
 def _write(
-    folder: Path, evidence: Evidence, summary: nightly.Summary, excuses: Mapping[str, str]
+    folder: Path, session: Session, summary: nightly.Summary, excuses: Mapping[str, str]
 ) -> None:
     """Every artifact of the night beside its workspace."""
     verdicts = summary.verdicts
@@ -138,7 +138,7 @@ def _write(
     _json(folder / "environment.json", nightly.environment())
     xml = junit(verdicts, excuses=excuses, trouble=summary.record.trouble)
     (folder / "junit.xml").write_bytes(xml)
-    stored = ((name, trial) for (name, _), trial in _tonight(evidence).trials.items())
+    stored = ((name, trial) for (name, _), trial in _tonight(session).trials.items())
     table.write(folder / "records.parquet", stored)
     Reports.write(verdicts, folder / "report")
     (folder / "summary.md").write_text(nightly.markdown(summary), encoding="utf-8")

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
-from harness.cli.live import View
 from harness.plan import Job
 from harness.record import Checkpoint, EpochRecord, Failure, Finished, Message, Started
+from harness.session.progress import TrialView
 from harness.store import Store
 
 
 class Recorder:
     """The engine's sink. Nothing is shown or tracked before it is durable."""
 
-    def __init__(self, store: Store, view: View, track: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, view: TrialView, track: Callable[[str], None]) -> None:
         self._store = store
         self._view = view
         self._track = track

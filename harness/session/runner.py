@@ -1,4 +1,4 @@
-"""Run what is left of some experiments, then judge all of it: what `run` and `nightly` share."""
+"""Run the trials of a session that are left, judge all of them, write the report, tell MLflow."""
 
 import os
 import threading
@@ -7,24 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-from rich.console import Console
-
 from harness import workloads
-from harness.cli.driver import Recorder
-from harness.cli.evidence import Evidence
-from harness.cli.live import watching
-from harness.cli.reports import Reports
-from harness.cli.signals import Stop, stop_on_signals
-from harness.cli.tracking import Tracking, open_tracking
-from harness.errors import Exit
+from harness.errors import Exit, StoppedError
 from harness.plan import Job
+from harness.session.progress import Observer, SilentObserver
+from harness.session.recorder import Recorder
+from harness.session.reports import Reports
+from harness.session.session import Session
+from harness.session.signals import Stop, stop_on_signals
+from harness.session.tracking import Tracking, open_tracking
 from harness.verdict import ExperimentVerdict
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
-    """How trials are run; none of it changes what they find."""
+class RunOptions:
+    """RunOptions trials are run; none of it changes what they find."""
 
     data: Path
     address: str | None = None
@@ -33,7 +30,6 @@ class How:
     deadline_s: float = 600
     """Without progress for so long, a trial counts as lost."""
     isolate: bool = False
-    quiet: bool = False
     from_records: bool = False
     """Whether trials that are finished in the committed records are taken over, not run."""
     time_limit_s: float | None = None
@@ -46,52 +42,57 @@ class How:
 
 
 @dataclass(frozen=True)
-class Conducted:
-    """What was found, and where it is told."""
+class RunResult:
+    """The verdicts of a run, and the files that report them."""
 
     verdicts: tuple[ExperimentVerdict, ...]
     reports: Reports
 
 
-def conduct(
-    evidence: Evidence, how: How, console: Console, *, report: Path | None = None
-) -> Conducted:
+def run_session(
+    session: Session,
+    options: RunOptions,
+    observer: Observer | None = None,
+    *,
+    report: Path | None = None,
+) -> RunResult:
     """Run every trial that is not done, judge all of them, and tell MLflow.
 
     Args:
-        evidence: what is asked for, and the store.
-        how: how trials are run.
-        console: for whoever watches.
+        session: what is asked for, and the store.
+        options: how trials are run.
+        observer: is told what happens; by default nobody is.
         report: the folder of the report; by default the workspace's own.
 
     Raises:
-        typer.Exit: a signal asked to stop; the store resumes.
+        StoppedError: a signal asked to stop; the store resumes.
         HarnessError: no cluster, no data, no room: whatever is durable stays.
     """
-    store = evidence.store
+    observer = observer or SilentObserver()
+    store = session.store
     # What cannot be asked for is refused before anything is made.
-    total = len(evidence.jobs())
-    if how.joined:
-        _refuse_if_wrong(how.joined)
+    total = len(session.jobs())
+    if options.joined:
+        _refuse_if_wrong(options.joined)
     with (
         store.lock(),
         stop_on_signals() as stop,
-        open_tracking(how.tracking_uri, evidence) as tracking,
+        open_tracking(options.tracking_uri, session) as tracking,
     ):
-        if how.from_records:
-            console.print("\n".join(evidence.take_over()), highlight=False, soft_wrap=True)
-        evidence.declare()
-        left = evidence.left()
-        console.print(f"{total} trials, {total - len(left)} of them done")
+        if options.from_records:
+            for line in session.take_over():
+                observer.note(line)
+        session.declare()
+        left = session.left()
+        observer.note(f"{total} trials, {total - len(left)} of them done")
         if left:
-            run_trials(left, evidence, how, console, tracking=tracking, stop=stop)
+            run_trials(left, session, options, observer, tracking=tracking, stop=stop)
         if stop.exit_code is not Exit.AS_EXPECTED:
-            console.print("stopped; the same command goes on from here")
-            raise typer.Exit(stop.exit_code)
-        verdicts = evidence.verdicts()
+            raise StoppedError(stop.exit_code)
+        verdicts = session.verdicts()
         reports = Reports.write(verdicts, report or store.root / "report")
         tracking.conclude(verdicts, reports)
-    return Conducted(verdicts, reports)
+    return RunResult(verdicts, reports)
 
 
 def _refuse_if_wrong(address: str) -> None:
@@ -102,9 +103,9 @@ def _refuse_if_wrong(address: str) -> None:
 
 def run_trials(
     left: Sequence[Job],
-    evidence: Evidence,
-    how: How,
-    console: Console,
+    session: Session,
+    options: RunOptions,
+    observer: Observer,
     *,
     tracking: Tracking,
     stop: Stop,
@@ -117,17 +118,17 @@ def run_trials(
     from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
 
     with (
-        watching(console, evidence.experiments, left, quiet=how.quiet) as view,
-        engine.cluster(how.joined, packages=workloads.packages()),
-        _limited(stop, how.time_limit_s),
+        observer.watch(session.experiments, left) as view,
+        engine.cluster(options.joined, packages=workloads.packages()),
+        _limited(stop, options.time_limit_s),
     ):
         engine.run(
             left,
-            Recorder(evidence.store, view, tracking.notify),
-            workloads=evidence.registry,
-            load_data=lambda workload, name: workload.load_data(name, how.data),
+            Recorder(session.store, view, tracking.notify),
+            workloads=session.registry,
+            load_data=lambda workload, name: workload.load_data(name, options.data),
             options=engine.Options(
-                retries=how.retries, silence_s=how.deadline_s, isolate=how.isolate
+                retries=options.retries, silence_s=options.deadline_s, isolate=options.isolate
             ),
             stop=stop,
         )

@@ -6,16 +6,16 @@ from enum import Enum, auto
 from functools import cached_property
 
 from harness import workloads
-from harness.cli.committed import Committed
 from harness.manifest import Experiment, tolerances
 from harness.plan import Job, Selection, jobs, specs
 from harness.record import StoredTrial, TrialSpec
+from harness.session.committed import Committed
 from harness.store import Store
 from harness.verdict import Case, ExperimentVerdict, judge
 from harness.workload import Workload
 
 
-class Use(Enum):
+class CommittedUse(Enum):
     """When the records that are committed beside the manifests answer."""
 
     NEVER = auto()
@@ -26,13 +26,13 @@ class Use(Enum):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Session:
     """Some experiments, what the command line asks of them, and the store that answers."""
 
     experiments: tuple[Experiment, ...]
     selection: Selection
     store: Store
-    use: Use = Use.NEVER
+    use: CommittedUse = CommittedUse.NEVER
     registry: Mapping[str, Workload] = field(
         default_factory=lambda: workloads.registry()  # noqa: PLW0108 - a test may have put in another
     )
@@ -50,13 +50,14 @@ class Evidence:
     @cached_property
     def committed(self) -> Mapping[str, Committed]:
         """The committed records of the experiments that are to be judged by them."""
-        if self.use is Use.NEVER:
+        if self.use is CommittedUse.NEVER:
             return {}
         stored = frozenset(self.store.trials())
         return {
             experiment.id: self.committed_of(experiment)
             for experiment in self.experiments
-            if self.use is Use.ALWAYS or not any(map(stored.__contains__, self._ids(experiment)))
+            if self.use is CommittedUse.ALWAYS
+            or not any(map(stored.__contains__, self._ids(experiment)))
         }
 
     def committed_of(self, experiment: Experiment) -> Committed:

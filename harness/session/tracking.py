@@ -1,4 +1,4 @@
-"""What MLflow is told while trials run, and `sync`, which tells it later."""
+"""What MLflow is told while trials run and once they are judged."""
 
 import logging
 import re
@@ -8,15 +8,10 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-import typer
-
-from harness.cli import options
-from harness.cli.evidence import Evidence
-from harness.cli.inspect import load
-from harness.cli.reports import Reports
 from harness.errors import Exit, HarnessError, UsageError, without_secrets
 from harness.report.story import columns, story
-from harness.store import Store
+from harness.session.reports import Reports
+from harness.session.session import Session
 from harness.verdict import ExperimentVerdict
 
 if TYPE_CHECKING:
@@ -42,7 +37,7 @@ def chart_links(url: str) -> dict[str, str]:
     """
     from harness import tracking  # noqa: PLC0415 - MLflow takes seconds to import
 
-    _refuse_malformed("--mlflow-url", url)
+    refuse_malformed("--mlflow-url", url)
     if not url.startswith(("http://", "https://")):
         said = f"an address such as http://127.0.0.1:5000, got {without_secrets(url)}"
         raise UsageError(f"--mlflow-url: {said}")
@@ -53,7 +48,7 @@ def chart_links(url: str) -> dict[str, str]:
         raise TrackingError(without_secrets(f"{url}: {tracking.cause(trouble)}")) from trouble
 
 
-def _refuse_malformed(option: str, uri: str) -> None:
+def refuse_malformed(option: str, uri: str) -> None:
     """Refuse what every attempt to connect would founder on."""
     try:
         parts = urlsplit(uri)
@@ -92,10 +87,10 @@ class MlflowTracking:
     does Ray to start. What is notified before it is open waits for it.
     """
 
-    def __init__(self, uri: str | None, evidence: Evidence) -> None:
-        self._evidence = evidence
+    def __init__(self, uri: str | None, session: Session) -> None:
+        self._evidence = session
         self._opener = ThreadPoolExecutor(1, "open MLflow")
-        self._opened = self._opener.submit(_tracker, uri, evidence)
+        self._opened = self._opener.submit(_tracker, uri, session)
 
     def notify(self, trial_id: str) -> None:
         """More of a trial is durable."""
@@ -117,18 +112,18 @@ class MlflowTracking:
         return self._opened.result()
 
 
-def _tracker(uri: str | None, evidence: Evidence) -> "Tracker | None":
+def _tracker(uri: str | None, session: Session) -> "Tracker | None":
     try:
         from harness import tracking  # noqa: PLC0415 - MLflow takes seconds to import
     except ImportError as error:
         log.warning("not tracked, since MLflow cannot be imported: %s", error)
         return None
-    workspace = evidence.store.root
+    workspace = session.store.root
     return tracking.Tracker(
         uri or tracking.default_uri(workspace),
         workspace=workspace,
-        read=evidence.store.read,
-        tracked=tracked(evidence),
+        read=session.store.read,
+        tracked=tracked(session),
     )
 
 
@@ -139,7 +134,7 @@ def _notify(opened: "Future[Tracker | None]", trial_id: str) -> None:
 
 
 @contextmanager
-def open_tracking(uri: str | None, evidence: Evidence) -> Iterator[Tracking]:
+def open_tracking(uri: str | None, session: Session) -> Iterator[Tracking]:
     """MLflow for as long as the context lasts; whatever befalls it, trials are not affected.
 
     Raises:
@@ -148,23 +143,23 @@ def open_tracking(uri: str | None, evidence: Evidence) -> Iterator[Tracking]:
     if uri == OFF:
         yield Untracked()
         return
-    _refuse_malformed("--tracking-uri", uri or "")
-    with closing(MlflowTracking(uri, evidence)) as tracking:
+    refuse_malformed("--tracking-uri", uri or "")
+    with closing(MlflowTracking(uri, session)) as tracking:
         yield tracking
 
 
-def tracked(evidence: Evidence) -> "list[Tracked]":
+def tracked(session: Session) -> "list[Tracked]":
     """The experiments, and which trials are whose."""
     from harness.tracking import Tracked  # noqa: PLC0415 - as above
 
     return [
-        Tracked(experiment, tuple(evidence.trials[experiment.id].values()))
-        for experiment in evidence.experiments
+        Tracked(experiment, tuple(session.trials[experiment.id].values()))
+        for experiment in session.experiments
     ]
 
 
 def conclusions(
-    verdicts: Sequence[ExperimentVerdict], reports: Reports, evidence: Evidence
+    verdicts: Sequence[ExperimentVerdict], reports: Reports, session: Session
 ) -> "list[Conclusion]":
     """The verdicts as MLflow's runs are to tell them."""
     from harness.tracking import Conclusion, Telling  # noqa: PLC0415 - as above
@@ -179,40 +174,8 @@ def conclusions(
             whole=Telling(story(verdict), columns(verdict)),
             trials={
                 trial_id: Telling(story(verdict, seed), columns(verdict, seed))
-                for seed, trial_id in evidence.trials[verdict.id].items()
+                for seed, trial_id in session.trials[verdict.id].items()
             },
         )
         for verdict in verdicts
     ]
-
-
-def sync(
-    paths: options.Paths,
-    seeds: options.Seeds = None,
-    epochs: options.Epochs = None,
-    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
-    tracking_uri: options.TrackingUri = None,
-) -> None:
-    """Send MLflow whatever it does not have yet of the stored trials; twice does nothing more.
-
-    Example: harness sync experiments --tracking-uri http://127.0.0.1:5000
-    """
-    from harness import tracking  # noqa: PLC0415 - as above
-
-    _refuse_malformed("--tracking-uri", tracking_uri or "")
-    store = Store(workspace)
-    evidence = Evidence(load(paths), options.selection(seeds, epochs), store)
-    with store.lock():
-        verdicts = evidence.verdicts()
-        summary = tracking.sync(
-            tracking_uri or tracking.default_uri(workspace),
-            workspace=workspace,
-            read=store.read,
-            tracked=tracked(evidence),
-            conclusions=conclusions(
-                verdicts, Reports.write(verdicts, workspace / "report"), evidence
-            ),
-        )
-    if summary.left:
-        raise TrackingError(f"{summary.uri}: {summary.left} steps not done: {summary.trouble}")
-    typer.echo(f"{summary.uri}: {summary.points} points sent, nothing left")

@@ -10,11 +10,11 @@ from typer.testing import CliRunner, Result
 
 from harness import workloads
 from harness.cli.app import app
-from harness.cli.evidence import Evidence
 from harness.errors import UsageError
 from harness.manifest import load, tolerances
 from harness.plan import Selection
 from harness.record import EpochRecord
+from harness.session import Session
 from harness.store import Archive, Kept, Store
 from tests.cli.conftest import TINY
 
@@ -123,12 +123,12 @@ def test_stale_records_are_never_used_and_are_named(clone: Path, tmp_path: Path)
     assert "seeds 0-1" in note
     assert "not used" in note
     (experiment,) = load([clone], workloads.registry())
-    evidence = Evidence((experiment,), Selection(), Store(tmp_path / "results"))
-    with evidence.store.lock():
-        taken, warning = evidence.take_over()
+    session = Session((experiment,), Selection(), Store(tmp_path / "results"))
+    with session.store.lock():
+        taken, warning = session.take_over()
     assert taken.startswith("0 trials taken over")
     assert warning == note
-    assert list(evidence.store.trials()) == []
+    assert list(session.store.trials()) == []
 
 
 def test_where_there_is_nothing_at_all_that_is_said(clone: Path, tmp_path: Path) -> None:

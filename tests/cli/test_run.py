@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from harness import workloads
-from harness.cli.signals import stop_on_signals
 from harness.manifest import load
 from harness.plan import Selection, jobs
 from harness.record import EpochRecord, FinalRecord, StoredTrial
+from harness.session.signals import stop_on_signals
 from harness.source import source
 from harness.store import Store
 from harness.trial import attempt

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 import harness
-from harness.cli import tracking
-from harness.cli.evidence import Evidence
 from harness.plan import Selection
+from harness.session import Session, tracking
 from harness.store import Store
 
 
@@ -29,12 +28,12 @@ class Tracker:
 
 
 @pytest.fixture
-def evidence(tmp_path: Path) -> Evidence:
-    return Evidence((), Selection(), Store(tmp_path))
+def session(tmp_path: Path) -> Session:
+    return Session((), Selection(), Store(tmp_path))
 
 
 def test_what_is_notified_before_mlflow_is_open_is_told_before_it_is_closed(
-    evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+    session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker, imported = Tracker(), Event()
 
@@ -43,7 +42,7 @@ def test_what_is_notified_before_mlflow_is_open_is_told_before_it_is_closed(
         return tracker
 
     monkeypatch.setattr(tracking, "_tracker", slow)
-    with tracking.open_tracking(None, evidence) as opened:
+    with tracking.open_tracking(None, session) as opened:
         for trial in ("a", "b"):
             opened.notify(trial)
         assert tracker.told == []
@@ -53,22 +52,22 @@ def test_what_is_notified_before_mlflow_is_open_is_told_before_it_is_closed(
 
 
 def test_a_fault_of_ours_in_opening_mlflow_is_raised(
-    evidence: Evidence, monkeypatch: pytest.MonkeyPatch
+    session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> None:
         raise KeyError("a bug")
 
     monkeypatch.setattr(tracking, "_tracker", broken)
-    with pytest.raises(KeyError, match="a bug"), tracking.open_tracking(None, evidence) as opened:
+    with pytest.raises(KeyError, match="a bug"), tracking.open_tracking(None, session) as opened:
         opened.notify("a")
 
 
 def test_a_run_without_mlflow_says_so_and_goes_on(
-    evidence: Evidence, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "harness.tracking", None)
     monkeypatch.delattr(harness, "tracking", raising=False)  # as another test may have left it
-    with tracking.open_tracking(None, evidence) as opened:
+    with tracking.open_tracking(None, session) as opened:
         opened.notify("a")
         opened.conclude([], None)  # type: ignore[arg-type]
     assert "MLflow cannot be imported" in caplog.text

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli.judge import save
-from harness.cli.reports import Reports
 from harness.errors import StoreError
+from harness.session.reports import Reports
 from harness.store import Store
 from tests.faults.disks import filled, make_writable, small_disk
 from tests.faults.proof import account, amiss_in_mlflow, quiet

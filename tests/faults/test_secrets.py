@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli.evidence import Evidence
-from harness.cli.tracking import TrackingError, chart_links, open_tracking
 from harness.errors import UsageError, without_secrets
 from harness.plan import Selection
+from harness.session import Session
+from harness.session.tracking import TrackingError, chart_links, open_tracking
 from harness.store import Store
 from harness.tracking import Tracker, sync
 from tests.faults.world import World
@@ -64,9 +64,9 @@ def test_an_address_that_does_not_work_is_told_without_its_password(
 
 @pytest.mark.parametrize("uri", MALFORMED)
 def test_what_is_no_address_is_refused_before_anything_is_run(uri: str, tmp_path: Path) -> None:
-    evidence = Evidence((), Selection(), Store(tmp_path))
+    session = Session((), Selection(), Store(tmp_path))
     with pytest.raises(UsageError, match="is no address") as refused:
-        open_tracking(uri, evidence).__enter__()
+        open_tracking(uri, session).__enter__()
     assert SECRET not in str(refused.value)
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from harness.cli.evidence import Evidence
-from harness.cli.settle import Rules, settle
 from harness.errors import Exit
 from harness.manifest import Experiment, load
 from harness.nightly import Book, Quarantine, Summary
@@ -24,6 +22,8 @@ from harness.record import (
     Source,
     Started,
 )
+from harness.session import Session
+from harness.session.night import NightRules, finish_night
 from harness.store import Store
 from tests.toy import Toy
 
@@ -104,16 +104,16 @@ class Simulation:
         """One night on which every walk that is not named came out as the paper has it."""
         now = datetime(2026, 1, day, 2, tzinfo=UTC)
         opened = self.book.begin(self.experiments, now)
-        evidence = Evidence(self.experiments, Selection(seeds=self.seeds), Store(opened.folder))
-        for job in evidence.jobs():
+        session = Session(self.experiments, Selection(seeds=self.seeds), Store(opened.folder))
+        for job in session.jobs():
             outcome = (outcomes or {}).get(job.experiment, Outcome())
             messages = _messages(job, outcome)
-            with evidence.store.lock():
-                evidence.store.append([(job.spec, message) for message in messages])
-        rules = Rules(
+            with session.store.lock():
+                session.store.append([(job.spec, message) for message in messages])
+        rules = NightRules(
             name="light", keep=self.keep, consistent_after=3, quarantines=self.quarantines
         )
-        return settle(evidence, self.book, opened, rules, trouble=trouble)
+        return finish_night(session, self.book, opened, rules, trouble=trouble)
 
     def folder(self, summary: Summary) -> Path:
         """Where a night was kept."""

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.conduct import _limited
-from harness.cli.signals import stop_on_signals
 from harness.compare import Standing
 from harness.errors import Exit, StoreError
 from harness.manifest import load
 from harness.nightly import markdown
 from harness.report import table
+from harness.session.runner import _limited
+from harness.session.signals import stop_on_signals
 from harness.store import Store
 from tests.nightly.simulation import LOST, NAN, REGISTRY, Outcome, Simulation, quarantine, state
 
@@ -19,7 +19,7 @@ from tests.nightly.simulation import LOST, NAN, REGISTRY, Outcome, Simulation, q
 @pytest.fixture(autouse=True)
 def _undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figures here: the ten nights draw theirs."""
-    monkeypatch.setattr("harness.cli.settle.Reports.write", lambda *_: None)
+    monkeypatch.setattr("harness.session.night.Reports.write", lambda *_: None)
 
 
 @pytest.fixture

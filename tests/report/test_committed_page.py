@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness import workloads
-from harness.cli.evidence import Evidence, Use
 from harness.manifest import load
 from harness.plan import Selection
 from harness.report.markdown import markdown
+from harness.session import CommittedUse, Session
 from harness.store import Store
 from harness.verdict import ExperimentVerdict, spell
 
@@ -23,7 +23,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Sequence[ExperimentVer
     nothing = Store(tmp_path_factory.mktemp("nothing"))
     with chdir(EXPERIMENTS.parent):  # the page names files as they are named on the command line
         found = load([Path("experiments")], workloads.registry())
-        return Evidence(found, Selection(), nothing, Use.ALWAYS).verdicts()
+        return Session(found, Selection(), nothing, CommittedUse.ALWAYS).verdicts()
 
 
 def test_the_committed_report_is_today_s(verdicts: Sequence[ExperimentVerdict]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from harness import workloads
-from harness.cli.evidence import Evidence, Use
 from harness.manifest import Claim, Experiment, load
 from harness.plan import Selection
+from harness.session import CommittedUse, Session
 from harness.store import Store
 from harness.verdict import Case, ClaimResult, judge
 
@@ -18,29 +18,31 @@ FOUND = load([Path(__file__).parents[2] / "experiments"], workloads.registry())
 
 
 @pytest.fixture(scope="module")
-def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    return Evidence(FOUND, Selection(), Store(tmp_path_factory.mktemp("nothing")), Use.ALWAYS)
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    return Session(
+        FOUND, Selection(), Store(tmp_path_factory.mktemp("nothing")), CommittedUse.ALWAYS
+    )
 
 
 @pytest.mark.parametrize("experiment", FOUND, ids=lambda each: each.id)
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_a_reported_value_farther_off_than_tolerance_and_three_spreads_does_not_stand(
-    evidence: Evidence, experiment: Experiment, sign: int
+    session: Session, experiment: Experiment, sign: int
 ) -> None:
     standing = []
-    for claim, result in _reported(evidence, experiment):
+    for claim, result in _reported(session, experiment):
         by = result.tolerance + 3 * (result.spread or 0.0) + 1e-9
         reported = _printed(claim, (result.measured or 0.0) + sign * by, away=sign)
         moved = _with(claim, result.epoch, reported)
-        results = _results(evidence, _replaced(experiment, claim, moved))
+        results = _results(session, _replaced(experiment, claim, moved))
         (there,) = (each for each in results if each.name == result.name)
         standing += [there.name] if there.verdict.holds else []
     assert not standing
 
 
-def _reported(evidence: Evidence, experiment: Experiment) -> Iterator[tuple[Claim, ClaimResult]]:
+def _reported(session: Session, experiment: Experiment) -> Iterator[tuple[Claim, ClaimResult]]:
     """Each number of the listing, and what the seeds gave."""
-    results = _results(evidence, experiment)
+    results = _results(session, experiment)
     for claim in experiment.manifest.claims:
         rows = list(claim.reported) if isinstance(claim.reported, Mapping) else [None]
         for row in rows:
@@ -48,11 +50,11 @@ def _reported(evidence: Evidence, experiment: Experiment) -> Iterator[tuple[Clai
             yield claim, result
 
 
-def _results(evidence: Evidence, experiment: Experiment) -> tuple[ClaimResult, ...]:
+def _results(session: Session, experiment: Experiment) -> tuple[ClaimResult, ...]:
     """By itself: what gates an experiment says nothing of a row."""
-    selection = evidence.selection
+    selection = session.selection
     case = Case(experiment, selection.seeds_of(experiment), selection.epochs_of(experiment))
-    (verdict,) = judge([case], lambda _, seed: evidence.trial(experiment, seed))
+    (verdict,) = judge([case], lambda _, seed: session.trial(experiment, seed))
     return tuple(verdict.results)
 
 

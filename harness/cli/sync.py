@@ -1,0 +1,42 @@
+"""`sync`: tell MLflow later what it does not have yet."""
+
+import typer
+
+from harness.cli import options
+from harness.cli.inspect import load
+from harness.session import Session
+from harness.session.reports import Reports
+from harness.session.tracking import TrackingError, conclusions, refuse_malformed, tracked
+from harness.store import Store
+
+
+def sync(
+    paths: options.Paths,
+    seeds: options.Seeds = None,
+    epochs: options.Epochs = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    tracking_uri: options.TrackingUri = None,
+) -> None:
+    """Send MLflow whatever it does not have yet of the stored trials; twice does nothing more.
+
+    Example: harness sync experiments --tracking-uri http://127.0.0.1:5000
+    """
+    from harness import tracking  # noqa: PLC0415 - MLflow takes seconds to import
+
+    refuse_malformed("--tracking-uri", tracking_uri or "")
+    store = Store(workspace)
+    session = Session(load(paths), options.selection(seeds, epochs), store)
+    with store.lock():
+        verdicts = session.verdicts()
+        summary = tracking.sync(
+            tracking_uri or tracking.default_uri(workspace),
+            workspace=workspace,
+            read=store.read,
+            tracked=tracked(session),
+            conclusions=conclusions(
+                verdicts, Reports.write(verdicts, workspace / "report"), session
+            ),
+        )
+    if summary.left:
+        raise TrackingError(f"{summary.uri}: {summary.left} steps not done: {summary.trouble}")
+    typer.echo(f"{summary.uri}: {summary.points} points sent, nothing left")
