@@ -67,6 +67,7 @@ def started(environment: dict[str, str], *arguments: str | Path) -> "subprocess.
         env=environment,
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
 
