@@ -12,8 +12,7 @@ of the part of records.jsonl that goes with it. Both are written whole, under an
 renamed; so whatever was cut off at any byte, one or the other of two good states is read.
 """
 
-from harness.store.archive import Archive, Kept
-from harness.store.merge import Merged, merge
+from harness.store.archive import Archive, Kept, Merged, merge
 from harness.store.workspace import Store
 
 __all__ = ["Archive", "Kept", "Merged", "Store", "merge"]

@@ -1,26 +1,30 @@
-"""Finished trials in a compact form, to be committed beside the manifests that they answer.
+"""Finished trials in a compact form, committed to version control beside their manifests.
 
     <folder>/<experiment>.jsonl   line 1: the format, and the digest of all that follows
                                   line 2: the tolerances that stood when the records were made
-                                  then one line a trial, in the order of the seeds
+                                  then one line per trial, in the order of the seeds
 
-Text, so that a commit's diff shows which seeds came and git packs what does not change; equal
-records give equal bytes; and every float is spelt so that it is read back bit for bit.
+The files are text, so that a commit's diff shows which seeds were added and git packs what does not
+change. Equal records give equal bytes, and every float is written so that it is read back bit for
+bit. A file may come from anybody, so every line is validated, whatever its digest says.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as validated
 
 from harness.errors import StoreError
 from harness.record import (
     EpochRecord,
     Failure,
+    FailureKind,
     FinalRecord,
     Provenance,
     StoredTrial,
@@ -30,9 +34,14 @@ from harness.record import (
 from harness.store import files
 from harness.store.schemas import CorruptError
 
+T = TypeVar("T")
+
 FORMAT = 1
 """Version of these files; raised when an older reader would misread one."""
 ENDING = ".jsonl"
+
+_TEXT_LIMIT = 100
+"""Characters of somebody else's text in a message of ours."""
 
 
 @dataclass(frozen=True)
@@ -45,28 +54,72 @@ class Kept:
     """In the order of their seeds."""
 
 
-@dataclass(frozen=True)
+class _LineError(CorruptError):
+    """A line of a file of committed records that is not what belongs there."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+_Count = Annotated[int, Field(ge=0, le=2**31)]
+_Milliseconds = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
+"""Since 1970, up to the year 9999, after which Python has no dates."""
+
+
+@validated(frozen=True, config=_STRICT)
+class _Head:
+    format: int
+    sha256: str
+
+
+@validated(frozen=True, config=_STRICT)
+class _Declared:
+    declared: Mapping[str, float]
+
+
+@validated(frozen=True, config=_STRICT)
 class _Line:
-    """A trial by columns, which repeat no name; entry i is of epoch i + 1."""
+    """A trial by columns, so that no name is repeated; entry i is of epoch i + 1."""
 
     spec: TrialSpec
-    done: int
+    done: _Count
     metrics: Mapping[str, tuple[float, ...]]
-    ended_ms: tuple[int, ...]
-    seconds: tuple[float, ...]
+    ended_ms: tuple[_Milliseconds, ...]
+    seconds: tuple[Annotated[float, Field(ge=0)], ...]
     finals: Mapping[int, FinalRecord]
     failure: Failure | None
     provenance: tuple[Provenance, ...]
 
+    def faults(self) -> Iterator[str]:
+        """What contradicts itself, field by field."""
+        epochs = len(self.ended_ms)
+        columns = {"seconds": self.seconds} | {f"metrics.{k}": v for k, v in self.metrics.items()}
+        for name, column in columns.items():
+            if len(column) != epochs:
+                yield f"{_printable(name)}: {len(column)} values for {epochs} epochs"
+        if self.done > epochs:
+            yield f"done: {self.done}, but there are {epochs} epochs"
+        for epoch, final in self.finals.items():
+            if epoch != final.epoch or not 0 < epoch <= epochs:
+                yield f"finals.{epoch}: of epoch {final.epoch}, and there are {epochs} epochs"
+        if not 0 <= self.spec.seed < 2**32:
+            yield f"spec.seed: must be from 0 to 4294967295, got {self.spec.seed}"
+        try:
+            _ = self.spec.id
+        except ValueError as error:  # a number in the parameters that JSON does not have
+            yield f"spec.parameters: {error}"
 
-_LINE = TypeAdapter(_Line)
-_DECLARED = TypeAdapter(dict[str, float])
+
+_ANY = TypeAdapter(Any)
+_HEAD, _DECLARED, _LINE = TypeAdapter(_Head), TypeAdapter(_Declared), TypeAdapter(_Line)
 
 
 class Archive:
-    """A folder of committed records; one that is not there reads as empty.
+    """A folder of committed records. A folder that does not exist reads as empty.
 
-    Each file is read once; damage, or another format, is a StoreError that names the file.
+    Each file is read once. Damage, or another format, is a StoreError with file and line.
     """
 
     def __init__(self, root: Path) -> None:
@@ -90,15 +143,15 @@ class Archive:
         """All that there is of one experiment.
 
         Raises:
-            StoreError: its file is damaged, or of another format.
+            StoreError: its file is damaged, or of another format; names file and line.
         """
         if experiment_id not in self._kept:
             file = self.file(experiment_id)
             data = files.read(file)
             try:
                 self._kept[experiment_id] = Kept() if data is None else decoded(data)
-            except CorruptError as error:
-                raise StoreError(f"{file}: {error}") from None
+            except _LineError as error:
+                raise StoreError(f"{file}:{error.line}: {error}") from None
         return self._kept[experiment_id]
 
     def write(self, experiment_id: str, kept: Kept) -> None:
@@ -137,44 +190,52 @@ def encoded(kept: Kept) -> bytes:
 
 
 def decoded(data: bytes) -> Kept:
-    """What `encoded` was given.
+    """Read back what `encoded` was given.
 
     Raises:
-        CorruptError: it is of another format, or not one byte of it may differ and one does.
+        CorruptError: the digest does not match, the format is another one, or a line does not hold
+            what belongs there. Its `line` says where.
     """
     head, _, body = data.partition(b"\n")
     try:
-        said = json.loads(head)
-        form, sha256 = said["format"], said["sha256"]
-    except (ValueError, TypeError, KeyError):
-        raise CorruptError("no committed records: its first line is not theirs") from None
-    if form != FORMAT:
-        raise CorruptError(f"format {form} is not {FORMAT}, which this version reads")
-    if hashlib.sha256(body).hexdigest() != sha256:
-        raise CorruptError("truncated or damaged; take it from version control again")
-    declared, *trials = body.splitlines()
-    return Kept(
-        _DECLARED.validate_python(json.loads(declared)["declared"]), tuple(map(_trial, trials))
-    )
+        said = _HEAD.validate_json(head)
+    except ValidationError:
+        raise _LineError(1, "not the first line of a file of committed records") from None
+    if said.format != FORMAT:
+        raise _LineError(1, f"format {said.format} is not {FORMAT}, which this version reads")
+    if hashlib.sha256(body).hexdigest() != said.sha256:
+        raise _LineError(1, "truncated or damaged; take the file from version control again")
+    declared, *lines = body.removesuffix(b"\n").split(b"\n")
+    seeds: dict[int, int] = {}
+    trials = list[StoredTrial]()
+    for number, text in enumerate(lines, start=3):
+        trial = _trial(number, text)
+        first = seeds.setdefault(trial.spec.seed, number)
+        if first != number:
+            raise _LineError(number, f"seed {trial.spec.seed} is on line {first} already")
+        trials.append(trial)
+    return Kept(_parsed(2, declared, _DECLARED).declared, tuple(trials))
 
 
 def _line(trial: StoredTrial) -> str:
     names = trial.epochs[0].metrics if trial.epochs else ()
-    line = _Line(
-        spec=trial.spec,
-        done=trial.done,
-        metrics={name: tuple(each.metrics[name] for each in trial.epochs) for name in names},
-        ended_ms=tuple(each.ended_ms for each in trial.epochs),
-        seconds=tuple(each.seconds for each in trial.epochs),
-        finals=trial.finals,
-        failure=trial.failure,
-        provenance=trial.provenance,
-    )
-    return canonical_json(_LINE.dump_python(line, mode="json"))
+    columns = {
+        "spec": trial.spec,
+        "done": trial.done,
+        "metrics": {name: tuple(each.metrics[name] for each in trial.epochs) for name in names},
+        "ended_ms": tuple(each.ended_ms for each in trial.epochs),
+        "seconds": tuple(each.seconds for each in trial.epochs),
+        "finals": trial.finals,
+        "failure": trial.failure,
+        "provenance": trial.provenance,
+    }
+    return canonical_json(_ANY.dump_python(columns, mode="json"))
 
 
-def _trial(text: bytes) -> StoredTrial:
-    line = _LINE.validate_json(text)
+def _trial(number: int, text: bytes) -> StoredTrial:
+    line = _parsed(number, text, _LINE)
+    for fault in line.faults():
+        raise _LineError(number, fault)
     return StoredTrial(
         spec=line.spec,
         epochs=tuple(_epochs(line)),
@@ -189,3 +250,107 @@ def _epochs(line: _Line) -> Iterable[EpochRecord]:
     for at, (ended_ms, seconds) in enumerate(zip(line.ended_ms, line.seconds, strict=True)):
         metrics = {name: column[at] for name, column in line.metrics.items()}
         yield EpochRecord(at + 1, metrics, ended_ms, seconds)
+
+
+def _parsed(number: int, text: bytes, schema: TypeAdapter[T]) -> T:
+    """One line by its schema."""
+    try:
+        value = schema.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = _printable(".".join(map(str, first["loc"])))
+        message = _printable(first["msg"])
+        raise _LineError(number, f"{where}: {message}" if where else message) from None
+    # Only now, since pydantic has refused what is nested too deeply for Python's own parser.
+    json.loads(text, object_pairs_hook=lambda pairs: _refuse_repeated(number, pairs))
+    return value
+
+
+def _refuse_repeated(number: int, pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object that has a key twice, of which parsers keep the last without a word."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        again = next(name for name in names if names.count(name) > 1)
+        raise _LineError(number, f"{_printable(again)}: twice in one object")
+
+
+def _printable(text: str) -> str:
+    """Text of unknown origin, so that it can stand in a line of a terminal."""
+    return text[:_TEXT_LIMIT].encode("unicode_escape").decode("ascii")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What comes of adding trials of one experiment to what an archive holds of it."""
+
+    kept: Kept
+    added: tuple[int, ...]
+    """Seeds that are new, or that went on to more epochs."""
+    superseded: tuple[int, ...]
+    """Seeds whose records were made with other parameters, data or revision, and gave way."""
+    conflicts: tuple[str, ...]
+    """Trials that are there already with other results, each in words; then nothing may be
+    written."""
+
+
+def merge(kept: Kept, trials: Sequence[StoredTrial], declared: Mapping[str, float]) -> Merged:
+    """Add trials of one experiment as it now stands.
+
+    Args:
+        kept: what is there.
+        trials: the new ones, all of one spec but for the seed.
+        declared: the tolerances that stood when these were made.
+    """
+    by_id = {trial.spec.id: trial for trial in kept.trials}
+    new_seeds = {trial.spec.seed: trial.spec.id for trial in trials}
+    stale = {
+        trial_id
+        for trial_id, trial in by_id.items()
+        if new_seeds.get(trial.spec.seed, trial_id) != trial_id
+    }
+    superseded = tuple(sorted(by_id.pop(trial_id).spec.seed for trial_id in stale))
+    # The tolerances of the oldest records that stand are the ones that a change is held against.
+    stands = any(_alike(old.spec, new.spec) for old in by_id.values() for new in trials[:1])
+    before = kept.declared if stands else {}
+    added, conflicts = list[int](), list[str]()
+    for trial in trials:
+        old = by_id.get(trial.spec.id)
+        if old is not None and (why := differs(old, trial)):
+            conflicts.append(f"trial {trial.spec.id} (seed {trial.spec.seed}): {why}")
+        elif old is None or _reach(trial) > _reach(old):
+            by_id[trial.spec.id] = trial
+            added.append(trial.spec.seed)
+    whole = Kept(
+        {**declared, **before},
+        tuple(sorted(by_id.values(), key=lambda trial: (trial.spec.seed, trial.spec.id))),
+    )
+    return Merged(whole, tuple(sorted(added)), superseded, tuple(conflicts))
+
+
+def differs(one: StoredTrial, other: StoredTrial) -> str:
+    """Where the results of two recordings of one trial part, as far as both go; empty if nowhere.
+
+    When and where they ran does not enter.
+    """
+    for ours, theirs in zip(one.epochs, other.epochs, strict=False):
+        if ours.metrics != theirs.metrics:
+            return f"other results from epoch {ours.epoch} on"
+    for epoch in sorted(one.finals.keys() & other.finals.keys()):
+        if one.finals[epoch].metrics != other.finals[epoch].metrics:
+            return f"other final estimates at epoch {epoch}"
+    for trial, longer in ((one, other), (other, one)):
+        failure = trial.failure
+        scientific = failure is not None and failure.kind is FailureKind.SCIENTIFIC
+        if scientific and len(longer.epochs) > len(trial.epochs):
+            return f"one failed after epoch {len(trial.epochs)}, where the other went on"
+    return ""
+
+
+def _alike(one: TrialSpec, other: TrialSpec) -> bool:
+    """Whether two trials differ by their seed at most."""
+    return replace(one, seed=other.seed) == other
+
+
+def _reach(trial: StoredTrial) -> tuple[int, int]:
+    """Sort key: of two recordings that agree, prefer the longer one."""
+    return (trial.done, len(trial.epochs))

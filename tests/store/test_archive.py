@@ -33,7 +33,7 @@ PROVENANCE = Provenance(
 DECLARED = {"late rows": 0.06, "true value": 5e-05}
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
-stamps = st.integers(0, 2**53)
+stamps = st.integers(0, 253_402_300_799_999)
 
 
 def spec(seed: int = 0, **changed: object) -> TrialSpec:
@@ -77,10 +77,10 @@ def any_trial(draw: st.DrawFn) -> StoredTrial:
         if epochs == 0
         else st.none()
     )
-    return StoredTrial(spec(draw(st.integers(0, 2**32))), records, finals, epochs, failure, ())
+    return StoredTrial(spec(draw(st.integers(0, 2**32 - 1))), records, finals, epochs, failure, ())
 
 
-@given(trials=st.lists(any_trial(), max_size=3, unique_by=lambda each: each.spec.id))
+@given(trials=st.lists(any_trial(), max_size=3, unique_by=lambda each: each.spec.seed))
 def test_whatever_is_written_is_read_back_bit_for_bit(trials: list[StoredTrial]) -> None:
     kept = Kept(DECLARED, tuple(sorted(trials, key=lambda each: each.spec.seed)))
     again = decoded(encoded(kept))
@@ -115,7 +115,7 @@ def test_no_damaged_byte_is_ever_believed(tmp_path: Path) -> None:
         with pytest.raises(CorruptError):
             decoded(sound[:cut])
     archive.file("walk").write_bytes(sound[:-9])
-    with pytest.raises(StoreError, match=r"walk\.jsonl: truncated or damaged"):
+    with pytest.raises(StoreError, match=r"walk\.jsonl:1: truncated or damaged"):
         Archive(tmp_path).kept("walk")
 
 
@@ -124,7 +124,7 @@ def test_another_format_is_refused_by_name(tmp_path: Path) -> None:
     archive.write("walk", Kept({}, (trial(),)))
     file = archive.file("walk")
     file.write_bytes(file.read_bytes().replace(b'"format":1', b'"format":2', 1))
-    with pytest.raises(StoreError, match=r"walk\.jsonl: format 2 is not 1"):
+    with pytest.raises(StoreError, match=r"walk\.jsonl:1: format 2 is not 1"):
         Archive(tmp_path).kept("walk")
 
 
