@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 FORMAT = 1
 """Version of everything that the store writes; raised when an older reader would misread it."""
@@ -123,14 +125,68 @@ class Failure:
     traceback: str = ""
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+WORKLOAD_CODE = "workload code"
+"""How reports name a workload's own code among what may explain a difference."""
+
+UNKNOWN = "unknown"
+"""What reports say where the record does not tell."""
+
+
 @dataclass(frozen=True)
 class Source:
-    """Which code ran."""
+    """Which code of the harness ran."""
 
-    commit: str
-    dirty: bool
+    commit: str | None
+    """None where it is not known; older records have an empty text there."""
+    dirty: bool | None
+    """Whether files that git tracks differed from the commit; None where it is not known."""
     digest: str
     """SHA-256 over the files of the harness package itself."""
+    unknown_because: Annotated[str | None, Field(exclude_if=_is_none)] = None
+    """Why the commit or `dirty` is not known."""
+
+    @property
+    def commit_name(self) -> str:
+        """The commit, or 'unknown'."""
+        return self.commit or UNKNOWN
+
+    @property
+    def dirty_name(self) -> str:
+        """'true', 'false' or 'unknown'. Without a commit nothing is known of changes either."""
+        return UNKNOWN if not self.commit or self.dirty is None else str(self.dirty).lower()
+
+    @property
+    def change(self) -> str:
+        """What to print after the commit: ' (changed since)', a remark, or nothing."""
+        if not self.commit:
+            return f" ({self.unknown_because})" if self.unknown_because else ""
+        if self.dirty is None:
+            return " (whether it was changed since is unknown)"
+        return " (changed since)" if self.dirty else ""
+
+
+@dataclass(frozen=True)
+class WorkloadCode:
+    """Which code of a workload ran: the distribution, or the loose module, that defines it."""
+
+    name: str
+    """Of the distribution; of the module where no distribution announces the workload."""
+    version: str
+    """Of the distribution; empty where there is none."""
+    digest: str
+    """SHA-256 over the names and bytes of the files of the workload's top-level package."""
+
+    @property
+    def in_harness(self) -> bool:
+        """Whether the workload is part of the harness, so that `Source.digest` covers it."""
+        return self.name == "harness"
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.name, self.version, self.digest[:8])))
 
 
 @dataclass(frozen=True)
@@ -157,10 +213,14 @@ class Provenance:
     host: str
     source: Source
     environment: Environment
+    workload_code: Annotated[WorkloadCode | None, Field(exclude_if=_is_none)] = None
+    """None in older records, which hold the digest of the harness alone."""
 
     def surroundings(self) -> Iterator[tuple[str, str]]:
         """What may explain that two trials differ, thing by thing; the host's name may not."""
         yield "source", self.source.digest[:8]
+        if self.workload_code and not self.workload_code.in_harness:
+            yield WORKLOAD_CODE, str(self.workload_code)
         environment = self.environment
         yield "device", environment.device
         yield "threads", str(environment.threads)

@@ -1,46 +1,198 @@
-"""Which code is running: its commit, whether it was changed since, and a digest of its files."""
+"""Which code is running: the harness's commit and digest, and the code of each workload."""
 
 import hashlib
+import importlib.util
+import logging
+import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 
-from harness.record import Source
+from harness.record import Source, WorkloadCode
 
 PACKAGE = Path(__file__).parent
+
+ENTRY_POINTS = "harness.workloads"
+"""The entry-point group in which a distribution announces its workloads."""
+
+_log = logging.getLogger(__name__)
+
+_GIT_TIMEOUT_S = 30.0
+"""On a network disk `git status` may take seconds; one that hangs must not hold up a study."""
+
+_OTHER_REPOSITORY = frozenset(
+    ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
+)
+"""Git sets these for its hooks and aliases; they would make it answer for that repository."""
+
+_LARGE_BYTES = 16 << 20
+"""A larger file is data rather than code: it counts by its name and size alone."""
 
 
 @cache
 def package_digest() -> str:
-    """SHA-256 over the names and bytes of the package's own files, compiled ones left out."""
-    files = (path for path in PACKAGE.rglob("*") if path.is_file())
+    """SHA-256 over the names and bytes of the harness's own files, without compiled ones."""
+    return _digest(PACKAGE)
+
+
+def workload_code(workload: object) -> WorkloadCode | None:
+    """Describe the distribution or module that defines a workload; None if it has no files."""
+    package = _package(workload)
+    name, release = _distribution(package, getattr(workload, "name", ""))
+    digest = workload_digest(workload)
+    return WorkloadCode(name, release, digest) if digest else None
+
+
+def workload_digest(workload: object) -> str:
+    """SHA-256 over the files of the top-level package, or of the module, that defines a workload.
+
+    Empty where there are none: a class that was typed into a notebook, say.
+    """
+    return _files_digest(_package(workload))
+
+
+def _package(workload: object) -> str:
+    return type(workload).__module__.partition(".")[0]
+
+
+def _distribution(package: str, name: str) -> tuple[str, str]:
+    """Name and version of the distribution that announces the workload, or the package's name."""
+    if package == "harness":
+        try:
+            return package, version(package)
+        except PackageNotFoundError:  # run from a checkout that was never installed
+            return package, ""
+    for entry in entry_points(group=ENTRY_POINTS):
+        if entry.name == name and entry.module.partition(".")[0] == package and entry.dist:
+            return entry.dist.name, entry.dist.version
+    return package, ""
+
+
+@cache
+def _files_digest(package: str) -> str:
+    if package == "harness":
+        return package_digest()
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # __main__ has no spec
+        spec = None
+    if spec is None:
+        return ""
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    if folders:
+        return _digest(*folders)
+    return _digest(Path(spec.origin)) if spec.origin and Path(spec.origin).is_file() else ""
+
+
+def _digest(*roots: Path) -> str:
+    """SHA-256 over relative names and bytes; a root is a folder or a single file."""
     whole = hashlib.sha256()
-    for path in sorted(path for path in files if "__pycache__" not in path.parts):
-        whole.update(f"{path.relative_to(PACKAGE).as_posix()}\n".encode())
-        whole.update(hashlib.sha256(path.read_bytes()).digest())
+    for root in roots:
+        for name, path in sorted(_code_files(root)):
+            whole.update(f"{name}\n".encode())
+            if path.stat().st_size > _LARGE_BYTES:
+                whole.update(str(path.stat().st_size).encode())
+            else:
+                whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()
+
+
+def _code_files(root: Path) -> Iterator[tuple[str, Path]]:
+    if root.is_file():
+        yield root.name, root
+        return
+    for path in root.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path.relative_to(root).as_posix(), path
 
 
 @cache
 def source() -> Source:
-    """The code of this process; the commit is empty where the package is not a git checkout's.
+    """Describe the harness's code in this process, and warn once of what git does not tell.
 
     Taken once a process, since later edits do not change what was imported.
     """
     # A virtual environment often lies inside some other repository, whose commit says nothing.
-    if _git("ls-files", "--error-unmatch", "__init__.py") is None:
-        return Source(commit="", dirty=False, digest=package_digest())
-    commit = _git("rev-parse", "HEAD") or ""
-    dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
-    return Source(commit=commit, dirty=dirty, digest=package_digest())
+    if {"site-packages", "dist-packages"} & set(PACKAGE.parts):
+        return _without_commit(_NO_CHECKOUT)
+    tracked = _git("ls-files", "--error-unmatch", "__init__.py")
+    if tracked.fault:
+        return _without_commit(tracked.fault)
+    commit = _git("rev-parse", "--verify", "HEAD")
+    if commit.fault:
+        return _without_commit(commit.fault)
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    if status.fault:
+        _log.warning("whether the code was changed since its commit is unknown: %s", status.fault)
+        return Source(commit.text, None, package_digest(), status.fault)
+    return Source(commit.text, bool(status.text), package_digest())
 
 
-def _git(*arguments: str) -> str | None:
-    """What git answers in the package's folder, or None where it cannot."""
+def _without_commit(fault: str) -> Source:
+    if fault == _NO_CHECKOUT:  # an installed package: nothing is amiss
+        return Source(None, None, package_digest(), fault)
+    _log.warning("the commit of the harness's code is unknown: %s", fault)
+    return Source(None, None, package_digest(), fault)
+
+
+_NO_CHECKOUT = "not in a git checkout"
+
+
+class _Answer:
+    """What git printed, or why it could not answer."""
+
+    def __init__(self, text: str = "", fault: str = "") -> None:
+        self.text = text
+        self.fault = fault
+
+
+def _git(*arguments: str) -> _Answer:
+    """Ask git about the package's folder."""
     git = shutil.which("git")
     if git is None:
-        return None
-    command = [git, "-C", str(PACKAGE), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - own words only
-    return done.stdout.strip() if done.returncode == 0 else None
+        return _Answer(fault=_NO_CHECKOUT if not _in_checkout() else "git is not installed")
+    inherited = {name: value for name, value in os.environ.items() if name not in _OTHER_REPOSITORY}
+    settings = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        done = subprocess.run(  # noqa: S603 - own words only
+            [git, "-C", str(PACKAGE), *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_GIT_TIMEOUT_S,
+            env=inherited | settings,
+        )
+    except subprocess.TimeoutExpired:
+        return _Answer(fault=f"git {arguments[0]} gave no answer within {_GIT_TIMEOUT_S:g} s")
+    except OSError as error:
+        return _Answer(fault=f"git cannot be run: {error.strerror}")
+    if done.returncode == 0:
+        return _Answer(done.stdout.strip())
+    return _Answer(fault=_fault(done.stderr))
+
+
+def _in_checkout() -> bool:
+    return any((folder / ".git").exists() for folder in PACKAGE.resolve().parents)
+
+
+def _fault(error: str) -> str:
+    """Say in one line why git failed."""
+    if "did not match any file" in error:
+        return _NO_CHECKOUT
+    if "not a git repository" in error and not _in_checkout():
+        return _NO_CHECKOUT
+    if "dubious ownership" in error or "unsafe repository" in error:
+        mend = f"git config --global --add safe.directory {_root()}"
+        return f"the checkout belongs to another user; `{mend}` lets git read it"
+    lines = error.strip().splitlines()
+    return f"git: {lines[0]}" if lines else "git failed without a message"
+
+
+def _root() -> Path:
+    """The folder that git would call the checkout's."""
+    here = PACKAGE.resolve()
+    return next((folder for folder in here.parents if (folder / ".git").exists()), here)

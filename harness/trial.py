@@ -21,6 +21,7 @@ from harness.record import (
     Provenance,
     Source,
     Started,
+    WorkloadCode,
 )
 from harness.returned_values import InvalidValueError
 from harness.workload import Arrays, Context, Run, Workload
@@ -35,6 +36,7 @@ def attempt(
     *,
     data: Mapping[str, Arrays],
     source: Source,
+    workload_code: WorkloadCode | None = None,
     device: str = "cpu",
     options: Mapping[str, Json] | None = None,
     checkpoint: Checkpoint | None = None,
@@ -50,7 +52,8 @@ def attempt(
         job: the trial, and how far to run it.
         workload: the one that the job's spec names.
         data: the data sets that the spec names, by name.
-        source: the code that runs, for the record.
+        source: the code of the harness that runs, for the record.
+        workload_code: the workload's own code, for the record.
         device: 'cpu' or 'cuda'.
         options: choices that change speed and not results, handed on to the workload.
         checkpoint: where to go on from; one of another form is passed over, and the trial
@@ -66,12 +69,20 @@ def attempt(
         scientific if a value that the workload returns is missing, of another type, NaN or
         infinite.
     """
-    context = Context(job.spec.seed, data, device, job.resources.threads, options or {})
+    context = Context(
+        seed=job.spec.seed,
+        data=data,
+        device=device,
+        threads=job.resources.threads,
+        options=options or {},
+        epochs=job.spec.length,
+    )
     messages = _messages(
         job,
         workload,
         context,
         source=source,
+        workload_code=workload_code,
         checkpoint=checkpoint,
         interval_s=checkpoint_interval_s,
     )
@@ -101,6 +112,7 @@ def _messages(
     context: Context,
     *,
     source: Source,
+    workload_code: WorkloadCode | None,
     checkpoint: Checkpoint | None,
     interval_s: float,
 ) -> Iterator[Message]:
@@ -108,7 +120,7 @@ def _messages(
     run = workload.start(workload.parameters.model_validate(dict(job.spec.parameters)), context)
     environment = returned_values.environment(run.environment)
     start = _take_up(run, environment.form, checkpoint)
-    yield Started(start, Provenance(gethostname(), source, environment))
+    yield Started(start, Provenance(gethostname(), source, environment, workload_code))
     saved_s = time.monotonic()
     for epoch in range(start + 1, job.epochs + 1):
         began_s = time.perf_counter()

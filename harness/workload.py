@@ -54,6 +54,11 @@ class Context:
     threads: int
     options: Mapping[str, Json] = field(default_factory=dict)
     """Choices that change speed and not results (the form of the step, say)."""
+    epochs: int | None = None
+    """How many epochs the run has, for a learning-rate schedule. Only a workload whose `prefix` is
+    False is told: its number of epochs is part of the trial's identity. Where `prefix` is True this
+    is None, because a longer run must continue a shorter one, so a trial must not depend on it.
+    """
 
 
 class Run(Protocol):
@@ -79,7 +84,11 @@ class Run(Protocol):
 
 
 class Workload(Protocol):
-    """A paper's method. Cheap to import: torch and the like are loaded by `start`."""
+    """A paper's method. Cheap to import: torch and the like are loaded by `start`.
+
+    A workload that reads environment variables also has the method of
+    `harness.variables.ReadsVariables`. A trial sees no other variables of the driver's.
+    """
 
     name: str
     revision: int

@@ -17,9 +17,10 @@ from harness.manifest import Experiment
 from harness.plan import Job, Selection, jobs
 from harness.record import EpochRecord, Failure, FinalRecord
 from harness.session import RunOptions, Session, run_session
-from harness.source import source
+from harness.source import source, workload_code
 from harness.store import Store
 from harness.trial import attempt
+from harness.variables import carried, trial_environment
 from harness.verdict import exit_code
 from harness.workload import Workload
 
@@ -87,7 +88,10 @@ def trial(
     registry = workloads.registry()
     selection = Selection(seeds=(seed,), epochs=epochs)
     (job,) = jobs(experiments, registry, selection)
-    _print_listing(experiments[0], job, registry[job.spec.workload], data, gpu=gpu)
+    workload = registry[job.spec.workload]
+    read = carried([(job.experiment, workload, experiments[0].parameters)])
+    with trial_environment(read):
+        _print_listing(experiments[0], job, workload, data, gpu=gpu)
 
 
 def _print_listing(
@@ -101,6 +105,7 @@ def _print_listing(
         workload,
         data={name: workload.load_data(name, data) for name in job.spec.data},
         source=source(),
+        workload_code=workload_code(workload),
         device="cuda" if gpu else "cpu",
     ):
         match message:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from harness.record import StoredTrial, in_words
+from harness.record import WORKLOAD_CODE, StoredTrial, in_words
 
 
 def differing(
@@ -19,9 +19,11 @@ def differing(
                 side.setdefault(thing, set()).add(value)
     if not all(sides):
         return None
+    # Older records do not tell the workload's code, and a commit is not always known.
+    unknown = {thing for thing in ("commit", WORKLOAD_CODE) if not all(thing in s for s in sides)}
     return {
         thing: (_joined(sides[0].get(thing)), _joined(sides[1].get(thing)))
-        for thing in sorted(sides[0] | sides[1])
+        for thing in sorted((sides[0] | sides[1]).keys() - unknown)
         if sides[0].get(thing) != sides[1].get(thing)
     }
 
@@ -36,7 +38,8 @@ def _surroundings(trial: StoredTrial) -> Iterator[tuple[str, str]]:
     for thing, value in trial.spec.data.items():
         yield f"data {thing}", value[:8]
     for provenance in trial.provenance[-1:]:
-        yield "commit", provenance.source.commit[:8] + "+" * provenance.source.dirty
+        if provenance.source.commit:  # where it is unknown nothing can be compared
+            yield "commit", provenance.source.commit[:8] + "+" * bool(provenance.source.dirty)
         yield from provenance.surroundings()
 
 

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray import cloudpickle
 
 from harness.engine.interface import Options
 from harness.engine.software import software
 from harness.engine.worker import Call, stream
 from harness.engine.worker_env import settings
 from harness.plan import Job
-from harness.record import Checkpoint, Message
-from harness.source import source
+from harness.record import Checkpoint, Failure, FailureKind, Message
+from harness.source import source, workload_code
+from harness.variables import Variables, carried, trial_environment
 from harness.workload import Arrays, Workload
 
 UNREAD = 16
@@ -35,11 +37,30 @@ class Placed:
 
 
 def placed_stream(
-    call: Call, workload: Workload, *data: Arrays
+    call: Call, variables: Variables, pickled: bytes, *data: Arrays
 ) -> Iterator[list[Message] | list[Placed]]:
-    """What runs on the worker."""
+    """Run one attempt on the worker.
+
+    Args:
+        call: the attempt.
+        variables: what the workload reads of the driver's environment. They come as an argument:
+            Ray shows a runtime environment's variables in its logs, its state and its dashboard.
+        pickled: the workload. It is unpickled here and not by Ray, because that imports its module,
+            which may read the environment as well.
+        data: the data sets that the spec names, in its order.
+    """
     yield [Placed(ray.get_runtime_context().get_node_id())]
-    yield from stream(call, workload, *data)
+    with trial_environment(variables):
+        try:
+            workload: Workload = cloudpickle.loads(pickled)
+        except Exception as error:  # noqa: BLE001 - whatever its module raises, this node lacks it
+            why = f"the workload cannot be loaded: {error}"
+            failed: list[Message] = [
+                Failure(FailureKind.INFRASTRUCTURE, type(error).__name__, why, 0)
+            ]
+            yield failed
+            return
+        yield from stream(call, workload, *data)
 
 
 class Tasks:
@@ -61,6 +82,9 @@ class Tasks:
         self._load_data = load_data
         self._options = options
         self._source = source()
+        self._code = {name: workload_code(each) for name, each in workloads.items()}
+        self._variables: dict[str, Variables] = {}
+        """What each experiment's workload reads of this process's environment."""
         # Unsaid, max_calls is 1 wherever there is a GPU: a fresh process, and torch's import, each.
         self._remote: Any = ray.remote(
             max_calls=1 if options.isolate else 0, max_retries=0, num_returns="streaming"
@@ -83,6 +107,7 @@ class Tasks:
             options=self._options.workload,
             checkpoint=checkpoint,
             checkpoint_interval_s=self._options.checkpoint_interval_s,
+            workload_code=self._code[job.spec.workload],
         )
         task = self._remote.options(
             name=f"{job.experiment} seed {job.spec.seed}",
@@ -92,13 +117,22 @@ class Tasks:
             runtime_env={"env_vars": settings(resources.threads)},
             _generator_backpressure_num_objects=UNREAD,
         )
-        return task.remote(call, *self._shared(job))
+        return task.remote(call, self._carried(job), *self._shared(job))
+
+    def _carried(self, job: Job) -> Variables:
+        if job.experiment not in self._variables:
+            workload = self._workloads[job.spec.workload]
+            parameters = workload.parameters.model_validate(dict(job.spec.parameters))
+            self._variables[job.experiment] = carried([(job.experiment, workload, parameters)])
+        return self._variables[job.experiment]
 
     def _shared(self, job: Job) -> list[Any]:
         """References to the job's workload and to its data sets, in the spec's order."""
         workload = self._workloads[job.spec.workload]
         if workload.name not in self._workload_refs:
-            self._workload_refs[workload.name] = ray.put(workload)
+            self._workload_refs[workload.name] = ray.put(
+                cloudpickle.dumps(workload)  # type: ignore[no-untyped-call]
+            )
         for key in job.spec.data.items():
             if key not in self._data_refs:
                 self._data_refs[key] = ray.put(_plain(self._load_data(workload, key[0])))

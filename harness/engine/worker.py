@@ -15,8 +15,9 @@ from harness.record import (
     Message,
     Source,
     Started,
+    WorkloadCode,
 )
-from harness.source import package_digest
+from harness.source import package_digest, workload_digest
 from harness.trial import attempt
 from harness.workload import Arrays, Workload
 
@@ -39,6 +40,8 @@ class Call:
     options: Mapping[str, Json]
     checkpoint: Checkpoint | None
     checkpoint_interval_s: float
+    workload_code: WorkloadCode | None = None
+    """As the driver has it; the worker records the digest of its own files."""
 
 
 def stream(call: Call, workload: Workload, *data: Arrays) -> Iterator[list[Message]]:
@@ -53,6 +56,7 @@ def stream(call: Call, workload: Workload, *data: Arrays) -> Iterator[list[Messa
         workload,
         data=_same(call.job.spec.data, data),
         source=replace(call.source, digest=package_digest()),
+        workload_code=_code_here(call.workload_code, workload),
         device=call.device,
         options=call.options,
         checkpoint=call.checkpoint,
@@ -60,6 +64,11 @@ def stream(call: Call, workload: Workload, *data: Arrays) -> Iterator[list[Messa
         interruptible=False,
     )
     yield from batches(messages)
+
+
+def _code_here(code: WorkloadCode | None, workload: Workload) -> WorkloadCode | None:
+    """The workload's code as this process has it; a worker knows no distributions' names."""
+    return code and replace(code, digest=workload_digest(workload))
 
 
 def _same(digests: Mapping[str, str], data: Sequence[Arrays]) -> dict[str, Arrays]:

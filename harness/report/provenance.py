@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from harness.record import Provenance, canonical_json
+from harness.record import WORKLOAD_CODE, Provenance, canonical_json
 from harness.verdict import Evidence, of_seeds
 
 
@@ -41,8 +41,10 @@ def taken(evidence: Evidence) -> str:
 
 def _things(attempt: Provenance) -> Iterator[tuple[str, str]]:
     environment = attempt.environment
-    yield "commit", attempt.source.commit + (" (changed since)" if attempt.source.dirty else "")
+    yield "commit", attempt.source.commit_name + attempt.source.change
     yield "source digest", attempt.source.digest
+    if attempt.workload_code:
+        yield WORKLOAD_CODE, str(attempt.workload_code)
     yield "host", attempt.host
     yield "device", environment.device
     yield "threads", str(environment.threads)

@@ -206,4 +206,4 @@ def _provenance(spec: TrialSpec) -> Provenance:
         settings={},
         data=spec.data,
     )
-    return Provenance("selftest", Source("", False, ""), environment)
+    return Provenance("selftest", Source(None, None, ""), environment)

@@ -16,6 +16,7 @@ from harness.session.reports import Reports
 from harness.session.session import Session
 from harness.session.signals import Stop, stop_on_signals
 from harness.session.tracking import Tracking, open_tracking
+from harness.variables import carried
 from harness.verdict import ExperimentVerdict
 
 
@@ -74,6 +75,7 @@ def run_session(
     total = len(session.jobs())
     if options.joined:
         _refuse_if_wrong(options.joined)
+    carried(session.readers())
     with (
         store.lock(),
         stop_on_signals() as stop,

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import cached_property
+from typing import Any
 
 from harness import workloads
 from harness.manifest import Experiment, tolerances
@@ -68,6 +69,12 @@ class Session:
     def jobs(self) -> Sequence[Job]:
         """Every trial that is asked for, done or not; two experiments may share one."""
         return tuple(jobs(self.experiments, self.registry, self.selection))
+
+    def readers(self) -> Iterator[tuple[str, Workload, Any]]:
+        """Each experiment's id, workload and parameters: who may read environment variables."""
+        for experiment in self.experiments:
+            workload = self.registry[experiment.manifest.workload.name]
+            yield experiment.id, workload, experiment.parameters
 
     def left(self) -> Sequence[Job]:
         """The trials that are still to be run."""

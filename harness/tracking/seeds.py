@@ -138,13 +138,15 @@ def _provenance_tags(trial: StoredTrial) -> dict[str, str]:
     last = trial.provenance[-1]
     environment = last.environment
     return {
-        "commit": last.source.commit,
-        "dirty": in_words(last.source.dirty),
+        "commit": last.source.commit_name,
+        "dirty": last.source.dirty_name,
         "source": last.source.digest,
-        "mlflow.source.git.commit": last.source.commit,  # MLflow's own column for it
+        # MLflow's own column for it
+        **({"mlflow.source.git.commit": last.source.commit} if last.source.commit else {}),
         "host": last.host,
         "device": environment.device,
         "attempts": str(len(trial.provenance)),
+        **({"workload_code": str(last.workload_code)} if last.workload_code else {}),
         **{f"version.{name}": version for name, version in environment.versions.items()},
         **{f"hardware.{name}": value for name, value in environment.hardware.items()},
     }

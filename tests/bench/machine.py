@@ -18,7 +18,7 @@ def describe() -> dict[str, str]:
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "ray", "mlflow")},
-        "commit": code.commit[:12] + (" and changes" if code.dirty else ""),
+        "commit": code.commit_name[:12] + (" and changes" if code.dirty else ""),
     }
 
 

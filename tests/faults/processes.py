@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-MARK = "TESTS_FAULTS_MARK"
+MARK = "RAY_TESTS_FAULTS_MARK"
+"""Named as Ray's own are: a trial sees those, and hands them on to its children."""
 
 
 def marked(mark: str) -> dict[int, str]:

@@ -1,24 +1,58 @@
-"""Which code ran."""
+"""Which code ran, and what is not known of it."""
 
+import logging
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from harness import source
+from harness.record import Source
+from harness.workloads.gaussian import gaussian
+
+TODAY = source.source.__wrapped__
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the package, outside any repository."""
-    copy = tmp_path / "harness"
-    shutil.copytree(source.PACKAGE, copy)
+    """A small package in the harness's place, outside any repository."""
+    copy = tmp_path / "clone" / "harness"
+    copy.mkdir(parents=True)
+    (copy / "__init__.py").write_text("")
+    (copy / "errors.py").write_text("")
     monkeypatch.setattr(source, "PACKAGE", copy)
+    monkeypatch.setattr(source, "package_digest", lambda: "digest")
     return copy
 
 
-def test_the_digest_follows_the_files_and_not_their_place(package: Path) -> None:
+def git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+    done = subprocess.run(
+        ["git", "-C", folder, *who, *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def clone(package: Path) -> Path:
+    """The same with a commit of its own."""
+    git(package.parent, "init", "-q")
+    git(package.parent, "add", ".")
+    git(package.parent, "commit", "-q", "-m", "first")
+    return package.parent
+
+
+def test_the_digest_follows_the_files_and_not_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "harness"
+    shutil.copytree(source.PACKAGE, package)
+    monkeypatch.setattr(source, "PACKAGE", package)
     before = source.package_digest.__wrapped__()
     assert re.fullmatch("[0-9a-f]{64}", before)
     (package / "__pycache__").mkdir(exist_ok=True)
@@ -28,5 +62,148 @@ def test_the_digest_follows_the_files_and_not_their_place(package: Path) -> None
     assert source.package_digest.__wrapped__() != before
 
 
-def test_a_package_outside_any_checkout_has_no_commit(package: Path) -> None:
-    assert source.source.__wrapped__().commit == ""
+def test_a_package_outside_any_checkout_has_no_commit_and_no_warning(
+    package: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = TODAY()
+    assert (found.commit, found.dirty) == (None, None)
+    assert found.unknown_because == "not in a git checkout"
+    assert caplog.records == []
+
+
+def test_a_clean_and_a_changed_checkout(clone: Path) -> None:
+    head = git(clone, "rev-parse", "HEAD")
+    assert TODAY() == Source(head, False, "digest")
+    (clone / "harness" / "errors.py").write_text("changed")
+    assert TODAY() == Source(head, True, "digest")
+
+
+def test_detached_shallow_worktree_and_submodule_all_tell_their_commit(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = git(clone, "rev-parse", "HEAD")
+    git(clone, "checkout", "-q", "--detach")
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{clone}", "shallow")
+    git(clone, "worktree", "add", "-q", str(tmp_path / "worktree"))
+    (tmp_path / "above").mkdir()
+    git(tmp_path / "above", "init", "-q")
+    allowed = ("-c", "protocol.file.allow=always")
+    git(tmp_path / "above", *allowed, "submodule", "--quiet", "add", str(clone), "below")
+    places = ("clone", "shallow", "worktree", "above/below")
+    for place in places:
+        monkeypatch.setattr(source, "PACKAGE", tmp_path / place / "harness")
+        assert TODAY() == Source(head, False, "digest"), place
+
+
+def test_a_hook_s_own_variables_name_no_other_repository(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    assert TODAY().commit is not None
+
+
+def test_an_environment_inside_another_repository_is_not_that_repository_s(clone: Path) -> None:
+    git(clone, "rm", "-r", "-q", "--cached", "harness")
+    assert TODAY().unknown_because == "not in a git checkout"
+
+
+@pytest.fixture
+def fake_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git that fails as the script in the file says."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return folder / "git"
+
+
+def _script(file: Path, text: str) -> None:
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+
+
+def test_a_clone_of_another_user_is_unknown_and_the_mend_is_named_once(
+    clone: Path, fake_git: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusal = "fatal: detected dubious ownership in repository at"
+    _script(fake_git, f"echo \"{refusal} '{clone}'\" >&2; exit 128")
+    found = TODAY()
+    assert (found.commit, found.dirty) == (None, None)
+    assert f"git config --global --add safe.directory {clone}" in (found.unknown_because or "")
+    (warning,) = caplog.records
+    assert warning.levelno == logging.WARNING
+    assert (found.commit_name, found.dirty_name) == ("unknown", "unknown")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a clone to another user")
+def test_git_itself_refuses_the_clone_of_another_user(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(clone))  # where no safe.directory is configured
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(clone))
+    for path in (clone, clone / ".git"):
+        os.chown(path, 65534, 65534)
+    assert "belongs to another user" in (TODAY().unknown_because or "")
+
+
+def test_a_git_status_that_fails_is_not_a_clean_one(
+    clone: Path, fake_git: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = shutil.which("git", path=os.environ["PATH"].split(os.pathsep, 1)[1])
+    broken = 'case "$*" in *" status "*) echo broken >&2; exit 1;; esac'
+    _script(fake_git, f'{broken}\nexec {real} "$@"')
+    found = TODAY()
+    assert found.commit
+    assert found.dirty is None
+    assert found.unknown_because == "git: broken"
+    assert "(whether it was changed since is unknown)" in found.change
+    assert len(caplog.records) == 1
+
+
+def test_a_checkout_without_git_says_so(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(clone))
+    assert TODAY().unknown_because == "git is not installed"
+
+
+def test_older_records_that_lack_the_commit_are_read_as_unknown() -> None:
+    old = Source("", False, "digest")
+    assert (old.commit_name, old.dirty_name, old.change) == ("unknown", "unknown", "")
+
+
+def test_a_workload_of_the_harness_is_the_harness_itself() -> None:
+    code = source.workload_code(gaussian)
+    assert code is not None
+    assert code.in_harness
+    assert code.digest == source.package_digest()
+
+
+def test_the_code_of_a_loose_module_and_of_a_package_is_that_of_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "loose_walk.py").write_text("class Walk:\n    name = 'w'\n")
+    (tmp_path / "packed_walk").mkdir()
+    (tmp_path / "packed_walk" / "__init__.py").write_text("from packed_walk.inner import Walk\n")
+    (tmp_path / "packed_walk" / "inner.py").write_text("class Walk:\n    name = 'w'\n")
+    digests = []
+    for change in ("", "# edited\n"):
+        for name, edited in (
+            ("loose_walk", "loose_walk.py"),
+            ("packed_walk", "packed_walk/inner.py"),
+        ):
+            with (tmp_path / edited).open("a") as file:
+                file.write(change)
+            source._files_digest.cache_clear()
+            walk = __import__(name).Walk()
+            code = source.workload_code(walk)
+            assert code is not None
+            assert (code.name, code.version) == (name, "")
+            digests.append(code.digest)
+    assert len(set(digests)) == 4
+    for name in ("loose_walk", "packed_walk", "packed_walk.inner"):
+        sys.modules.pop(name)
+
+
+def test_a_class_without_a_file_has_no_known_code() -> None:
+    assert (
+        source.workload_code(type("Typed", (SimpleNamespace,), {"__module__": "nowhere"})()) is None
+    )

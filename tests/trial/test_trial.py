@@ -177,3 +177,23 @@ def test_data_reach_the_workload_by_name() -> None:
 
 def test_walks_differ_by_seed() -> None:
     assert results(messages(job(0))) != results(messages(job(1)))
+
+
+class Scheduled(Toy):
+    """A workload with a schedule: keeps the number of epochs that it was told."""
+
+    told: list[int | None]
+
+    def start(self, parameters: Any, context: Any) -> Walk:
+        self.told.append(context.epochs)
+        return super().start(parameters, context)
+
+
+def test_only_a_workload_that_is_no_prefix_learns_how_many_epochs_the_run_has() -> None:
+    """A longer run continues a shorter one, so a trial must not depend on what it cannot know."""
+    workload = Scheduled()
+    workload.told = []
+    whole = job(epochs=3)
+    messages(whole, workload)
+    messages(replace(whole, spec=replace(whole.spec, length=3)), workload)
+    assert workload.told == [None, 3]

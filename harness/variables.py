@@ -1,0 +1,130 @@
+"""The environment variables that a trial sees: the machine's own, and those its workload declares.
+
+Without this rule a trial sees everything that the driver's shell exported when it runs on the
+driver's machine, and nothing of it on a cluster. A workload that reads a variable would then
+measure one number here and another one there.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from harness.errors import UsageError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_MACHINE = re.compile(
+    "|".join(
+        (
+            # Who runs the process and where: programs and libraries look for their files by these.
+            r"PATH|HOME|USER|LOGNAME|SHELL|PWD|TMPDIR|TMP|TEMP|TZ|LANG|LANGUAGE|LC_.*|XDG_.*",
+            r"HARNESS_DATA",
+            # The interpreter, and how the loader finds shared libraries.
+            r"PYTHON.*|VIRTUAL_ENV|CONDA_.*|LD_.*|DYLD_.*",
+            # GPUs, and how their libraries behave.
+            r"CUDA.*|CUBLAS.*|CUDNN.*|NVIDIA.*|NCCL_.*|HIP_.*|ROCR_.*|TORCH.*|PYTORCH_.*|TRITON_.*",
+            # Threads, instruction sets and memory of the numeric libraries.
+            r"OMP_.*|GOMP_.*|KMP_.*|MKL_.*|OPENBLAS_.*|NUMEXPR_.*|VECLIB_.*",
+            r"ONEDNN.*|DNNL.*|ATEN.*|GLIBC_TUNABLES|MALLOC_.*",
+            # Ray finds its cluster, its token and its own settings by these.
+            r"RAY_.*",
+            # The way to the network belongs to the node: a data set is fetched through the node's
+            # proxy and checked against the node's certificates, whatever the driver's are.
+            r"(?i:https?_proxy|ftp_proxy|all_proxy|no_proxy)",
+            r"SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE",
+        )
+    )
+)
+"""Names of variables that describe the machine. A trial sees its own machine's values of these."""
+
+
+@runtime_checkable
+class ReadsVariables(Protocol):
+    """A workload that reads environment variables says which; the method is optional."""
+
+    def environment_variables(self, parameters: Any) -> tuple[str, ...]:
+        """Return the names that a trial with these parameters reads.
+
+        The driver carries their values to every node. The values are never stored, printed or
+        logged, and they are no part of a trial's identity. So use a variable for what must not
+        change a result: a token, the address of a server. What changes a result is a parameter.
+        Read variables in `start` or later: a module that is imported by the driver sees all of
+        the driver's.
+        """
+
+
+@dataclass(frozen=True)
+class Variables:
+    """Names and values that are carried to a worker. Its repr shows the names only."""
+
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        return f"Variables({', '.join(self.values)})"
+
+    __repr__ = __str__
+
+
+def declared(workload: object, parameters: Any) -> tuple[str, ...]:
+    """Return the names that a workload declares for these parameters; none if it says nothing."""
+    if not isinstance(workload, ReadsVariables):
+        return ()
+    return tuple(workload.environment_variables(parameters))
+
+
+def carried(readers: Iterable[tuple[str, object, Any]]) -> Variables:
+    """Return this process's values of the variables that some workloads declare.
+
+    Args:
+        readers: each experiment's id, its workload, and the workload's parameters.
+
+    Raises:
+        UsageError: names each variable that is not set, or that can be none, and its experiment.
+    """
+    values: dict[str, str] = {}
+    faults: list[str] = []
+    for experiment, workload, parameters in readers:
+        for name in declared(workload, parameters):
+            if not _NAME.fullmatch(name):
+                faults.append(f"{experiment}: {name!r} can be no environment variable's name")
+            elif name not in os.environ:
+                faults.append(
+                    f"{experiment}: the workload reads the environment variable {name}, "
+                    "which is not set; set it where you run the harness"
+                )
+            else:
+                values[name] = os.environ[name]
+    if faults:
+        raise UsageError("\n".join(faults))
+    return Variables(values)
+
+
+def visible(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of an environment that describes the machine, which every trial sees."""
+    return {name: value for name, value in environment.items() if _MACHINE.fullmatch(name)}
+
+
+@contextmanager
+def trial_environment(variables: Variables) -> Iterator[None]:
+    """Make `os.environ` what the trial sees, and restore it afterwards.
+
+    Child processes of the trial inherit it. A declared name wins over the machine's own value.
+    """
+    before = dict(os.environ)
+    _replace_environment({**visible(before), **variables.values})
+    try:
+        yield
+    finally:
+        _replace_environment(before)
+
+
+def _replace_environment(wanted: Mapping[str, str]) -> None:
+    """Change only what differs: each change is a call of putenv, which other threads may read."""
+    for name in set(os.environ) - set(wanted):
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
