@@ -5,17 +5,26 @@ from collections.abc import Callable
 import typer
 
 from harness.cli import (
+    calibrate,
+    check,
     compare,
-    inspect,
-    judge,
-    newcomer,
+    data,
+    doctor,
+    export,
+    init,
     nightly,
+    plan,
+    report,
     run,
     selftest,
+    status,
     study,
     sync,
+    trial,
     ui,
+    validate,
 )
+from harness.cli import list as list_
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,25 +35,25 @@ app = typer.Typer(
 )
 
 _COMMANDS: dict[str, Callable[..., None]] = {
-    "list": inspect.list_,
-    "validate": inspect.validate,
-    "plan": inspect.plan,
+    "list": list_.list_,
+    "validate": validate.validate,
+    "plan": plan.plan,
     "run": run.run,
-    "check": judge.check,
-    "trial": run.trial,
-    "report": judge.write_report,
-    "status": inspect.status,
-    "export": judge.export,
-    "calibrate": judge.calibrate,
+    "check": check.check,
+    "trial": trial.trial,
+    "report": report.report,
+    "status": status.status,
+    "export": export.export,
+    "calibrate": calibrate.calibrate,
     "sync": sync.sync,
     "ui": ui.ui,
     "study": study.study,
     "selftest": selftest.selftest,
     "nightly": nightly.nightly,
     "compare": compare.compare,
-    "init": newcomer.init,
-    "doctor": newcomer.doctor,
-    "data": inspect.data,
+    "init": init.init,
+    "doctor": doctor.doctor,
+    "data": data.data,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)

@@ -13,8 +13,7 @@ from rich.text import Text
 
 from harness import workloads
 from harness.cli import options
-from harness.cli.inspect import load
-from harness.cli.judge import STDOUT
+from harness.cli.console import STDOUT
 from harness.compare import Comparison, Side, Standing
 from harness.compare import compare as compare_sides
 from harness.compare.document import document
@@ -26,6 +25,7 @@ from harness.nightly.book import MANIFESTS
 from harness.plan import Selection, specs
 from harness.record import StoredTrial, TrialSpec
 from harness.report import table
+from harness.session import load
 from harness.store import Archive, Store
 
 DEFAULT_EXPERIMENTS = Path("experiments")

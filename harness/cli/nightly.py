@@ -12,12 +12,11 @@ from rich.console import Console
 
 from harness import nightly as nights
 from harness.cli import options
-from harness.cli.inspect import load
 from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import Exit, HarnessError, UsageError
 from harness.nightly import Book, Night
 from harness.plan import Selection
-from harness.session import RunOptions, Session, run_session
+from harness.session import RunOptions, Session, load, run_session
 from harness.session.night import NightRules, finish_night
 from harness.store import Store
 

@@ -9,6 +9,8 @@ import typer
 from harness.errors import UsageError
 from harness.manifest import parse_seeds
 from harness.plan import Selection
+from harness.session import CommittedUse, Session, load
+from harness.store import Store
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Manifests, or folders of them.", show_default=False)
@@ -114,3 +116,11 @@ def selection(
     except ValueError as fault:
         raise UsageError(f"--seeds: {fault}") from None
     return Selection(seeds=chosen, epochs=epochs, cpus=cpus, gpus=gpus)
+
+
+def stored(
+    paths: list[Path], seeds: str | None, epochs: int | None, workspace: Path, *, committed: bool
+) -> Session:
+    """What a workspace holds of what the options ask for, or else what is committed of it."""
+    use = CommittedUse.ALWAYS if committed else CommittedUse.WHERE_EMPTY
+    return Session(load(paths), selection(seeds, epochs), Store(workspace), use)

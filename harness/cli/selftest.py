@@ -13,7 +13,6 @@ from rich.text import Text
 
 from harness import workloads
 from harness.cli import options
-from harness.cli.inspect import load
 from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import Exit, StoppedError, StoreError, UsageError
 from harness.plan import Selection
@@ -21,7 +20,7 @@ from harness.record import FailureKind
 from harness.selftest import STORED, Bench, Check, Plant, Training, check
 from harness.selftest.bench import guarded
 from harness.selftest.stored import MEMORISED
-from harness.session import Session
+from harness.session import Session, load
 from harness.session.committed import FOLDER
 from harness.session.runner import RunOptions, run_trials
 from harness.session.signals import stop_on_signals

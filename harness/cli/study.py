@@ -10,14 +10,14 @@ from rich.console import Console
 
 from harness import workloads
 from harness.cli import options
-from harness.cli.inspect import load, show_plan
-from harness.cli.judge import STDOUT
+from harness.cli.console import STDOUT
 from harness.cli.live import ConsoleObserver, log_to
+from harness.cli.plan import show_plan
 from harness.errors import Exit, UsageError
 from harness.manifest import Experiment
 from harness.record import Json
 from harness.report import jsondoc
-from harness.session import RunOptions, Session, run_session
+from harness.session import RunOptions, Session, load, run_session
 from harness.store import Store
 from harness.study import Factor, Result, Study, Variant, factors, variants
 from harness.study.document import document

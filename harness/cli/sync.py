@@ -3,8 +3,7 @@
 import typer
 
 from harness.cli import options
-from harness.cli.inspect import load
-from harness.session import Session
+from harness.session import Session, load
 from harness.session.reports import Reports
 from harness.session.tracking import TrackingError, conclusions, refuse_malformed, tracked
 from harness.store import Store

@@ -5,7 +5,7 @@ Nothing here prints or ends the process: progress goes to an `Observer`, trouble
 
 from harness.session.progress import Observer, SilentObserver
 from harness.session.runner import RunOptions, RunResult, run_session
-from harness.session.session import CommittedUse, Session
+from harness.session.session import CommittedUse, Session, load
 
 __all__ = [
     "CommittedUse",
@@ -14,5 +14,6 @@ __all__ = [
     "RunResult",
     "Session",
     "SilentObserver",
+    "load",
     "run_session",
 ]

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from harness import workloads
+from harness import manifest, workloads
 from harness.manifest import Experiment, tolerances
 from harness.plan import Job, Selection, jobs, specs
 from harness.record import StoredTrial, TrialSpec
@@ -24,6 +25,15 @@ class CommittedUse(Enum):
     WHERE_EMPTY = auto()
     """For each experiment of which the workspace holds nothing."""
     ALWAYS = auto()
+
+
+def load(paths: Sequence[Path]) -> tuple[Experiment, ...]:
+    """The experiments in these manifests and folders of manifests.
+
+    Raises:
+        ManifestError: with every fault of every file.
+    """
+    return manifest.load(paths, workloads.registry())
 
 
 @dataclass(frozen=True)

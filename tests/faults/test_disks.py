@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.judge import save
+from harness.cli.console import save
 from harness.errors import StoreError
 from harness.session.reports import Reports
 from harness.store import Store

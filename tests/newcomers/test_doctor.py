@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import doctor
 from harness.cli.app import app
-from harness.cli.doctor import Finding, Health
 from harness.errors import Exit
+from harness.session import doctor
+from harness.session.doctor import Finding, Health
 
 
 def answers(code: int, out: str = "", error: str = "") -> "subprocess.CompletedProcess[str]":

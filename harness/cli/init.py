@@ -1,22 +1,14 @@
-"""`init` and `doctor`: the first steps of whoever is new here."""
+"""`init`: draft a manifest."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from harness import workloads
-from harness.cli import doctor as examination
-from harness.cli import options
-from harness.cli.doctor import Health
-from harness.errors import Exit, UsageError
+from harness.errors import UsageError
 from harness.manifest.draft import draft, read_table
 from harness.manifest.model import IDENTIFIER
-
-_STYLES = {Health.GOOD: "green", Health.NOTE: "yellow", Health.MISSING: "bold red"}
 
 
 def init(
@@ -56,28 +48,3 @@ def init(
     except FileExistsError:
         raise UsageError(f"--out: {out} is there already; nothing was written") from None
     typer.echo(f"{out}: written; next: harness validate {out}, which names what is blank")
-
-
-def doctor(
-    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
-    data: options.Data = options.DEFAULT_DATA,
-) -> None:
-    """What is there of all that a run needs, and what to do about what is not; exit 4 if a must.
-
-    Example: harness doctor
-    """
-    findings = examination.examine(workspace, data)
-    table = Table()
-    table.add_column("", no_wrap=True)
-    table.add_column("what", no_wrap=True)
-    table.add_column("found", overflow="fold")
-    table.add_column("what to do", overflow="fold")
-    for found in findings:
-        mark = Text(found.health.value, style=_STYLES[found.health])
-        table.add_row(mark, found.name, Text(found.said), Text(found.remedy))
-    Console().print(table)
-    missing = [found.name for found in findings if found.health is Health.MISSING]
-    if missing:
-        typer.echo(f"missing: {', '.join(missing)}")
-        raise typer.Exit(Exit.INCOMPLETE)
-    typer.echo("all that a run needs is there; next: harness run experiments --seeds 0 --epochs 10")

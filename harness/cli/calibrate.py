@@ -1,0 +1,38 @@
+"""`calibrate`: propose bands for verdicts on one seed."""
+
+from typing import Annotated
+
+import typer
+
+from harness.cli import options
+from harness.cli.options import stored
+from harness.errors import Exit
+from harness.report import calibration
+from harness.verdict import propose
+
+
+def calibrate(
+    paths: options.Paths,
+    seeds: options.Seeds = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    committed: options.Committed = False,
+    coverage: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Share of all runs to lie in every band.")
+    ] = 0.95,
+    confidence: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="That the bands hold so many.")
+    ] = 0.95,
+) -> None:
+    """Propose bands for verdicts on one seed from a stored study: YAML to put into the manifest.
+
+    Example: harness calibrate experiments/image-pair-4.yaml --seeds 0-9
+    """
+    session = stored(paths, seeds, None, workspace, committed=committed)
+    proposals = [
+        (verdict, propose(verdict, coverage=coverage, confidence=confidence))
+        for verdict in session.verdicts()
+    ]
+    for verdict, proposal in proposals:
+        typer.echo(calibration.block(verdict, proposal))
+    if all(proposal is None for _, proposal in proposals):
+        raise typer.Exit(Exit.INCOMPLETE)

@@ -1,0 +1,23 @@
+"""`data`: fetch the data sets that experiments read."""
+
+import typer
+
+from harness import workloads
+from harness.cli import options
+from harness.session import load
+
+
+def data(paths: options.Paths, data: options.Data = options.DEFAULT_DATA) -> None:
+    """Fetch every data set that the experiments read, once, and check its digest.
+
+    Example: harness data experiments
+    """
+    registry = workloads.registry()
+    seen = set()
+    for experiment in load(paths):
+        workload = registry[experiment.manifest.workload.name]
+        for item in workload.data_sets(experiment.parameters):
+            if item not in seen:
+                workload.load_data(item.name, data)
+                typer.echo(f"{item.name}: in {data}, sha256 {item.digest}")
+                seen.add(item)

@@ -1,0 +1,81 @@
+"""`export`: the records as a table, or added to the committed ones."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli import options
+from harness.cli.options import stored
+from harness.errors import UsageError
+from harness.record import StoredTrial
+from harness.report import table
+from harness.session import Session, load
+from harness.session.committed import Addition, add
+from harness.store import Archive, Store
+from harness.store.files import faults_named
+from harness.verdict import of_seeds
+
+
+def export(
+    paths: options.Paths,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A table: a file ending in .csv or .parquet.", show_default=False),
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Add the finished trials to a folder of committed records.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: options.Seeds = None,
+    epochs: options.Epochs = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    committed: options.Committed = False,
+) -> None:
+    """Write the records of all trials as one table, or add them to the committed ones.
+
+    A table has a row for each metric of each epoch, and committed records serve as in
+    `harness check`. What is committed already is never lost or changed: other results of the
+    same trial are refused.
+
+    Example: harness export experiments --records experiments/records
+    """
+    if (out is None) == (records is None):
+        raise UsageError("export needs one of --out FILE and --records DIR")
+    if out is not None:
+        session = stored(paths, seeds, epochs, workspace, committed=committed)
+        with faults_named(out):
+            rows = table.write(out, _trials(session))
+        typer.echo(f"{out}: {rows} rows")
+    elif records is not None:
+        if committed:
+            raise UsageError("--committed: --records takes from the workspace alone")
+        _commit(Session(load(paths), options.selection(seeds, epochs), Store(workspace)), records)
+
+
+def _trials(session: Session) -> Iterator[tuple[str, StoredTrial]]:
+    """Everything that is known, each with its experiment's id."""
+    for experiment in session.experiments:
+        for seed in session.trials[experiment.id]:
+            trial = session.trial(experiment, seed)
+            if trial is not None:
+                yield experiment.id, trial
+
+
+def _commit(session: Session, records: Path) -> None:
+    """Add what is finished to the committed records, and say what is not."""
+    additions = [
+        Addition(each.id, tuple(session.finished(each)), session.store.declared(each.id))
+        for each in session.experiments
+    ]
+    for line in add(Archive(records), [each for each in additions if each.trials]):
+        typer.echo(line)
+    for each in additions:
+        there = {trial.spec.seed for trial in each.trials}
+        if left := session.trials[each.experiment].keys() - there:
+            typer.echo(f"{each.experiment}: {of_seeds(left)} left out, not finished", err=True)

