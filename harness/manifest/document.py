@@ -1,5 +1,6 @@
 """A YAML file as a frozen model: strict, and every fault at once, with its line."""
 
+import codecs
 import json
 from pathlib import Path
 from typing import TypeVar
@@ -52,7 +53,9 @@ def content(path: Path) -> tuple[bytes, str]:
     except OSError as error:
         said = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
-        line, said = content.count(b"\n", 0, error.start) + 1, f"not UTF-8: {error.reason}"
+        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        why = "it is UTF-16; save it as UTF-8" if utf_16 else error.reason
+        line, said = content.count(b"\n", 0, error.start) + 1, f"not UTF-8: {why}"
     raise ManifestError([Fault(str(path), line, "", said)])
 
 

@@ -1,4 +1,4 @@
-"""pydantic's errors in the words of the file: where it is, what is wrong, what is allowed."""
+"""Translate pydantic's errors into faults of a YAML file: where, what is wrong, what to write."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.manifest.tree import Node, Path, show
+from harness.manifest.tree import Node, Path, number_meant, show
 from harness.record import Json
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong at one place of a manifest."""
+    """One fault of a manifest, at one place."""
 
     path: Path
     message: str
 
 
 def suggest(word: str, allowed: Collection[str]) -> str:
-    """What may have been meant by `word`, else all that is allowed."""
+    """The allowed word that `word` resembles, or else all that are allowed."""
     near = get_close_matches(word, allowed, n=1)
     if near:
         return f"; did you mean {near[0]}?"
@@ -30,17 +30,17 @@ def suggest(word: str, allowed: Collection[str]) -> str:
 
 
 def findings(error: ValidationError, model: type[BaseModel], root: Node) -> Iterator[Finding]:
-    """Every fault that validating the plain value of `root` against `model` brought up."""
+    """Every fault that pydantic found when it validated the plain value of `root`."""
     for details in error.errors(include_url=False):
         path = _path(details, root)
-        # Items with faults of their own do not count for pydantic; the list need not be short.
+        # pydantic does not count items that have faults, so the list need not be too short.
         if details["type"] == "too_short" and root.at(path).items:
             continue
         yield Finding(path, describe(details, model))
 
 
 def describe(details: ErrorDetails, model: type[BaseModel]) -> str:
-    """One of pydantic's errors in plain words; `model` is what was validated."""
+    """Put one of pydantic's errors into plain words; `model` is what was validated."""
     context: Mapping[str, Any] = details.get("ctx", {})
     if details["type"] == "extra_forbidden":
         loc = details["loc"]
@@ -49,12 +49,54 @@ def describe(details: ErrorDetails, model: type[BaseModel]) -> str:
     return say(details["input"], context) if say else details["msg"].split("\n")[0]
 
 
-def _wanted(what: str) -> Callable[[Json, Mapping[str, Any]], str]:
+def _wanted(
+    what: str, hint: Callable[[Json], str] = lambda _: ""
+) -> Callable[[Json, Mapping[str, Any]], str]:
+    """The message where a value has the wrong type.
+
+    Args:
+        what: the type that is wanted, with its article.
+        hint: what the value probably stands for; empty where that is not known.
+    """
+
     def say(value: Json, _: Mapping[str, Any]) -> str:
         blank = value is None
-        return f"left blank: must be {what}" if blank else f"must be {what}, got {show(value)}"
+        if blank:
+            return f"left blank: must be {what}"
+        return f"must be {what}, got {show(value)}{hint(value)}"
 
     return say
+
+
+def _number_hint(value: Json) -> str:
+    meant = number_meant(value) if isinstance(value, str) else None
+    if meant is None:
+        return ""
+    quoted = " without quotes" if meant == value else ""
+    return f"; that is text: write {meant}{quoted}"
+
+
+def _whole_hint(value: Json) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    return _number_hint(value)
+
+
+def _text_hint(value: Json) -> str:
+    if isinstance(value, list | dict):
+        return ""
+    return "; put it in quotes to make it text"
+
+
+def _bool_hint(value: Json) -> str:
+    """YAML 1.1 has ten more words for a truth value, and other programs still read them so."""
+    word = str(value).lower()
+    meant = {**dict.fromkeys(_TRUE, "true"), **dict.fromkeys(_FALSE, "false")}.get(word)
+    quoted = " without quotes" if value == meant else ""
+    return f"; write {meant}{quoted}" if meant else ""
+
+
+_TRUE, _FALSE = ("true", "yes", "on", "y", "1"), ("false", "no", "off", "n", "0")
 
 
 def _bound(name: str, words: str, at_zero: str) -> Callable[[Json, Mapping[str, Any]], str]:
@@ -85,17 +127,18 @@ def _pattern(value: Json, context: Mapping[str, Any]) -> str:
     return f"must {wanted}, got {show(value)}"
 
 
-_WHOLE = _wanted("a whole number")
+_WHOLE = _wanted("a whole number", _whole_hint)
+_NUMBER = _wanted("a number", _number_hint)
 _MESSAGES: Mapping[str, Callable[[Json, Mapping[str, Any]], str]] = {
     "missing": lambda _, __: "required",
     "int_type": _WHOLE,
     "int_from_float": _WHOLE,
     "int_parsing": _WHOLE,
-    "float_type": _wanted("a number"),
-    "float_parsing": _wanted("a number"),
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
     "finite_number": _wanted("a finite number"),
-    "string_type": _wanted("text"),
-    "bool_type": _wanted("true or false"),
+    "string_type": _wanted("text", _text_hint),
+    "bool_type": _wanted("true or false", _bool_hint),
     "tuple_type": _wanted("a list"),
     "list_type": _wanted("a list"),
     "dict_type": _wanted("a mapping"),
@@ -117,7 +160,7 @@ _MESSAGES: Mapping[str, Callable[[Json, Mapping[str, Any]], str]] = {
 
 
 def _path(details: ErrorDetails, root: Node) -> Path:
-    """Where in the file it is: without the marks that pydantic adds to tell unions apart."""
+    """The place in the file, without the marks that pydantic adds to tell unions apart."""
     node: Node | None = root
     path: Path = ()
     after_item = False
@@ -147,7 +190,7 @@ def _schema(model: type[BaseModel]) -> dict[str, Json]:
 
 
 def _fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """The names of the fields that are allowed at `loc`, by following the model's schema."""
+    """The names of the fields that are allowed at `loc`, found by following the model's schema."""
     definitions = _schema(model).get("$defs", {})
     here: dict[str, Json] = _schema(model)
     for part in (*loc, None):

@@ -56,13 +56,16 @@ def _find(paths: Sequence[Path]) -> tuple[list[Path], list[Fault]]:
     faults: list[Fault] = []
     files: dict[Path, Path] = {}
     for path in paths:
-        found = sorted(_manifests(path)) if path.is_dir() else [path]
-        if not found:
-            faults.append(Fault(str(path), 0, "", "no manifest (*.yaml, *.yml) in this folder"))
-        elif not path.exists():
-            faults.append(Fault(str(path), 0, "", "no such file or folder"))
-        else:
-            files |= {file.resolve(): file for file in found if file.resolve() not in files}
+        try:
+            found = sorted(_manifests(path)) if path.is_dir() else [path]
+            if not found:
+                faults.append(Fault(str(path), 0, "", "no manifest (*.yaml, *.yml) in this folder"))
+            elif not path.exists():
+                faults.append(Fault(str(path), 0, "", "no such file or folder"))
+            else:
+                files |= {file.resolve(): file for file in found if file.resolve() not in files}
+        except OSError as error:  # a folder without the right to look into it, too long a name
+            faults.append(Fault(str(path), 0, "", f"cannot be read: {error.strerror}"))
     if not paths:
         faults.append(Fault("experiments", 0, "", "no manifest was named"))
     ordered = sorted(files.values(), key=lambda file: (file.stem, str(file)))

@@ -31,7 +31,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         if last < first:
             raise ValueError(f"a range of seeds must rise, got {part.strip()}")
         if last >= LIMIT:
-            raise ValueError(f"seeds must be below {LIMIT}, got {last}")
+            raise ValueError(f"seeds lie between 0 and {LIMIT - 1}, got {last}")
         if len(seeds) + last - first >= MAX_SEEDS:
             raise ValueError(f"at most {MAX_SEEDS} seeds, got {text[:40]!a}")
         seeds.update(range(first, last + 1))
@@ -43,7 +43,8 @@ def _listed(seeds: object) -> object:
         return parse_seeds(seeds)
     if isinstance(seeds, list | tuple):
         return tuple(seeds)
-    raise ValueError(f"a list, or text such as 0-9, is wanted, got {str(seeds)[:40]}")
+    hint = f"; write [{seeds}]" if isinstance(seeds, int) else ""
+    raise ValueError(f"must be a list, or a range such as 0-9, got {str(seeds)[:40]}{hint}")
 
 
 def _ordered(seeds: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
-"""YAML text to a tree of plain values in which every value knows its line.
+"""Read YAML text into a tree of plain values in which every value knows its line.
 
-PyYAML's safe parser reads the text; what a scalar means follows YAML 1.2's core schema, because
-YAML 1.1 (PyYAML's own) reads `1e-4` as a string, `no` as false and `12:30` as 750.
+PyYAML's safe parser reads the text. What a scalar means follows YAML 1.2's core schema, because
+YAML 1.1 (PyYAML's own) reads `1e-4` as a string, `no` as false and `12:30` as 750. A number with
+leading zeros is text here: to some readers `010` is ten, to others eight.
 """
 
 import json
@@ -21,9 +22,9 @@ except ImportError:  # PyYAML was built without libyaml
 
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
-"""Values after aliases are expanded: a few lines of them can otherwise fill the memory."""
+"""Values after aliases are expanded. Otherwise a few lines of aliases could fill the memory."""
 MAX_DIGITS = 40
-"""A longer run of digits is no number that anyone meant, and slow to read as one."""
+"""A longer run of digits is no number that anyone meant, and it is slow to read."""
 
 Path = tuple[str | int, ...]
 """Where a value is: the names of the fields and the places in lists that lead to it."""
@@ -33,23 +34,20 @@ _PREFIX = "tag:yaml.org,2002:"
 
 
 class _CoreLoader(_SafeLoader):
-    """Knows the implicit types of YAML 1.2's core schema and no others."""
+    """Resolves the implicit types of YAML 1.2's core schema and no others."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
 
 def _resolver(name: str, pattern: str, first: str) -> None:
-    """`first` are the characters that such a scalar can begin with."""
+    """Add a type; `first` holds the characters that such a scalar can begin with."""
     _CoreLoader.add_implicit_resolver(_PREFIX + name, re.compile(pattern), list(first))
 
 
 _resolver("bool", r"^(?:true|false)$", "tf")
-_resolver("int", rf"^[-+]?[0-9]{{1,{MAX_DIGITS}}}$", "-+0123456789")
-_resolver(
-    "float",
-    r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$",
-    "-+.0123456789",
-)
+_resolver("int", rf"^[-+]?(?:0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})$", "-+0123456789")
+_FLOAT = r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+_resolver("float", rf"^(?:{_FLOAT}|[-+]?\.inf|\.nan)$", "-+.0123456789")
 _resolver("null", r"^(?:~|null|)$", "~n")
 _CoreLoader.add_implicit_resolver(_PREFIX + "null", re.compile(r"^$"), [""])
 
@@ -62,13 +60,13 @@ _SCALARS: dict[str, Callable[[str], Json]] = {
 
 
 def show(value: object) -> str:
-    """A value as a message quotes it: on one line, in ASCII, and never long."""
+    """Quote a value for a message: on one line, in ASCII, in at most 60 characters."""
     text = json.dumps(value) if isinstance(value, bool | None) else ascii(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def dotted(path: Path) -> str:
-    """A path as a message names it.
+    """Name a path for a message.
 
     >>> dotted(("claims", 3, "reported", "10"))
     'claims[3].reported[10]'
@@ -82,6 +80,41 @@ def dotted(path: Path) -> str:
     return text
 
 
+_FIRST_GROUP = re.compile(r"[1-9][0-9]{0,2}")
+_GROUP = re.compile(r"[0-9]{3}")
+_DIGITS = re.compile(r"[0-9]{1,9}")
+_CUT = re.compile(r"[-+]?[0-9]{1,9}(?:[.,][0-9]*)?(?:,[0-9]+)*")
+_ZEROS = re.compile(r"0[0-9]{2}")
+"""In a list, `4,123` may well be two numbers; `4,000` cannot be."""
+_NUMBER = re.compile(_FLOAT)
+_THOUSANDS = re.compile(r"[-+]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]*)?")
+_DECIMAL_COMMA = re.compile(r"[-+]?[0-9]+,[0-9]+")
+_UNDERSCORES = re.compile(r"[-+]?[0-9]+(?:_[0-9]+)+(?:\.[0-9]*)?")
+_LEADING_ZEROS = re.compile(r"([-+]?)0+([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)")
+_OTHER_BASE = re.compile(r"0[xX][0-9a-fA-F]{1,32}|0[oO][0-7]{1,32}|0[bB][01]{1,64}")
+
+
+def number_meant(text: str) -> str | None:
+    """How to write the number that a text probably stands for; None if it looks like none.
+
+    >>> number_meant("4,000"), number_meant("0x10"), number_meant("four")
+    ('4000', '16', None)
+    """
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        return text  # only quotes make it a text
+    if _THOUSANDS.fullmatch(text):
+        return text.replace(",", "")
+    if _DECIMAL_COMMA.fullmatch(text):
+        return text.replace(",", ".")
+    if _UNDERSCORES.fullmatch(text):
+        return text.replace("_", "")
+    if _OTHER_BASE.fullmatch(text):
+        return str(int(text, 0))
+    zeros = _LEADING_ZEROS.fullmatch(text)
+    return zeros[1] + zeros[2] if zeros else None
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A value of the file and its line: that of its key if it has one, counted from 1."""
@@ -90,7 +123,7 @@ class Node:
     line: int
 
     def get(self, *keys: str) -> "Node | None":
-        """What lies under these keys, one inside the other; None if it is not there."""
+        """The value under these keys, one inside the other; None if it is absent."""
         node: Node | None = self
         for key in keys:
             node = node.fields.get(key) if node else None
@@ -98,21 +131,21 @@ class Node:
 
     @property
     def fields(self) -> "dict[str, Node]":
-        """The entries of a mapping; nothing for any other value."""
+        """The entries of a mapping; empty for any other value."""
         return self.value if isinstance(self.value, dict) else {}
 
     @property
     def items(self) -> "list[Node]":
-        """The items of a list; nothing for any other value."""
+        """The items of a list; empty for any other value."""
         return self.value if isinstance(self.value, list) else []
 
     @property
     def text(self) -> str | None:
-        """The value if it is a string."""
+        """The value if it is a string, else None."""
         return self.value if isinstance(self.value, str) else None
 
     def at(self, path: Path) -> "Node":
-        """What lies at `path`; where that does not exist, the last on the way that does."""
+        """The node at `path`, or the deepest one on the way there that exists."""
         node = self
         for part in path:
             if isinstance(part, int):
@@ -127,7 +160,7 @@ class Node:
 
     @classmethod
     def of(cls, value: Json) -> "Node":
-        """What JSON holds, as a tree without lines (0); `plain` is its inverse."""
+        """Turn a JSON value into a tree without lines (0); `plain` is the inverse."""
         if isinstance(value, dict):
             return cls({str(key): cls.of(item) for key, item in value.items()}, 0)
         if isinstance(value, list):
@@ -135,7 +168,7 @@ class Node:
         return cls(value, 0)
 
     def plain(self) -> Json:
-        """The same without lines, as JSON has it."""
+        """The same value without lines, as JSON."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         if isinstance(self.value, list):
@@ -151,8 +184,8 @@ def parse(text: str, file: str) -> tuple[Node | None, list[Fault]]:
     """Read one YAML document.
 
     Returns:
-        The tree, or None where there is none to speak of, and every fault. Of duplicate keys
-        the first is kept, and a tag is passed over, so that the rest can be checked as well.
+        The tree, or None if the text cannot be read, and every fault. Of duplicate keys the first
+        is kept, and a tag is ignored, so that the rest can be checked as well.
     """
     reader = _Reader(file)
     try:
@@ -162,11 +195,24 @@ def parse(text: str, file: str) -> tuple[Node | None, list[Fault]]:
         return None, reader.faults
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reader.fault(mark.line + 1 if mark else 1, f"not YAML: {error.problem or error.context}")
+        reader.fault(mark.line + 1 if mark else 1, f"not YAML: {_explain(error, text)}")
     except yaml.reader.ReaderError as error:
         line = text.encode()[: error.position].count(b"\n") + 1
         reader.fault(line, f"not YAML: {error.reason}")
     return None, reader.faults
+
+
+def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
+    """PyYAML's message, in plain words where it does not name the usual mistake."""
+    problem = str(error.problem or error.context)
+    lines = text.splitlines()
+    mark = error.problem_mark
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "a tab indents this line; indent with spaces"
+    if problem == "but found another document":
+        return "a second document begins here; a file holds one"
+    return problem
 
 
 class _Reader:
@@ -185,7 +231,7 @@ class _Reader:
         return _UnreadableError()
 
     def survey(self, text: str) -> None:
-        """Refuse tags, and any depth on which PyYAML's recursion would founder."""
+        """Refuse tags, and any depth that PyYAML's recursion cannot handle."""
         depth = 0
         for event in yaml.parse(text, Loader=_CoreLoader):
             line = _line(event)
@@ -200,11 +246,12 @@ class _Reader:
                 self.fault(line, f"tags are not allowed, got {show(tag)}")
 
     def tree(self, root: yaml.Node | None) -> Node:
-        if root is None:
-            raise self.stop(1, "empty; a mapping of fields is wanted")
+        if root is None or (isinstance(root, yaml.ScalarNode) and not root.value):
+            raise self.stop(1, "the file is empty; it must hold a mapping of fields")
         line = _line(root)
         if not isinstance(root, yaml.MappingNode):
-            raise self.stop(line, "a mapping of fields is wanted")
+            kind = "a list" if isinstance(root, yaml.SequenceNode) else show(_scalar(root))
+            raise self.stop(line, f"must be a mapping of fields, got {kind}")
         return self.convert(root, line, ())
 
     def convert(self, node: yaml.Node, line: int, path: Path) -> Node:
@@ -216,31 +263,123 @@ class _Reader:
                 line, f"more than {MAX_VALUES} values once aliases are expanded", path[:1]
             )
         if isinstance(node, yaml.MappingNode):
-            return Node(self.mapping(node, path), line)
+            return Node(self.mapping(node, line, path), line)
         if isinstance(node, yaml.SequenceNode):
             # An alias stands where it is used, which its own mark does not say.
             items = [
                 self.convert(item, max(_line(item), line), (*path, place))
-                for place, item in enumerate(node.value)
+                for place, item in enumerate(_joined_items(node))
             ]
             return Node(items, line)
-        return Node(_scalar(node), line)  # the third and last kind of node
+        if isinstance(node, _CutNumber):
+            return Node(self.number(node, line, path), line)
+        return Node(_scalar(node), line)
 
-    def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Node]:
+    def mapping(self, node: yaml.MappingNode, line: int, path: Path) -> dict[str, Node]:
         fields: dict[str, Node] = {}
-        for key_node, value_node in node.value:
-            line = _line(key_node)
-            key = _scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
-            if not isinstance(key, str | int) or isinstance(key, bool):
-                self.fault(line, "a field's name must be plain text or a whole number", path)
+        merged: dict[str, Node] = {}
+        for key_node, value_node in _joined_entries(node):
+            here = max(_line(key_node), line)
+            if _plain(key_node) and key_node.value == "<<":
+                merged = self.merged(value_node, here, path) | merged
                 continue
-            here = (*path, str(key))
+            key = _scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
+            if isinstance(key_node, _CutNumber):
+                key = self.number(key_node, here, path)
+            elif isinstance(key, str) and _LEADING_ZEROS.fullmatch(key):
+                meant = number_meant(key)
+                self.fault(here, f"{key} has leading zeros; write {meant}", path)
+                key = meant
+            if not isinstance(key, str | int) or isinstance(key, bool):
+                self.fault(here, "a field's name must be plain text or a whole number", path)
+                continue
+            where = (*path, str(key))
             if str(key) in fields:
                 first = fields[str(key)].line
-                self.fault(line, f"duplicate field, already given on line {first}", here)
+                self.fault(here, f"duplicate field, already given on line {first}", where)
             else:
-                fields[str(key)] = self.convert(value_node, line, here)
+                fields[str(key)] = self.convert(value_node, here, where)
+        return merged | fields  # what the mapping itself says comes first
+
+    def number(self, node: "_CutNumber", line: int, path: Path) -> Json:
+        """Report a number that a comma cuts in two; returns what is probably meant."""
+        meant = number_meant(node.value)
+        advice = f"write {meant}" if meant else "write it without commas"
+        self.fault(
+            line, f"{node.value} is no number in YAML, where a comma ends a value; {advice}", path
+        )
+        return json.loads(meant) if meant else node.value
+
+    def merged(self, node: yaml.Node, line: int, path: Path) -> dict[str, Node]:
+        """The fields that a merge key (`<<: *anchor`, or a list of them) takes over."""
+        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        fields: dict[str, Node] = {}
+        for source in sources:
+            if isinstance(source, yaml.MappingNode):
+                # The first one wins. `convert` also ends a mapping that merges itself.
+                fields = self.convert(source, line, (*path, "<<")).fields | fields
+            else:
+                self.fault(line, "the merge key << takes a mapping, or a list of them", path)
         return fields
+
+    def cut(self, before: str, after: str, line: int, path: Path) -> str:
+        """Report a number that a comma cuts in two, as in `{value: 4,000}`; the whole number."""
+        whole = f"{before},{after}"
+        if "," in before:
+            self.faults.pop()  # which named the shorter number
+        said = f"{whole} is no number in YAML, where a comma ends a value"
+        self.fault(line, f"{said}; write {whole.replace(',', '')}", path)
+        return whole
+
+
+class _CutNumber(yaml.ScalarNode):
+    """A number with a comma in a flow list or mapping, which YAML takes for the end of a value."""
+
+    def __init__(self, first: yaml.Node, second: yaml.Node) -> None:
+        super().__init__("", f"{first.value},{second.value}", first.start_mark, second.end_mark)
+
+
+def _joined_items(node: yaml.SequenceNode) -> list[yaml.Node]:
+    """The items of a list, where `4,000` is one item."""
+    items: list[yaml.Node] = []
+    for item in node.value:
+        if node.flow_style and items and _is(_ZEROS, item) and _is(_CUT, items[-1]):
+            items[-1] = _CutNumber(items[-1], item)
+        else:
+            items.append(item)
+    return items
+
+
+def _joined_entries(node: yaml.MappingNode) -> list[tuple[yaml.Node, yaml.Node]]:
+    """The entries of a mapping, where `value: 4,000` and `4,000: value` are one entry each."""
+    entries: list[tuple[yaml.Node, yaml.Node]] = list(node.value)
+    if not node.flow_style:
+        return entries
+    for place in reversed(range(len(entries) - 1)):
+        (first, _), (second, value) = entries[place : place + 2]
+        if _alone(*entries[place]) and _is(_FIRST_GROUP, first) and _is(_GROUP, second):
+            entries[place : place + 2] = [(_CutNumber(first, second), value)]
+    joined: list[tuple[yaml.Node, yaml.Node]] = []
+    for key, value in entries:
+        if joined and _alone(key, value) and _is(_DIGITS, key) and _is(_CUT, joined[-1][1]):
+            joined[-1] = (joined[-1][0], _CutNumber(joined[-1][1], key))
+        else:
+            joined.append((key, value))
+    return joined
+
+
+def _alone(key: yaml.Node, value: yaml.Node) -> bool:
+    """Whether a key stands without a colon."""
+    return _plain(value) and not value.value and value.start_mark.index == key.end_mark.index
+
+
+def _is(pattern: re.Pattern[str], node: yaml.Node) -> bool:
+    return _plain(node) and pattern.fullmatch(node.value) is not None
+
+
+def _plain(node: yaml.Node) -> bool:
+    """Whether it is a scalar without quotes."""
+    return isinstance(node, yaml.ScalarNode) and not node.style
 
 
 def _line(marked: yaml.Node | yaml.Event) -> int:

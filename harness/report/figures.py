@@ -16,6 +16,7 @@ from harness.verdict import ExperimentVerdict
 STYLE: Any = {
     "svg.hashsalt": "harness",  # equal figures are equal files
     "svg.fonttype": "none",  # words stay words: found, copied, read aloud
+    "text.parse_math": False,  # a dollar sign in a title or a unit begins no formula
     "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": INK,
@@ -48,8 +49,7 @@ def figure(verdict: ExperimentVerdict) -> Figure | None:
     with mpl.rc_context(STYLE):
         made = Figure(figsize=(_WIDE + _NARROW, _HIGH * len(rows) + 0.5), layout="constrained")
         FigureCanvasAgg(made)
-        # In a title a dollar sign would begin a formula.
-        made.suptitle(f"{verdict.title}: {verdict.verdict}", parse_math=False, x=0.02, ha="left")
+        made.suptitle(f"{verdict.title}: {verdict.verdict}", x=0.02, ha="left")
         places = made.subfigures(len(rows), 1, squeeze=False)[:, 0]
         drawn = [axes for place, row in zip(places, rows, strict=True) for axes in _row(place, row)]
         made.legend(*drawn[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
@@ -85,5 +85,5 @@ def _row(place: Any, row: Sequence[Panel]) -> list[Axes]:
     axes: list[Axes] = list(place.subplots(1, len(row), width_ratios=widths, squeeze=False)[0])
     for each, panel in zip(axes, row, strict=True):
         panel.draw(each)
-        each.set_title(panel.title, parse_math=False)
+        each.set_title(panel.title)
     return axes

@@ -40,7 +40,7 @@ def figure(study: Study) -> Figure | None:
     with mpl.rc_context(STYLE):
         made = Figure(figsize=(_WIDTH, _HEIGHT * len(rows) + 0.4), layout="constrained")
         FigureCanvasAgg(made)
-        made.suptitle(study.experiment.manifest.title, parse_math=False, x=0.02, ha="left")
+        made.suptitle(study.experiment.manifest.title, x=0.02, ha="left")
         places = made.subfigures(len(rows), 1, squeeze=False)[:, 0]
         for place, (factor, group) in zip(places, rows, strict=True):
             _row(place, study, factor, group)
@@ -52,7 +52,7 @@ def _row(place: Any, study: Study, factor: Factor, group: Sequence[Result]) -> N
     wide, narrow = place.subplots(1, 2, width_ratios=(2, 1))
     at = study.factors.index(factor)
     labels = [in_words(result.variant.settings[at]) for result in group]
-    wide.set_title(_title(study, factor, group), parse_math=False)
+    wide.set_title(_title(study, factor, group))
     for number, (result, text) in enumerate(zip(group, labels, strict=True)):
         own = " (the manifest's)" if result.variant.settings[at] == factor.own else ""
         _curve(wide, result.verdict, number, text + own)
@@ -128,5 +128,5 @@ def _finals(axes: Axes, verdicts: Sequence[ExperimentVerdict], labels: Sequence[
         axes.axhline(first.reported, color=INK, linewidth=1.1)
         low, high = first.reported - first.tolerance, first.reported + first.tolerance
         axes.axhspan(low, high, color=INK, alpha=0.07, linewidth=0)
-        axes.set_title(first.name, parse_math=False)
+        axes.set_title(first.name)
         name_axes(axes, "", verdicts[0].unit)

@@ -1,6 +1,7 @@
 """Every rule of a manifest has a fault here, and every fault its line."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ManifestError
 from harness.manifest import Basis, Experiment, Manifest, discover, load, parse_seeds
-from harness.manifest.tree import MAX_DEPTH, parse
+from harness.manifest.tree import MAX_DEPTH, number_meant, parse
 from harness.record import digest
 from tests.manifest.conftest import SOUND
 
@@ -101,13 +102,21 @@ def test_ten_faults_get_ten_lines(faults_of: FaultsOf) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        (b"", "toy.yaml:1: empty; a mapping of fields is wanted"),
-        (b"# only this\n", "toy.yaml:1: empty; a mapping of fields is wanted"),
-        (b"- 1\n", "toy.yaml:1: a mapping of fields is wanted"),
+        (b"", "toy.yaml:1: the file is empty; it must hold a mapping of fields"),
+        (b"# only this\n", "toy.yaml:1: the file is empty; it must hold a mapping of fields"),
+        (b"---\n", "toy.yaml:1: the file is empty; it must hold a mapping of fields"),
+        (b"- 1\n", "toy.yaml:1: must be a mapping of fields, got a list"),
+        (b"4\n", "toy.yaml:1: must be a mapping of fields, got 4"),
         (b"a: 1\nb: \xff\n", "toy.yaml:2: not UTF-8: invalid start byte"),
         (b"a: 1\nb: [\n", "toy.yaml:3: not YAML: "),
         (b"a: 1\nb: \x01\n", "toy.yaml:2: not YAML: control characters are not allowed"),
-        (b"a: 1\n---\nb: 1\n", "toy.yaml:2: not YAML: but found another document"),
+        (
+            b"a: 1\n---\nb: 1\n",
+            "toy.yaml:2: not YAML: a second document begins here; a file holds one",
+        ),
+        (b"a:\n\tb: 1\n", "toy.yaml:2: not YAML: a tab indents this line; indent with spaces"),
+        ("a: 1".encode("utf-16"), "toy.yaml:1: not UTF-8: it is UTF-16; save it as UTF-8"),
+        (b"a: &a {<<: *a}\n", f"toy.yaml:1: a: aliases nest deeper than {MAX_DEPTH} levels"),
         (b"a: *b\n", "toy.yaml:1: not YAML: found undefined alias"),
         (b"a: " + b"[" * 100_000, f"toy.yaml:1: nested deeper than {MAX_DEPTH} levels"),
         (b"a: &a [*a]\n", f"toy.yaml:1: a: aliases nest deeper than {MAX_DEPTH} levels"),
@@ -136,6 +145,66 @@ def test_an_anchor_may_save_typing(read: Read) -> None:
     claims = read(text).manifest.claims
 
     assert claims[0].tolerance == claims[1].tolerance
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\r"])
+@pytest.mark.parametrize("starts", ["", "\ufeff", "---\n", "%YAML 1.2\n---\n"])
+def test_line_ends_and_byte_order_mark_change_nothing(read: Read, starts: str, ends: str) -> None:
+    told = read((starts + SOUND).replace("\n", ends))
+
+    assert told.manifest == read(SOUND).manifest
+
+
+def test_a_merge_key_takes_over_what_the_mapping_does_not_say_itself(read: Read) -> None:
+    text = SOUND.replace("{value: 0.1, reason: a tenth of a point}", "&t {value: 7, reason: x}")
+    text = text.replace("{value: 1, reason: an epoch}", "{<<: *t, value: 3}")
+
+    first, second = (claim.tolerance for claim in read(text).manifest.claims[:2])
+
+    assert (first.value, first.reason) == (7, "x")
+    assert (second.value, second.reason) == (3, "x")
+
+
+def test_a_billion_merged_laughs_are_refused_in_bounded_memory(faults_of: FaultsOf) -> None:
+    levels = [
+        f"l{i}: &l{i} {{{', '.join(f'k{j}: *l{i - 1}' for j in range(9))}, <<: *l{i - 1}}}"
+        for i in range(1, 20)
+    ]
+
+    (only,) = faults_of("\n".join(["l0: &l0 {lol: 1}", *levels]))
+
+    assert "values once aliases are expanded" in only
+
+
+@given(number=st.integers(-(10**15), 10**15) | st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_in_quotes_is_meant_as_itself(number: float) -> None:
+    meant = number_meant(repr(number))
+    assert meant is not None
+    assert float(meant) == number
+
+
+@given(number=st.integers(1000, 10**12))
+def test_every_way_to_write_a_whole_number_means_that_number(number: int) -> None:
+    ways = [f"{number:,}", f"{number:_}", f"0{number}", hex(number), oct(number), bin(number)]
+    assert {number_meant(way) for way in ways} == {str(number)}
+
+
+@pytest.mark.parametrize("text", ["", "four", "1,2,3", "12:30", "1-2", "0x", "1__0", "nan", "5%"])
+def test_what_looks_like_no_number_is_not_guessed_at(text: str) -> None:
+    assert number_meant(text) is None
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_the_right_to_read_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(SOUND)
+    (tmp_path / "toy.yaml").chmod(0)
+    with pytest.raises(ManifestError, match=r"toy.yaml: cannot be read: Permission denied"):
+        load([tmp_path / "toy.yaml"], {})
+
+
+def test_a_path_that_the_system_refuses_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"cannot be read: File name too long"):
+        load([tmp_path / ("x" * 300 + ".yaml")], {})
 
 
 @pytest.mark.parametrize("name", ["Toy.yaml", "a toy.yaml", "toy-.yml", "..toy.yaml"])
