@@ -107,9 +107,11 @@ class FailureKind(StrEnum):
     """Who must look at a failure; the two are never taken for one another."""
 
     SCIENTIFIC = "scientific"
-    """The workload raised, or its estimate is NaN or infinite: a result, never retried."""
+    """The method failed: the workload raised, or a metric is NaN or infinite. A result, once it has
+    happened twice; then the trial is not retried."""
     INFRASTRUCTURE = "infrastructure"
-    """A worker, a node, a GPU or the time ran out: says nothing about the paper, retried."""
+    """A machine failed: a worker, a node, a GPU, a disk, a network. It says nothing about the
+    paper, and the trial is retried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,31 @@ WORKLOAD_CODE = "workload code"
 
 UNKNOWN = "unknown"
 """What reports say where the record does not tell."""
+
+
+class Overruled(StrEnum):
+    """Why a failure of the method is not the trial's outcome."""
+
+    PASSED = "passed"
+    """The same epoch passed in a fresh process, so the failure counts as the machine's."""
+    UNREPEATED = "unrepeated"
+    """No other attempt failed in the same way, and none got past it."""
+    REQUEST = "request"
+    """It was the trial's outcome, until a user asked for the trial to be run again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastFailure:
+    """A failure of the method that a trial had and that is not its outcome."""
+
+    failure: Failure
+    overruled: Overruled
+    at_ms: int
+    """When it was overruled, in Unix milliseconds."""
+    host: str = ""
+    """The name of the machine on which it happened; empty where that is not known."""
+    attempt: int = 0
+    """Which attempt of the run failed, counted from 1; 0 where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -272,6 +299,8 @@ class StoredTrial:
     failure: Failure | None = None
     provenance: tuple[Provenance, ...] = ()
     """One for each attempt, the latest last."""
+    history: tuple[PastFailure, ...] = ()
+    """Failures that are not the trial's outcome, in the order in which they were overruled."""
 
     def settled(self, epochs: int) -> bool:
         """Whether there is nothing left to run."""

@@ -5,6 +5,7 @@
     <workspace>/trials/<id>/records.jsonl  one line an epoch
     <workspace>/trials/<id>/checkpoint.pt  the state to resume from, and which records it covers
     <workspace>/trials/<id>/result.json    how the trial ended, and which records that covers
+    <workspace>/trials/<id>/history.jsonl  earlier failures that are not its outcome, if any
     <workspace>/declared/<experiment>.json the tolerances that stood when its records were made
 
 Records count only where a checkpoint or a result covers them: each holds the length and the digest

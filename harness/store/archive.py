@@ -26,6 +26,7 @@ from harness.record import (
     Failure,
     FailureKind,
     FinalRecord,
+    PastFailure,
     Provenance,
     StoredTrial,
     TrialSpec,
@@ -91,6 +92,8 @@ class _Line:
     finals: Mapping[int, FinalRecord]
     failure: Failure | None
     provenance: tuple[Provenance, ...]
+    history: tuple[PastFailure, ...] = ()
+    """Left out where it is empty, as it was before there was a history."""
 
     def faults(self) -> Iterator[str]:
         """What contradicts itself, field by field."""
@@ -229,6 +232,8 @@ def _line(trial: StoredTrial) -> str:
         "failure": trial.failure,
         "provenance": trial.provenance,
     }
+    if trial.history:
+        columns["history"] = trial.history
     return canonical_json(_ANY.dump_python(columns, mode="json"))
 
 
@@ -243,6 +248,7 @@ def _trial(number: int, text: bytes) -> StoredTrial:
         done=line.done,
         failure=line.failure,
         provenance=line.provenance,
+        history=line.history,
     )
 
 
@@ -340,8 +346,10 @@ def differs(one: StoredTrial, other: StoredTrial) -> str:
             return f"other final estimates at epoch {epoch}"
     for trial, longer in ((one, other), (other, one)):
         failure = trial.failure
-        scientific = failure is not None and failure.kind is FailureKind.SCIENTIFIC
-        if scientific and len(longer.epochs) > len(trial.epochs):
+        if failure is None or failure.kind is not FailureKind.SCIENTIFIC:
+            continue
+        known = any(past.failure == failure for past in longer.history)
+        if len(longer.epochs) > len(trial.epochs) and not known:
             return f"one failed after epoch {len(trial.epochs)}, where the other went on"
     return ""
 
@@ -351,6 +359,6 @@ def _alike(one: TrialSpec, other: TrialSpec) -> bool:
     return replace(one, seed=other.seed) == other
 
 
-def _reach(trial: StoredTrial) -> tuple[int, int]:
+def _reach(trial: StoredTrial) -> tuple[int, int, int]:
     """Sort key: of two recordings that agree, prefer the longer one."""
-    return (trial.done, len(trial.epochs))
+    return (trial.done, len(trial.epochs), len(trial.history))

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.record import EpochRecord, Failure, FinalRecord, Provenance
+from harness.record import EpochRecord, Failure, FinalRecord, PastFailure, Provenance
 
 T = TypeVar("T")
 
@@ -100,6 +100,7 @@ class Sealed(Generic[T]):
 RESULT = Sealed(Result)
 CHECKPOINT = Sealed(CheckpointHeader)
 DECLARATION = Sealed(Declaration)
+HISTORY = Sealed(PastFailure)
 
 _RECORD = TypeAdapter(EpochRecord)
 _RECORDS = TypeAdapter(tuple[EpochRecord, ...])

@@ -24,6 +24,8 @@ from harness.record import (
     FinalRecord,
     Finished,
     Message,
+    Overruled,
+    PastFailure,
     Started,
     StoredTrial,
     TrialSpec,
@@ -99,6 +101,11 @@ class TrialFolder:
         """How the trial ended."""
         return self.path / "result.json"
 
+    @property
+    def history_file(self) -> Path:
+        """Failures that are not the trial's outcome, one a line; most trials have none."""
+        return self.path / "history.jsonl"
+
     def spec(self) -> TrialSpec | None:
         """The trial's spec, if its digest is the folder's name."""
         text = files.read(self.spec_file)
@@ -153,7 +160,18 @@ class TrialFolder:
             done=result.done if result else 0,
             failure=result.failure if result else None,
             provenance=state.latest.provenance if state.latest else (),
+            history=self.history(),
         )
+
+    def history(self) -> tuple[PastFailure, ...]:
+        """The failures that are not the trial's outcome, in order; a damaged line is left out."""
+        found = list[PastFailure]()
+        for line in (files.read(self.history_file) or b"").splitlines(keepends=True):
+            try:
+                found.append(schemas.HISTORY.read(line))
+            except CorruptError as error:
+                log.warning("%s: %s; a line of the history is lost", self.history_file, error)
+        return tuple(found)
 
     def checkpoint(self) -> Checkpoint | None:
         """The state to resume from."""
@@ -362,9 +380,49 @@ def adopt(folder: TrialFolder, trial: StoredTrial) -> None:
         provenance=trial.provenance,
     )
     _write_spec(folder, trial.spec)
+    if trial.history:
+        files.replace(folder.history_file, *map(schemas.HISTORY.write, trial.history))
     files.write_from(folder.records_file, 0, records)
     files.replace(folder.result_file, schemas.RESULT.write(result))
     files.sync_folder(folder.path)
+
+
+def remember(folder: TrialFolder, spec: TrialSpec, past: PastFailure) -> None:
+    """Add a failure that is not the trial's outcome to its history; durable on return."""
+    if folder.spec() is None:
+        _write_spec(folder, spec)
+    before = files.read(folder.history_file) or b""
+    files.replace(folder.history_file, before, schemas.HISTORY.write(past))
+    files.sync_folder(folder.path)
+
+
+def reopen(folder: TrialFolder, *, at_ms: int) -> bool:
+    """Move the trial's scientific failure into its history, so that the trial can run again.
+
+    What the trial had finished before it failed stays.
+
+    Returns:
+        Whether there was such a failure.
+    """
+    state, spec = folder.state(), folder.spec()
+    result = state.result
+    if spec is None or result is None or result.failure is None:
+        return False
+    if result.failure.kind is not FailureKind.SCIENTIFIC:
+        return False
+    host = result.provenance[-1].host if result.provenance else ""
+    # The history comes first: a failure that is recorded twice is better than one that is lost.
+    remember(folder, spec, PastFailure(result.failure, Overruled.REQUEST, at_ms, host))
+    if result.done == 0:
+        files.remove(folder.result_file)
+    else:
+        # The new attempt starts at the checkpoint and records again what follows it.
+        result = replace(result, failure=None)
+        if state.checkpoint is not None and state.checkpoint.epoch >= result.done:
+            result = replace(result, covered=state.checkpoint.covered)
+        files.replace(folder.result_file, schemas.RESULT.write(result))
+    files.sync_folder(folder.path)
+    return True
 
 
 def attempts(messages: Sequence[Message]) -> Iterator[list[Message]]:

@@ -19,13 +19,14 @@ from harness.record import (
     Failure,
     Finished,
     Message,
+    PastFailure,
     Started,
     StoredTrial,
     TrialSpec,
     settled,
 )
 from harness.store import files, schemas
-from harness.store.trial_folder import TrialFolder, TrialWriter, adopt, attempts
+from harness.store.trial_folder import TrialFolder, TrialWriter, adopt, attempts, remember, reopen
 
 _ID = re.compile(r"[0-9a-f]{20}")
 
@@ -103,6 +104,29 @@ class Store:
         self._need_lock("adopt")
         adopt(self._folder(trial.spec.id), trial)
         files.sync_folder(self._trials)
+
+    def remember(self, spec: TrialSpec, past: PastFailure) -> None:
+        """Add a failure that is not the trial's outcome to its history. Only under `lock`."""
+        self._need_lock("remember")
+        new = not self._folder(spec.id).path.exists()
+        remember(self._folder(spec.id), spec, past)
+        if new:
+            files.sync_folder(self._trials)
+
+    def reopen(self, trial_id: str, *, at_ms: int) -> bool:
+        """Move the trial's scientific failure into its history, so that the trial can run again.
+
+        Only under `lock`.
+
+        Args:
+            trial_id: which trial.
+            at_ms: when the user asked for it, in Unix milliseconds.
+
+        Returns:
+            Whether the trial had such a failure.
+        """
+        self._need_lock("reopen")
+        return reopen(self._folder(trial_id), at_ms=at_ms)
 
     def declared(self, experiment_id: str) -> Mapping[str, float]:
         """Each claim's tolerance when the experiment's records were made; empty if not known.

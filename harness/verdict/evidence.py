@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.manifest import Experiment, OnsetClaim
-from harness.record import Failure, FailureKind, Provenance, StoredTrial
+from harness.record import Failure, FailureKind, PastFailure, Provenance, StoredTrial
 from harness.stats import Array
 
 Mask = NDArray[np.bool_]
@@ -51,6 +51,8 @@ class Evidence:
     """Why a seed's records are not believed; they count as missing."""
     later_failures: dict[int, Failure] = field(default_factory=dict)
     """Of trials that have all the epochs that were asked for, and broke when they went on."""
+    past_failures: dict[int, tuple[PastFailure, ...]] = field(default_factory=dict)
+    """By seed, failures that are not the trial's outcome."""
     environments: dict[str, set[str]] = field(default_factory=dict)
     """What the attempts ran on and with: each thing's values."""
     provenance: dict[int, tuple[Provenance, ...]] = field(default_factory=dict)
@@ -128,6 +130,8 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
     _place(evidence, row, trial)
     seed = evidence.seeds[row]
     evidence.provenance[seed] = trial.provenance
+    if trial.history:
+        evidence.past_failures[seed] = trial.history
     if trial.epochs:
         evidence.ended_ms[seed] = trial.epochs[-1].ended_ms
     for provenance in trial.provenance:

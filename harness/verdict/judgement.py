@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import groupby
 
 from harness.errors import Exit
 from harness.manifest import Basis, ExactClaim, Experiment, Manifest
-from harness.record import FailureKind
+from harness.record import FailureKind, Overruled
 from harness.verdict.calibration import stale
 from harness.verdict.claims import judge_claims
 from harness.verdict.controls import gate, judge_twin
@@ -148,6 +149,7 @@ def _notes(case: Case, evidence: Evidence, alpha: float) -> Iterator[str]:
         yield "one seed: no statistical claim is made"
     yield from _tolerances_changed(case)
     yield from _losses(evidence)
+    yield from _past_failures(evidence)
     for thing, values in sorted(evidence.environments.items()):
         if len(values) > 1:
             yield f"records from {len(values)} versions of {thing}: {' / '.join(sorted(values))}"
@@ -203,6 +205,27 @@ def _losses(evidence: Evidence) -> Iterator[str]:
         yield f"{of_seeds(unfinished)}: not finished"
     if later := evidence.later_failures:
         yield f"{of_seeds(later)} failed later, beyond what is judged here"
+
+
+def _past_failures(evidence: Evidence) -> Iterator[str]:
+    """Every failure that was overruled, and why."""
+    for seed, history in sorted(evidence.past_failures.items()):
+        for past in history:
+            failure = past.failure
+            why = f"{failure.error}: {one_line(failure.message)}"
+            attempt = f"attempt {past.attempt}" if past.attempt else "an attempt"
+            failed = f"seed {seed}: {attempt} failed after epoch {failure.epoch} with {why}"
+            match past.overruled:
+                case Overruled.PASSED:
+                    yield f"{failed}; the epoch passed in a fresh process: the machine's failure"
+                case Overruled.UNREPEATED:
+                    yield f"{failed}; no other attempt failed like it: not counted"
+                case Overruled.REQUEST:
+                    day = datetime.fromtimestamp(past.at_ms / 1000, UTC).date()
+                    yield (
+                        f"seed {seed} failed before, after epoch {failure.epoch} ({why}); "
+                        f"run again on request on {day}"
+                    )
 
 
 def _bases(experiment: Experiment) -> dict[Basis, int]:

@@ -14,6 +14,8 @@ from harness.record import (
     Failure,
     FailureKind,
     FinalRecord,
+    Overruled,
+    PastFailure,
     Provenance,
     Source,
     StoredTrial,
@@ -185,6 +187,25 @@ def test_what_was_lost_to_infrastructure_is_no_conflict_with_what_then_finished(
     merged = merge(Kept({}, (lost,)), [trial(3)], {})
     assert merged.kept.trials == (trial(3),)
     assert not merged.conflicts
+
+
+def again(before: StoredTrial, after: StoredTrial) -> StoredTrial:
+    assert before.failure is not None
+    past = PastFailure(before.failure, Overruled.REQUEST, 1_795_000_000_000, "host")
+    return replace(after, history=(past,))
+
+
+def test_a_failure_that_was_run_again_on_request_gives_way_and_stays_in_the_history() -> None:
+    before = failed(3, 2)
+    after = again(before, trial(3))
+    merged = merge(Kept({}, (before,)), [after], {})
+    assert not merged.conflicts
+    assert merged.kept.trials == (after,)
+    assert decoded(encoded(merged.kept)) == merged.kept
+
+
+def test_a_trial_without_a_history_is_written_as_before_there_was_one() -> None:
+    assert b"history" not in encoded(Kept({}, (trial(3),)))
 
 
 def test_a_stale_seed_stays_until_its_own_new_records_come() -> None:

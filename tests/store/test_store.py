@@ -18,6 +18,8 @@ from harness.record import (
     FinalRecord,
     Finished,
     Message,
+    Overruled,
+    PastFailure,
     Started,
 )
 from harness.store import Store
@@ -141,6 +143,81 @@ def test_a_scientific_failure_settles_a_trial_and_a_lost_worker_does_not(
     assert stored is not None
     assert (stored.failure, stored.done) == (None, 5)
     assert curve(stored) == quiet(a_job)
+
+
+def failing_after_two(store: Store, done: int = 0) -> Failure:
+    """Record a trial that failed after epoch 2, with its checkpoint there."""
+    failure = Failure(FailureKind.SCIENTIFIC, "RuntimeError", "tripped", epoch=2, traceback="where")
+    if done:
+        run(store, job(epochs=done), checkpoint_interval_s=0.0)
+    messages = list(sent(job(epochs=3), store, checkpoint_interval_s=0.0))
+    until = messages.index(next(m for m in messages if isinstance(m, EpochRecord) and m.epoch == 3))
+    with store.lock():
+        store.append([(job().spec, message) for message in (*messages[:until], failure)])
+    return failure
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_a_failed_trial_that_is_reopened_runs_again_and_keeps_its_failure(
+    store: Store, done: int
+) -> None:
+    failure = failing_after_two(store, done)
+    trial_id = job().spec.id
+    assert store.settled(trial_id, 3)
+    with store.lock():
+        assert store.reopen(trial_id, at_ms=1_795_000_000_000)
+        assert not store.reopen(trial_id, at_ms=1_795_000_000_001)
+    assert not store.settled(trial_id, 3)
+    assert store.done(trial_id) == done
+    point = store.resume_point(trial_id)
+    assert point is not None
+    assert point.epoch == 2
+    run(store, job(epochs=3))
+    stored = store.read(trial_id)
+    assert stored is not None
+    assert (stored.done, stored.failure) == (3, None)
+    assert curve(stored) == quiet(job(epochs=3))
+    assert sorted(stored.finals) == ([done, 3] if done else [3])
+    (past,) = stored.history
+    assert past == PastFailure(
+        failure, Overruled.REQUEST, 1_795_000_000_000, stored.provenance[0].host
+    )
+
+
+def test_only_a_scientific_failure_is_reopened(store: Store) -> None:
+    run(store, job(epochs=3))
+    lost = Failure(FailureKind.INFRASTRUCTURE, "WorkerCrashedError", "gone", epoch=0)
+    with store.lock():
+        store.append([(job(1).spec, lost)])
+        assert not store.reopen(job().spec.id, at_ms=0)
+        assert not store.reopen(job(1).spec.id, at_ms=0)
+        assert not store.reopen(job(2).spec.id, at_ms=0)
+
+
+def test_the_history_outlives_every_attempt_and_a_damaged_line_costs_no_other(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = [
+        PastFailure(
+            Failure(FailureKind.SCIENTIFIC, "RuntimeError", f"n{at}", at), Overruled.PASSED, at
+        )
+        for at in range(3)
+    ]
+    with store.lock():
+        for past in failures:
+            store.remember(job().spec, past)
+    run(store, job(epochs=3))
+    stored = store.read(job().spec.id)
+    assert stored is not None
+    assert stored.history == tuple(failures)
+    file = store.root / "trials" / job().spec.id / "history.jsonl"
+    first, second, third = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(first + second.replace(b"n1", b"n7") + third)
+    stored = store.read(job().spec.id)
+    assert stored is not None
+    assert stored.history == (failures[0], failures[2])
+    assert stored.done == 3
+    assert "a line of the history is lost" in caplog.text
 
 
 def test_a_trial_that_never_started_can_still_be_recorded_as_lost(store: Store) -> None:

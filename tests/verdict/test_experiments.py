@@ -1,12 +1,13 @@
 """From rows to the verdict on an experiment, what is expected of it, and the exit code."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from harness.errors import Exit
 from harness.manifest import Basis
-from harness.record import FailureKind
+from harness.record import FailureKind, Overruled, PastFailure
 from harness.verdict import Outcome, exit_code
 from tests.verdict.builders import (
     band,
@@ -96,6 +97,40 @@ def test_only_a_scientific_failure_says_anything_about_the_paper(kind: FailureKi
     assert found.verdict is (Outcome.NOT_REPRODUCED if scientific else Outcome.INCOMPLETE)
     assert found.missing == (() if scientific else (0,))
     assert exit_code([found]) is (Exit.NOT_AS_EXPECTED if scientific else Exit.INCOMPLETE)
+
+
+def past(overruled: Overruled, *, attempt: int = 0) -> PastFailure:
+    return PastFailure(failed(1), overruled, at_ms=1_795_651_200_000, host="a", attempt=attempt)
+
+
+@pytest.mark.parametrize(
+    ("item", "note"),
+    [
+        (
+            past(Overruled.PASSED, attempt=1),
+            "seed 0: attempt 1 failed after epoch 1 with ValueError: the estimate is NaN; "
+            "the epoch passed in a fresh process: the machine's failure",
+        ),
+        (
+            past(Overruled.UNREPEATED, attempt=2),
+            "seed 0: attempt 2 failed after epoch 1 with ValueError: the estimate is NaN; "
+            "no other attempt failed like it: not counted",
+        ),
+        (
+            past(Overruled.REQUEST),
+            "seed 0 failed before, after epoch 1 (ValueError: the estimate is NaN); "
+            "run again on request on 2026-11-26",
+        ),
+    ],
+)
+def test_a_failure_that_was_overruled_is_told_and_decides_nothing(
+    item: PastFailure, note: str
+) -> None:
+    asked = experiment(value(HOLDS), epochs=2)
+    plain = verdict_on(asked, SEEDS)
+    found = verdict_on(asked, {**SEEDS, 0: replace(SEEDS[0], history=(item,))})
+    assert note in found.notes
+    assert (found.verdict, found.as_expected) == (plain.verdict, plain.as_expected)
 
 
 def test_an_expected_failure_with_a_seed_missing_is_not_yet_as_expected() -> None:
