@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.manifest import BandClaim, CurveClaim, Experiment, ValueClaim
+from harness.manifest import Experiment
 from harness.plan import Job
 from harness.record import EpochRecord, Failure
 from harness.session.progress import SilentView, TrialView
@@ -36,21 +36,18 @@ class Headline:
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Headline | None":
-        """The metric of the claim most worth watching; None where every claim is final."""
-        curves: list[CurveClaim | ValueClaim | BandClaim] = [
-            claim
-            for claim in experiment.manifest.claims
-            if isinstance(claim, CurveClaim | ValueClaim | BandClaim)
-            and isinstance(claim.reported, Mapping)
-        ]
-        if not curves:
+        """The curve that a reader looks at first; None if every estimate is final."""
+        manifest = experiment.manifest
+        if manifest.headline is None or not manifest.headline.estimate:
             return None
-        # A curve or a control's band is an estimate; single values may be of the truth beside it.
-        metric = min(curves, key=lambda claim: ("curve", "band", "value").index(claim.kind)).metric
-        rows: dict[int, float] = {}
-        for claim in curves:
-            if claim.metric == metric and isinstance(claim.reported, Mapping):
-                rows.update(claim.reported)
+        metric = manifest.headline.metric
+        rows = {
+            epoch: value
+            for claim in manifest.claims
+            if claim.metric == metric
+            for epoch, value in claim.values.items()
+            if epoch is not None
+        }
         return cls(metric, rows)
 
     def text(self, record: EpochRecord) -> str:

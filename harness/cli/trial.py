@@ -46,8 +46,7 @@ def _print_listing(
     experiment: Experiment, job: Job, workload: Workload, data: Path, *, gpu: bool
 ) -> None:
     """A line an epoch, then the test; each with the metrics that the manifest's claims name."""
-    claimed = {claim.metric for claim in experiment.manifest.claims}
-    columns = [name for name in workload.metrics if name in claimed]
+    columns = [name for name in workload.metrics if name in experiment.manifest.metrics]
     for message in attempt(
         job,
         workload,

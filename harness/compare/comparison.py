@@ -81,11 +81,11 @@ def _common_epochs(experiment: Experiment, pairs: Sequence[tuple[StoredTrial, St
 
 def _changes(before: Iterable[ClaimResult], after: Iterable[ClaimResult]) -> Iterator[Change]:
     """The changed claims, in the order of the listing."""
-    rows_before = {result.name: result for result in before}
+    rows_before = {result.key: result for result in before}
     claims: dict[str, list[tuple[ClaimResult, ClaimResult]]] = {}
     for result in after:
-        if result.name in rows_before:
-            claims.setdefault(result.claim, []).append((rows_before[result.name], result))
+        if result.key in rows_before:
+            claims.setdefault(result.claim, []).append((rows_before[result.key], result))
     for rows in claims.values():
         differences = [_paired(*row) for row in rows]
         if any(value != 0.0 for row in differences for value in row.values()):

@@ -2,17 +2,22 @@
 
 from harness.manifest.change import change
 from harness.manifest.claims import (
+    KINDS,
     BandClaim,
+    BaseClaim,
     Claim,
     ComparedClaim,
     CurveClaim,
     ExactClaim,
     OnsetClaim,
     Registered,
+    ReportedNumber,
+    RowKey,
     SpreadLimit,
     Takeoff,
     Tolerance,
     ValueClaim,
+    by_interest,
 )
 from harness.manifest.faults import Finding, describe, suggest
 from harness.manifest.loader import discover, load
@@ -29,10 +34,11 @@ from harness.manifest.model import (
 )
 from harness.manifest.seeds import parse_seeds
 from harness.manifest.sources import Basis, Sourced
-from harness.manifest.tolerances import half_unit, tolerance, tolerances
 
 __all__ = [
+    "KINDS",
     "BandClaim",
+    "BaseClaim",
     "Basis",
     "Calibration",
     "Claim",
@@ -46,7 +52,9 @@ __all__ = [
     "OnsetClaim",
     "Paper",
     "Registered",
+    "ReportedNumber",
     "Resources",
+    "RowKey",
     "SecondStage",
     "Sourced",
     "SpreadLimit",
@@ -55,13 +63,11 @@ __all__ = [
     "Twin",
     "ValueClaim",
     "WorkloadChoice",
+    "by_interest",
     "change",
     "describe",
     "discover",
-    "half_unit",
     "load",
     "parse_seeds",
     "suggest",
-    "tolerance",
-    "tolerances",
 ]

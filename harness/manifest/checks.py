@@ -9,18 +9,18 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
+from harness.manifest.claims import KINDS, BaseClaim, Claim
 from harness.manifest.faults import Finding, findings, suggest
+from harness.manifest.model import TWIN, twin_row_name
 from harness.manifest.tree import Node, Path, show
 from harness.record import Json
 from harness.workload import Metric, Registry, Workload
-
-PER_EPOCH_KINDS = ("curve", "onset")
-"""Claims that only a metric recorded after every epoch can bear."""
 
 
 def check(root: Node, registry: Mapping[str, Workload]) -> Iterator[Finding]:
     """Every fault of meaning, in no particular order."""
     yield from _names(root)
+    yield from _printed_names(root)
     yield from _epochs(root)
     yield from _registered(root)
     yield from _bands(root)
@@ -74,6 +74,47 @@ def _names(root: Node) -> Iterator[Finding]:
             yield Finding(("expected", "not_reproduced", place), said)
 
 
+def _claim(node: Node) -> BaseClaim | None:
+    """The claim that a node describes; None if it has faults, which pydantic reports."""
+    kind = _kind(node)
+    if kind is None:
+        return None
+    try:
+        return kind.model_validate_json(json.dumps(node.plain()), strict=True)
+    except ValidationError:
+        return None
+
+
+def _kind(node: Node) -> type[Claim] | None:
+    """The class of a claim by its `kind`, as pydantic will choose it."""
+    name = _text(node, "kind")
+    return next((kind for kind in KINDS if kind.kind_name() == name), None)
+
+
+def _printed_names(root: Node) -> Iterator[Finding]:
+    """Rows that reports would print under one name, so that one could hide the other."""
+    taken = {"verdict": "the whole experiment in JUnit files"}
+    twin = _text(root, "twin", "experiment")
+    if twin is not None:
+        taken[twin_row_name(twin)] = "the control's twin"
+    claims: set[str] = set()
+    for path, node in _claims(root):
+        claim = _claim(node)
+        if claim is None or claim.name in claims:
+            continue
+        claims.add(claim.name)
+        if twin is not None and claim.name == TWIN:
+            yield Finding(
+                (*path, "name"), f"{show(TWIN)} names the control's twin; rename the claim"
+            )
+        names = list(claim.row_names().values())
+        both = next((name for name in names if name in taken), None)
+        if both is not None:
+            said = f"its row {show(both)} would have the name of {taken[both]}; rename the claim"
+            yield Finding((*path, "name"), said)
+        taken |= dict.fromkeys(names, f"a row of the claim {show(claim.name)}")
+
+
 def _epochs(root: Node) -> Iterator[Finding]:
     """Reported epochs that the run does not reach."""
     run = root.get("epochs", "value")
@@ -86,7 +127,8 @@ def _epochs(root: Node) -> Iterator[Finding]:
         for row in reported.fields:
             if row.isdecimal() and int(row) > run.value:
                 yield Finding((*path, "reported", row), f"beyond the run of {run.value} epochs")
-        if _text(claim, "kind") == "onset" and _beyond(reported, run.value):
+        kind = _kind(claim)
+        if kind and kind.counts_epochs and _beyond(reported, run.value):
             yield Finding((*path, "reported"), f"beyond the run of {run.value} epochs")
 
 
@@ -108,12 +150,10 @@ def _rows(claim: Node) -> list[str]:
 def _bands(root: Node) -> Iterator[Finding]:
     """Calibrated bands of rows that there are not."""
     bands = root.get("calibration", "bands")
-    names = [
-        f"{name} @ {row}" if row else name
-        for _, claim in _claims(root)
-        if (name := _text(claim, "name"))
-        for row in _rows(claim) or [""]
-    ]
+    claims = [_claim(node) for _, node in _claims(root)]
+    if None in claims:
+        return  # a claim has faults, so its rows are not known yet
+    names = [number.name for claim in claims if claim for number in claim.numbers()]
     for name in bands.fields if bands else ():
         if name not in names:
             said = f"no claim has such a row{suggest(name, names)}"
@@ -182,11 +222,13 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
 
 def _shape(path: Path, claim: Node, name: str, metric: Metric) -> Iterator[Finding]:
     """Rows for what is recorded every epoch, one number for what is estimated at the end."""
-    kind, reported = _text(claim, "kind"), claim.get("reported")
-    if metric.final and kind in PER_EPOCH_KINDS:
-        said = f"{name} is estimated once, at the end; a claim of kind {kind} needs every epoch"
+    kind, reported = _kind(claim), claim.get("reported")
+    every_epoch = kind is not None and kind.needs_every_epoch
+    if metric.final and every_epoch:
+        needs = f"a claim of kind {_text(claim, 'kind')} needs every epoch"
+        said = f"{name} is estimated once, at the end; {needs}"
         yield Finding((*path, "metric"), said)
-    elif kind in PER_EPOCH_KINDS or reported is None:
+    elif every_epoch or reported is None:
         return
     elif metric.final and isinstance(reported.value, dict):
         said = f"{name} is estimated once, at the end: one number is wanted, not rows"

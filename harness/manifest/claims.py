@@ -1,11 +1,19 @@
-"""What a paper claims: numbers by kind, and how near is near enough."""
+"""The kinds of claims: everything that the harness knows of a kind before it looks at any seed.
 
+One class holds one kind: its fields, unit, rows, tolerance and rounding, and how reports draw it.
+No other module asks which kind a claim is. How the seeds are judged by a claim stands in
+`harness.verdict.kinds`, which has one rule for each class here.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import (
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -13,6 +21,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic_core import CoreSchema
 
 from harness.manifest.sources import Frozen, Line, Text
 
@@ -27,10 +36,17 @@ class Tolerance(Frozen):
 class SpreadLimit(Frozen):
     """The largest standard deviation over the seeds that is allowed, in the claim's unit, and why.
 
-    A claim fails where the spread is shown to be larger, and is open where it may be.
+    A claim fails if the SD is shown to be larger. It is inconclusive if the SD may be larger.
     """
 
     value: PositiveFloat
+    reason: Text
+
+
+class Takeoff(Frozen):
+    """Where a curve leaves its plateau: the first crossing of `threshold`, in the metric's unit."""
+
+    threshold: PositiveFloat
     reason: Text
 
 
@@ -39,26 +55,142 @@ Rows = Annotated[Mapping[Epoch, float], Field(min_length=1)]
 """Reported values by epoch, as printed."""
 
 
+class Registered(Frozen):
+    """The few rows that carry most of the test for consistency where seeds are few.
+
+    They are chosen before the run. By default they are at most four, spaced evenly over the rows.
+    """
+
+    rows: Annotated[tuple[Epoch, ...], Field(min_length=1, max_length=4)]
+    reason: Text
+
+
 def _shape(reported: object) -> str:
     return "<rows>" if isinstance(reported, Mapping) else "<number>"
 
 
-# Told apart by hand, so that a fault speaks of the one that was meant and not of both.
+# The tags make pydantic report the faults of the shape that was meant, and not those of both.
 Reported = Annotated[
     Annotated[Rows, Tag("<rows>")] | Annotated[float, Tag("<number>")], Discriminator(_shape)
 ]
 """Rows for a metric recorded every epoch, one number for a final one."""
 
 
-class BaseClaim(Frozen):
-    """What all claims share."""
+class RowKey(NamedTuple):
+    """Identifies a row within an experiment. Printed names are for people only."""
 
+    claim: str
+    """The claim's name, which is unique in its manifest."""
+    epoch: int | None
+    """None for a final estimate, and for a row about all epochs together."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedNumber:
+    """One number that the paper reports: a row of its claim, not compared with any seed yet."""
+
+    key: RowKey
+    name: str
+    """As reports print it: 'late rows @ 20'."""
+    value: float
+    tolerance: float
+    half_unit: float = 0.0
+    """Half a unit of the last printed digit: a difference below it is only rounding."""
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch at which the paper reports the number."""
+        return self.key.epoch
+
+
+class BaseClaim(Frozen, ABC):
+    """What every kind of claim has, and what it must tell the rest of the harness."""
+
+    kind: str
     name: Line
     """Unique in its manifest."""
     metric: Line
     """One of the workload's metrics."""
     source: Text
     """Where the paper says so: the listing and the column or line."""
+
+    needs_every_epoch: ClassVar[bool] = False
+    """Whether the kind makes sense only for a metric that is recorded after every epoch."""
+    compared: ClassVar[bool] = False
+    """Whether the reported values are compared with the seeds by statistical tests."""
+    exact: ClassVar[bool] = False
+    """Whether values must be equal, so that the tolerance only shows how they are rounded."""
+    estimate: ClassVar[bool] = True
+    """Whether the values are estimates, which a reader asks for first; not truths or epochs."""
+    counts_epochs: ClassVar[bool] = False
+    """Whether the reported number is an epoch, and not a value of the metric."""
+    holds_throughout: ClassVar[bool] = False
+    """Whether the claim is about every epoch of the run, whether the paper lists it or not."""
+
+    @classmethod
+    def kind_name(cls) -> str:
+        """The kind as manifests write it."""
+        (name,) = get_args(cls.model_fields["kind"].annotation)
+        return str(name)
+
+    @property
+    @abstractmethod
+    def values(self) -> Mapping[int | None, float]:
+        """The metric's values that the paper reports, by epoch; None stands for the final one.
+
+        Empty if the paper reports no value of the metric itself (but an epoch, say).
+        """
+
+    @property
+    @abstractmethod
+    def margin(self) -> float:
+        """How far off a value may be, in the claim's unit."""
+
+    @property
+    def half_unit(self) -> float:
+        """Half a unit of the last printed digit; 0 if the manifest does not say how many."""
+        return 0.0
+
+    @property
+    def every_epoch(self) -> bool:
+        """Whether the claim is about values of every epoch, and not about the final estimate."""
+        return self.needs_every_epoch or None not in self.values
+
+    @property
+    def line_up_at(self) -> float | None:
+        """The threshold at whose crossing curves are lined up before they are compared."""
+        return None
+
+    def unit(self, manifest_unit: str) -> str:
+        """The unit of the reported numbers."""
+        return "epochs" if self.counts_epochs else manifest_unit
+
+    def numbers(self) -> tuple[ReportedNumber, ...]:
+        """The reported numbers, in the order of their epochs: one for each row."""
+        return tuple(
+            self._number(epoch, value)
+            for epoch, value in sorted(self.values.items(), key=lambda row: row[0] or 0)
+        )
+
+    def row_names(self) -> dict[RowKey, str]:
+        """The printed name of every row that the verdict has, by its key."""
+        return {number.key: number.name for number in self.numbers()}
+
+    def reference(self, last_epoch: int) -> Mapping[int, float]:
+        """The curve that MLflow draws for the paper; a final estimate stands at the last epoch."""
+        return {epoch or last_epoch: value for epoch, value in self.values.items()}
+
+    def _number(self, epoch: int | None, value: float) -> ReportedNumber:
+        name = self.name if epoch is None else f"{self.name} @ {epoch}"
+        return ReportedNumber(RowKey(self.name, epoch), name, value, self.margin, self.half_unit)
+
+
+def _by_epoch(reported: Mapping[int, float] | float) -> Mapping[int | None, float]:
+    return dict(reported.items()) if isinstance(reported, Mapping) else {None: reported}
+
+
+def _half_unit(decimals: int) -> float:
+    return 0.5 * 10.0**-decimals
 
 
 class ExactClaim(BaseClaim):
@@ -69,8 +201,26 @@ class ExactClaim(BaseClaim):
     decimals: NonNegativeInt
     """How many the paper prints."""
 
+    exact: ClassVar[bool] = True
+    estimate: ClassVar[bool] = False
 
-class ComparedClaim(BaseClaim):
+    @property
+    def values(self) -> Mapping[int | None, float]:
+        """Every reported value."""
+        return _by_epoch(self.reported)
+
+    @property
+    def half_unit(self) -> float:
+        """Half a unit of the last printed digit."""
+        return _half_unit(self.decimals)
+
+    @property
+    def margin(self) -> float:
+        """Half a unit of the last printed digit, for the reader: equality decides."""
+        return self.half_unit
+
+
+class ComparedClaim(BaseClaim, ABC):
     """What the claims share whose values are compared with the seeds as one more run of them."""
 
     tolerance: Tolerance
@@ -80,15 +230,22 @@ class ComparedClaim(BaseClaim):
     """How many runs the paper averages in each value."""
     largest_spread: SpreadLimit | None = None
 
+    compared: ClassVar[bool] = True
 
-class Registered(Frozen):
-    """The few rows that carry most of the test for consistency where seeds are few.
+    @property
+    def margin(self) -> float:
+        """The tolerance."""
+        return self.tolerance.value
 
-    They are chosen before the run; the default is at most four, spread evenly over the listing.
-    """
+    @property
+    def half_unit(self) -> float:
+        """Half a unit of the last printed digit; 0 if `decimals` is not given."""
+        return 0.0 if self.decimals is None else _half_unit(self.decimals)
 
-    rows: Annotated[tuple[Epoch, ...], Field(min_length=1, max_length=4)]
-    reason: Text
+    @property
+    def registered_epochs(self) -> tuple[int, ...] | None:
+        """The epochs that the manifest registers; None if it leaves the choice to the default."""
+        return None
 
 
 class ValueClaim(ComparedClaim):
@@ -98,12 +255,15 @@ class ValueClaim(ComparedClaim):
     reported: Reported
     registered: Registered | None = None
 
+    @property
+    def values(self) -> Mapping[int | None, float]:
+        """Every reported value."""
+        return _by_epoch(self.reported)
 
-class Takeoff(Frozen):
-    """Where a curve leaves its plateau: the first crossing of `threshold`, in the metric's unit."""
-
-    threshold: PositiveFloat
-    reason: Text
+    @property
+    def registered_epochs(self) -> tuple[int, ...] | None:
+        """The registered rows."""
+        return self.registered.rows if self.registered else None
 
 
 class CurveClaim(ComparedClaim):
@@ -114,10 +274,27 @@ class CurveClaim(ComparedClaim):
     registered: Registered | None = None
     takeoff: Takeoff | None = None
 
+    needs_every_epoch: ClassVar[bool] = True
+
+    @property
+    def values(self) -> Mapping[int | None, float]:
+        """Every reported row."""
+        return _by_epoch(self.reported)
+
+    @property
+    def registered_epochs(self) -> tuple[int, ...] | None:
+        """The registered rows."""
+        return self.registered.rows if self.registered else None
+
+    @property
+    def line_up_at(self) -> float | None:
+        """The threshold of the take-off."""
+        return self.takeoff.threshold if self.takeoff else None
+
     @field_validator("takeoff")
     @classmethod
     def _reached(cls, takeoff: Takeoff | None, info: ValidationInfo) -> Takeoff | None:
-        """Without a take-off of its own the reported curve could be lined up with nothing."""
+        """The reported curve must take off, or no other curve can be lined up with it."""
         reported = info.data.get("reported")
         if takeoff and reported and max(reported.values()) < takeoff.threshold:
             raise ValueError(f"the reported rows never reach {takeoff.threshold:g}")
@@ -131,6 +308,19 @@ class OnsetClaim(ComparedClaim):
     reported: PositiveFloat
     takeoff: Takeoff
 
+    needs_every_epoch: ClassVar[bool] = True
+    estimate: ClassVar[bool] = False
+    counts_epochs: ClassVar[bool] = True
+
+    @property
+    def values(self) -> Mapping[int | None, float]:
+        """None: the paper reports an epoch."""
+        return {}
+
+    def numbers(self) -> tuple[ReportedNumber, ...]:
+        """The epoch of the take-off, as one row."""
+        return (self._number(None, self.reported),)
+
 
 class BandClaim(BaseClaim):
     """A control: every recorded epoch of every seed stays within the tolerance of the reported."""
@@ -139,7 +329,63 @@ class BandClaim(BaseClaim):
     reported: Reported
     tolerance: Tolerance
 
+    holds_throughout: ClassVar[bool] = True
 
-Claim = Annotated[
-    ExactClaim | ValueClaim | CurveClaim | OnsetClaim | BandClaim, Field(discriminator="kind")
-]
+    @property
+    def values(self) -> Mapping[int | None, float]:
+        """Every reported value."""
+        return _by_epoch(self.reported)
+
+    @property
+    def margin(self) -> float:
+        """The tolerance."""
+        return self.tolerance.value
+
+    @property
+    def throughout(self) -> tuple[RowKey, str] | None:
+        """Key and printed name of the row about all epochs; None for a final estimate."""
+        if not self.every_epoch:
+            return None
+        return RowKey(self.name, None), f"{self.name} @ every epoch"
+
+    def row_names(self) -> dict[RowKey, str]:
+        """The reported rows, and the row about all epochs."""
+        return super().row_names() | dict([self.throughout] if self.throughout else [])
+
+    def reference(self, last_epoch: int) -> Mapping[int, float]:
+        """The reported rows; one number holds from the first epoch to the last."""
+        ends = {1: self.values[None], last_epoch: self.values[None]} if not self.every_epoch else {}
+        return ends or super().reference(last_epoch)
+
+
+Claim = CurveClaim | BandClaim | OnsetClaim | ValueClaim | ExactClaim
+"""A claim of any kind, for the type checker, which then names every rule that is missing."""
+
+
+def _kinds(*kinds: type[Claim]) -> tuple[type[Claim], ...]:
+    """The classes as given; mypy refuses one that leaves something abstract."""
+    return kinds
+
+
+KINDS = _kinds(CurveClaim, BandClaim, OnsetClaim, ValueClaim, ExactClaim)
+"""Every kind of claim, the one whose curve tells a reader most first."""
+
+
+def by_interest(claim: BaseClaim) -> tuple[bool, int]:
+    """Sort key: curves come before final estimates, and then the most telling kind first."""
+    rank = next(place for place, kind in enumerate(KINDS) if type(claim) is kind)
+    return not claim.every_epoch, rank
+
+
+class _OfAnyKind:
+    """Makes pydantic read a claim as the class in `KINDS` that its `kind` names."""
+
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        union: Any = KINDS[0]
+        for kind in KINDS[1:]:
+            union |= kind
+        return handler.generate_schema(Annotated[union, Discriminator("kind")])
+
+
+AnyClaim = Annotated[Claim, _OfAnyKind()]
+"""A claim of any kind, as a field of a model."""

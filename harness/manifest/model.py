@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
 )
 
-from harness.manifest.claims import Claim, Takeoff
+from harness.manifest.claims import AnyClaim, Claim, RowKey, Takeoff, by_interest
 from harness.manifest.seeds import Seeds
 from harness.manifest.sources import Frozen, Line, Sourced, Text
 from harness.workload import Parameters
@@ -63,6 +63,15 @@ class Expected(Frozen):
     not_reproduced: Annotated[tuple[Line, ...], Field(min_length=1)]
     """Names of claims of this manifest."""
     reason: Text
+
+
+TWIN = "twin"
+"""Stands for a claim's name and kind where the dependent run beside a control is judged."""
+
+
+def twin_row_name(experiment: str) -> str:
+    """The printed name of the row about a control's twin."""
+    return f"{experiment} takes off"
 
 
 class Twin(Frozen):
@@ -150,7 +159,7 @@ class Manifest(Frozen):
     """Of a control: the run beside it that must learn."""
     second_stage: SecondStage | None = None
     calibration: Calibration | None = None
-    claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
+    claims: Annotated[tuple[AnyClaim, ...], Field(min_length=1)]
     expected: Expected | None = None
 
     @field_validator("twin")
@@ -166,6 +175,27 @@ class Manifest(Frozen):
         if stage and set(stage.seeds) & set(info.data.get("seeds", ())):
             raise ValueError("its seeds come on top of the manifest's own: none may be both")
         return stage
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """The metrics that the claims are about."""
+        return frozenset(claim.metric for claim in self.claims)
+
+    @property
+    def headline(self) -> Claim | None:
+        """The claim whose curve a reader looks at first; None if all values are final."""
+        listed = [claim for claim in self.claims if claim.values.keys() - {None}]
+        return min(listed, key=by_interest, default=None)
+
+    def tolerances(self) -> dict[str, float]:
+        """Each claim's tolerance by its name; a run declares them before it makes its records."""
+        return {claim.name: claim.margin for claim in self.claims}
+
+    def bands(self) -> dict[RowKey, tuple[float, float]]:
+        """The calibrated bands by row; the file has them by the rows' printed names."""
+        bands = self.calibration.bands if self.calibration else {}
+        names = {key: name for claim in self.claims for key, name in claim.row_names().items()}
+        return {key: bands[name] for key, name in names.items() if name in bands}
 
 
 class Experiment(Frozen):

@@ -98,7 +98,7 @@ _FILTERS: Filters = {
     "spell": spell,
     "mark": lambda outcome: _MARKS[outcome][0],
     "tone": lambda outcome: _MARKS[outcome][1],
-    "rank": list(_MARKS).index,
+    "severity": lambda outcome: outcome.severity,
     "web": _web,
     "value": _value,
     "facts": facts,

@@ -9,16 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from harness import stats
-from harness.manifest import CurveClaim, OnsetClaim
+from harness.manifest import BaseClaim
 from harness.report.palette import FAILS, GRID, INK, MEAN, SEEDS, SHADE, TRUE
 from harness.stats import Array
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 MOST_LINES = 40
 """With more seeds than this, single curves hide each other: their range is drawn."""
-
-INTEREST = ("curve", "band", "onset", "value", "exact")
-"""Kinds of claims, the most telling curve first."""
 
 Rows = list[ClaimResult]
 
@@ -49,16 +46,12 @@ def panels(verdict: ExperimentVerdict) -> tuple[Panel, ...]:
 def _at_takeoff(verdict: ExperimentVerdict) -> Iterator[Panel]:
     for claim in verdict.experiment.manifest.claims:
         rows = [row for row in _ran(verdict) if row.claim == claim.name]
-        if rows and isinstance(claim, CurveClaim) and claim.takeoff:
+        if rows and claim.line_up_at is not None:
             draw = partial(
-                _lined_up,
-                verdict=verdict,
-                rows=rows,
-                claim=claim,
-                threshold=claim.takeoff.threshold,
+                _lined_up, verdict=verdict, rows=rows, claim=claim, threshold=claim.line_up_at
             )
             yield Panel(f"{claim.name.capitalize()}, lined up at take-off", draw, wide=True)
-        if rows and isinstance(claim, OnsetClaim):
+        if rows and claim.counts_epochs:
             yield Panel(claim.name.capitalize(), partial(_onset, rows=rows), wide=False)
 
 
@@ -68,7 +61,7 @@ def _ran(verdict: ExperimentVerdict) -> Rows:
 
 def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     """The metric to be shown in full, over the epochs; its truth, where one is reported."""
-    headline = min(rows, key=lambda row: INTEREST.index(row.kind)).metric
+    headline = headline_metric(verdict)
     evidence = verdict.evidence
     epochs = np.arange(1.0, evidence.epochs + 1)
     _seeds(axes, epochs, evidence.curves[headline])
@@ -99,11 +92,12 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
 
 
 def _lined_up(
-    axes: Axes, *, verdict: ExperimentVerdict, rows: Rows, claim: CurveClaim, threshold: float
+    axes: Axes, *, verdict: ExperimentVerdict, rows: Rows, claim: BaseClaim, threshold: float
 ) -> None:
     """Each seed moved so that its take-off falls on the reported one, as the rows were judged."""
-    places = np.array(sorted(claim.reported), float)
-    reported = stats.onset(places, np.array([claim.reported[int(at)] for at in places]), threshold)
+    numbers = claim.numbers()
+    places = np.array([number.epoch for number in numbers], float)
+    reported = stats.onset(places, np.array([number.value for number in numbers]), threshold)
     epochs = np.arange(1.0, verdict.evidence.epochs + 1)
     curves = verdict.evidence.curves[claim.metric]
     onsets = [stats.onset(epochs, curve, threshold) for curve in curves]
@@ -182,7 +176,7 @@ def _joined(axes: Axes, rows: Rows) -> None:
 
 def _band(axes: Axes, rows: Rows) -> None:
     """A control's tolerance, around all of its epochs."""
-    band = [row for row in rows if row.kind == "band"]
+    band = [row for row in rows if _throughout(row)]
     if band:
         places, centre = map(np.array, points(band))
         width = band[0].tolerance
@@ -197,7 +191,7 @@ def _reported(axes: Axes, rows: Rows) -> None:
         some = [row for row in rows if (row.verdict is Outcome.NOT_REPRODUCED) is fails]
         places = [float(row.epoch or 0) for row in some]
         label = "not reproduced" if fails else "within tolerance"
-        bars = not any(row.kind == "band" for row in some)
+        bars = not any(map(_throughout, some))
         _mark(axes, places, some, with_bars=bars, label=label if fails else "_")
 
 
@@ -224,7 +218,18 @@ def _mark(
 
 def _lined_up_claims(verdict: ExperimentVerdict) -> set[str]:
     claims = verdict.experiment.manifest.claims
-    return {claim.name for claim in claims if isinstance(claim, CurveClaim) and claim.takeoff}
+    return {claim.name for claim in claims if claim.line_up_at is not None}
+
+
+def _throughout(row: ClaimResult) -> bool:
+    """Whether the row's tolerance is a shade around every epoch, and not a bar."""
+    return row.about is not None and row.about.holds_throughout
+
+
+def headline_metric(verdict: ExperimentVerdict) -> str:
+    """The metric whose curve is drawn in full; empty if no value of an epoch is claimed."""
+    claim = verdict.experiment.manifest.headline
+    return claim.metric if claim else ""
 
 
 def points(rows: Rows) -> tuple[list[int], list[float]]:

@@ -11,7 +11,7 @@ def headline(verdict: ExperimentVerdict) -> ClaimResult | None:
     rows = [
         row
         for row in verdict.results
-        if row.verdict is not Outcome.NOT_RUN and row.kind in ("value", "curve", "band")
+        if row.verdict is not Outcome.NOT_RUN and row.about is not None and row.about.estimate
     ]
     finals = [row for row in rows if row.epoch is None and row.metric in verdict.evidence.finals]
     listed = [row for row in rows if row.epoch is not None]

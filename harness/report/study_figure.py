@@ -13,7 +13,7 @@ from matplotlib.ticker import NullLocator, ScalarFormatter
 from harness.record import in_words
 from harness.report.figures import STYLE
 from harness.report.palette import INK
-from harness.report.panels import INTEREST, name_axes, named, points, spaced
+from harness.report.panels import headline_metric, name_axes, named, points, spaced
 from harness.report.story import headline
 from harness.stats import Array
 from harness.study import Factor, Result, Study
@@ -77,9 +77,8 @@ def _style(number: int) -> dict[str, Any]:
 
 def _rows(verdict: ExperimentVerdict) -> list[ClaimResult]:
     """The rows of the metric most worth looking at, as in the report's own figure."""
-    rows = [row for row in verdict.results if row.epoch is not None]
-    metric = min(rows, key=lambda row: INTEREST.index(row.kind)).metric if rows else ""
-    return [row for row in rows if row.metric == metric]
+    metric = headline_metric(verdict)
+    return [row for row in verdict.results if row.epoch is not None and row.metric == metric]
 
 
 def _curve(axes: Axes, verdict: ExperimentVerdict, number: int, text: str) -> None:

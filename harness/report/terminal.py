@@ -74,14 +74,14 @@ def claims(verdict: ExperimentVerdict, *, width: int) -> RenderableType:
     for column in (*columns, *(("p equiv.", "p cons.") if with_p else ())):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", min_width=_LONGEST_WORD)
-    notes = {result.name: result.note for result in ran if result.note}
+    notes = [f"{result.name}: {result.note}" for result in ran if result.note]
     if notes and wide:
         table.add_column("note", overflow="fold", min_width=16)
     for result in ran:
         style = "on grey15" if _fails(result) else None
         note = [Text(result.note)] if notes and wide else []
         table.add_row(*_cells(result, with_p=with_p), *note, style=style)
-    below = [] if wide else [f"{name}: {note}" for name, note in notes.items()]
+    below = [] if wide else notes
     return Group(table, *(Text(f"  {note}") for note in (*below, *_remarks(verdict))))
 
 

@@ -5,13 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.manifest import (
-    ComparedClaim,
-    Experiment,
-    OnsetClaim,
-    change,
-    tolerances,
-)
+from harness.manifest import Experiment, change
 from harness.manifest.tree import Path as Place
 from harness.plan import Selection, specs
 from harness.record import (
@@ -96,9 +90,9 @@ def guarded(bench: Bench) -> Bench:
     """With a limit to the spread in every claim that can have one, as large as its tolerance."""
     reason = "single runs may differ by what matters, and not by more"
     limits: dict[Place, Json] = {
-        ("claims", at, "largest_spread"): {"value": claim.tolerance.value, "reason": reason}
+        ("claims", at, "largest_spread"): {"value": claim.margin, "reason": reason}
         for at, claim in enumerate(bench.experiment.manifest.claims)
-        if isinstance(claim, ComparedClaim)
+        if claim.compared
     }
     return replace(bench, experiment=bench.changed(limits))
 
@@ -107,9 +101,8 @@ def margins(experiment: Experiment) -> dict[str, float]:
     """By metric the smallest tolerance of the claims that the seeds are compared by."""
     found: dict[str, float] = {}
     for claim in experiment.manifest.claims:
-        if isinstance(claim, ComparedClaim) and not isinstance(claim, OnsetClaim):
-            tolerance = claim.tolerance.value
-            found[claim.metric] = min(tolerance, found.get(claim.metric, tolerance))
+        if claim.compared and claim.values:
+            found[claim.metric] = min(claim.margin, found.get(claim.metric, claim.margin))
     return found
 
 
@@ -143,9 +136,8 @@ def _reported(experiment: Experiment) -> dict[str, dict[int, float]]:
     """By metric the reported rows; a final value stands at 0."""
     found: dict[str, dict[int, float]] = {}
     for claim in experiment.manifest.claims:
-        if not isinstance(claim, OnsetClaim):
-            reported = claim.reported
-            rows = dict(reported) if isinstance(reported, Mapping) else {0: reported}
+        if claim.values:
+            rows = {epoch or 0: value for epoch, value in claim.values.items()}
             found.setdefault(claim.metric, {}).update(rows)
     return found
 
@@ -192,7 +184,7 @@ def put(
 ) -> None:
     """Write all of it as the driver does, with today's tolerances put down first."""
     with store.lock():
-        store.declare(experiment.id, tolerances(experiment.manifest))
+        store.declare(experiment.id, experiment.manifest.tolerances())
         store.append([(spec, message) for spec, each in sent for message in each])
 
 

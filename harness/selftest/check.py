@@ -135,7 +135,7 @@ def _claims(rows: Iterable[ClaimResult]) -> str:
 
 def _level(rows: Sequence[ClaimResult]) -> str:
     """The strongest of the rows: an exact value, a p-value, or of one seed the distance."""
-    if any(row.kind == "exact" for row in rows):
+    if any(row.about is not None and row.about.exact for row in rows):
         return "exact"
     ps = [row.p_consistency for row in rows if row.p_consistency is not None]
     if ps:

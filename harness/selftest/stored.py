@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scipy.stats import binom
 
-from harness.manifest import Experiment, OnsetClaim
+from harness.manifest import Experiment
 from harness.manifest.tree import Path as Place
 from harness.record import Failure, FailureKind, Json, TrialSpec
 from harness.selftest.bench import SPREAD, Bench, Run, draw, margins, messages, put, replayed
@@ -63,13 +63,17 @@ def _reporting(experiment: Experiment, run: Run) -> dict[Place, Json]:
     changes: dict[Place, Json] = {}
     for at, claim in enumerate(experiment.manifest.claims):
         place = ("claims", at, "reported")
-        if isinstance(claim, OnsetClaim):
-            continue
-        if isinstance(claim.reported, Mapping):
-            curve = run.curves[claim.metric]
-            changes[place] = {str(row): round(float(curve[row - 1]), 4) for row in claim.reported}
-        else:
-            changes[place] = round(run.finals[claim.metric], 4)
+        found = {
+            epoch: run.finals[claim.metric]
+            if epoch is None
+            else run.curves[claim.metric][epoch - 1]
+            for epoch in claim.values
+        }
+        rounded = {epoch: round(float(value), 4) for epoch, value in found.items()}
+        if None in rounded:
+            changes[place] = rounded[None]
+        elif rounded:
+            changes[place] = {str(epoch): value for epoch, value in rounded.items()}
     return changes
 
 
@@ -180,7 +184,7 @@ def _tolerance_changed(bench: Bench, store: Store) -> Sequence[Experiment]:
     """Once the records were there, a tolerance was widened."""
     _write(bench, store, bench.honest())
     claims = enumerate(bench.experiment.manifest.claims)
-    at, before = next((at, claim.tolerance.value) for at, claim in claims if claim.kind == "value")
+    at, before = next((at, claim.margin) for at, claim in claims if claim.compared)
     return (bench.changed({("claims", at, "tolerance", "value"): 2 * before}),)
 
 

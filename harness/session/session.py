@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import manifest, workloads
-from harness.manifest import Experiment, tolerances
+from harness.manifest import Experiment
 from harness.plan import Job, Selection, jobs, specs
 from harness.record import StoredTrial, TrialSpec
 from harness.session.committed import Committed
@@ -112,7 +112,7 @@ class Session:
     def declare(self) -> None:
         """Put down today's tolerances of every experiment that has no records yet."""
         for experiment in self.experiments:
-            today = tolerances(experiment.manifest)
+            today = experiment.manifest.tolerances()
             if self.store.declared(experiment.id) != today and not self._recorded(experiment):
                 self.store.declare(experiment.id, today)
 

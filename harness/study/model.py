@@ -9,16 +9,7 @@ from harness.manifest import Experiment
 from harness.record import Json, canonical_json
 from harness.study.factors import Factor
 from harness.study.variants import Variant
-from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
-
-_GRAVEST = (
-    Outcome.NOT_REPRODUCED,
-    Outcome.INCOMPLETE,
-    Outcome.INCONCLUSIVE,
-    Outcome.IMMATERIAL_DIFFERENCE,
-    Outcome.REPRODUCED,
-    Outcome.NOT_RUN,
-)
+from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, gravest
 
 
 class Hinge(StrEnum):
@@ -64,8 +55,7 @@ def share(row: ClaimResult) -> float:
 
 def claim_outcome(verdict: ExperimentVerdict, claim: str) -> Outcome:
     """The gravest outcome among a claim's rows."""
-    rows = [row.verdict for row in verdict.results if row.claim == claim]
-    return min(rows, key=_GRAVEST.index)
+    return gravest(row.verdict for row in verdict.results if row.claim == claim)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,9 @@ shows ten runs. A saved view says which charts come first, and which columns a t
 found under 'Views' too. That a browser draws it so is tested with the version that is pinned.
 """
 
-from collections.abc import Mapping
-
 from mlflow.entities import Experiment as Found
 
-from harness.manifest import Experiment, OnsetClaim
+from harness.manifest import Experiment, by_interest
 from harness.record import Json, canonical_json
 from harness.tracking.image import REFERENCES, Tag
 
@@ -21,9 +19,6 @@ _MOST_RUNS = 20
 
 _HEADLINE, _REST = "Model metrics", ("detail", "time")
 """Sections: MLflow's own name for metrics without a prefix, and our prefixes."""
-
-_INTEREST = ("curve", "band", "onset", "value", "exact")
-"""Kinds of claims, the most telling curve first."""
 
 _COLUMNS = ("compared", "reported", "measured", "difference", Tag.VERDICT, Tag.SEED, "device")
 
@@ -65,12 +60,8 @@ def _state(experiment: Experiment) -> dict[str, Json]:
 
 def _by_interest(experiment: Experiment) -> list[str]:
     """The claimed metrics: those recorded every epoch first, and of these the most telling."""
-    best: dict[str, tuple[bool, int]] = {}
-    for claim in experiment.manifest.claims:
-        final = not isinstance(claim, OnsetClaim) and not isinstance(claim.reported, Mapping)
-        rank = (final, _INTEREST.index(claim.kind))
-        best[claim.metric] = min(rank, best.get(claim.metric, rank))
-    return sorted(best, key=lambda metric: best[metric])
+    claims = sorted(experiment.manifest.claims, key=by_interest)
+    return list(dict.fromkeys(claim.metric for claim in claims))
 
 
 def _sections() -> list[dict[str, Json]]:

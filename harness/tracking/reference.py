@@ -1,17 +1,11 @@
 """The images of what the paper reports: a run to draw over the seeds, and one of the true value."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from harness.manifest import (
-    BandClaim,
-    Claim,
-    Experiment,
-    Manifest,
-    OnsetClaim,
-)
+from harness.manifest import Experiment, Manifest
 from harness.record import canonical_json, digest
 from harness.tracking.image import Image, Kind, Row, Status, Tag
-from harness.tracking.seeds import claimed_metrics, describing_tags
+from harness.tracking.seeds import describing_tags
 
 _PAPER_COLOUR = "#000000"
 _TRUE_COLOUR = "#9e9e9e"
@@ -33,17 +27,9 @@ def _reported(manifest: Manifest) -> Points:
     """Every reported value under the key that the seeds use; an onset is no value of its metric."""
     points: dict[tuple[str, int], float] = {}
     for claim in manifest.claims:
-        if not isinstance(claim, OnsetClaim):
-            points |= {(claim.metric, e): v for e, v in _by_epoch(claim, manifest.epochs.value)}
+        reference = claim.reference(manifest.epochs.value)
+        points |= {(claim.metric, epoch): value for epoch, value in reference.items()}
     return points
-
-
-def _by_epoch(claim: Claim, last: int) -> Iterable[tuple[int, float]]:
-    """A single number stands at the last epoch, or, if it holds at every epoch, at both ends."""
-    if isinstance(claim.reported, Mapping):
-        return claim.reported.items()
-    ends = (1, last) if isinstance(claim, BandClaim) else (last,)
-    return [(epoch, claim.reported) for epoch in ends]
 
 
 def _true_values(experiment: Experiment) -> Points:
@@ -52,14 +38,12 @@ def _true_values(experiment: Experiment) -> Points:
     By name: `true_mi_bits` is the truth of `mi_bits`. It is then a line in the estimate's chart.
     """
     manifest = experiment.manifest
-    named = claimed_metrics(experiment)
     points: dict[tuple[str, int], float] = {}
     for claim in manifest.claims:
         estimate = claim.metric.replace("true_", "", 1)
-        if isinstance(claim, OnsetClaim) or estimate == claim.metric:
-            continue
-        if estimate in named:
-            points |= {(estimate, e): v for e, v in _by_epoch(claim, manifest.epochs.value)}
+        if estimate != claim.metric and estimate in manifest.metrics:
+            reference = claim.reference(manifest.epochs.value)
+            points |= {(estimate, epoch): value for epoch, value in reference.items()}
     return points
 
 

@@ -53,7 +53,7 @@ def ended_ms(trial: StoredTrial) -> int | None:
 
 def claimed_metrics(experiment: Experiment) -> frozenset[str]:
     """The metrics that the paper's claims are about: few, and the first thing to look at."""
-    return frozenset(claim.metric for claim in experiment.manifest.claims)
+    return experiment.manifest.metrics
 
 
 def describing_tags(experiment: Experiment) -> dict[str, str]:

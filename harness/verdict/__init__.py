@@ -1,11 +1,11 @@
 """Claims and records to verdicts: pure, so that anyone can take one again, offline."""
 
 from harness.verdict.calibration import Proposal, propose
-from harness.verdict.draws import ALPHA
+from harness.verdict.consistency import ALPHA
 from harness.verdict.evidence import Case, Evidence, TrialOf
 from harness.verdict.judgement import exit_code, judge
-from harness.verdict.model import ClaimResult, ExperimentVerdict, LeftOut, Outcome
-from harness.verdict.prospects import Prospect, prospects
+from harness.verdict.outcome import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
+from harness.verdict.power import Prospect, prospects
 from harness.verdict.wording import as_words, of_seeds, spell
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "TrialOf",
     "as_words",
     "exit_code",
+    "gravest",
     "judge",
     "of_seeds",
     "propose",

@@ -5,17 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.manifest import Twin
-from harness.verdict.evidence import Evidence
-from harness.verdict.model import ClaimResult, ExperimentVerdict, Outcome
-from harness.verdict.takeoffs import CENSORED, NEVER, Takeoffs
+from harness.manifest.model import TWIN, Twin, twin_row_name
+from harness.verdict.evidence import CENSORED, NEVER, Evidence, Takeoffs
+from harness.verdict.outcome import ClaimResult, ExperimentVerdict, Outcome
 from harness.verdict.wording import of_seeds
 
-TWIN = "twin"
-"""The claim, and its kind, that the dependent run beside a control learns with the same seeds."""
 
-
-def judge_twin(twin: Twin, unit: str, control: Evidence, other: Evidence | None) -> ClaimResult:
+def judge_twin(twin: Twin, unit: str, control: Evidence) -> ClaimResult:
     """Whether the twin's curve takes off with each of the control's seeds.
 
     Undecided, not failed, where the twin is not among the experiments that are judged.
@@ -23,9 +19,9 @@ def judge_twin(twin: Twin, unit: str, control: Evidence, other: Evidence | None)
     Args:
         twin: what the control's manifest says.
         unit: the manifest's.
-        control: of the control.
-        other: of the twin, if it is judged too.
+        control: of the control; the twin's is beside it, if it is judged too.
     """
+    other = control.beside.get(twin.experiment)
     curves = other.curves.get(twin.metric) if other else None
     if other is None or curves is None:
         outcome, why = Outcome.INCONCLUSIVE, f"{twin.experiment} is not judged beside the control"
@@ -38,7 +34,7 @@ def judge_twin(twin: Twin, unit: str, control: Evidence, other: Evidence | None)
             if seed in control.seeds and not np.isnan(curve).all()
         }
     return ClaimResult(
-        name=f"{twin.experiment} takes off",
+        name=twin_row_name(twin.experiment),
         claim=TWIN,
         kind=TWIN,
         metric=twin.metric,

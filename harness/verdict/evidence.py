@@ -1,14 +1,21 @@
-"""The stored trials of one experiment as arrays: what was asked for, what is there, what is not."""
+"""The stored trials of one experiment as arrays: what was asked for, what is there, what is not.
+
+Rows of claims begin here too: `MeasuredRow` is what the seeds say of one reported number, and
+`Takeoffs` is where their curves leave the plateau.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.manifest import Experiment, OnsetClaim
+from harness import stats
+from harness.manifest import Experiment, ReportedNumber
 from harness.record import Failure, FailureKind, PastFailure, Provenance, StoredTrial
 from harness.stats import Array
+from harness.verdict.wording import of_seeds
 
 Mask = NDArray[np.bool_]
 
@@ -59,6 +66,8 @@ class Evidence:
     """Each seed's attempts, the latest last."""
     ended_ms: dict[int, int] = field(default_factory=dict)
     """When each seed's last record was taken, in Unix milliseconds."""
+    beside: Mapping[str, "Evidence"] = field(default_factory=dict, repr=False, compare=False)
+    """The evidence of every experiment that is judged in the same call, by its id."""
 
     @property
     def partial(self) -> bool:
@@ -102,8 +111,7 @@ def _metrics(experiment: Experiment) -> tuple[set[str], set[str]]:
     curves: set[str] = set()
     finals: set[str] = set()
     for claim in experiment.manifest.claims:
-        every_epoch = isinstance(claim, OnsetClaim) or isinstance(claim.reported, Mapping)
-        (curves if every_epoch else finals).add(claim.metric)
+        (curves if claim.every_epoch else finals).add(claim.metric)
     return curves, finals
 
 
@@ -152,3 +160,83 @@ def _place(evidence: Evidence, row: int, trial: StoredTrial) -> None:
     scientific = failure is not None and failure.kind is FailureKind.SCIENTIFIC
     evidence.failed[row] = scientific
     evidence.missing[row] = not scientific
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRow:
+    """What the seeds say of one reported number, before it is judged.
+
+    Arrays and masks have shape (seeds,).
+    """
+
+    number: ReportedNumber
+    values: Array
+    """NaN where a seed has none."""
+    absent: Mask
+    """Seeds that should have a value but do not (failed or missing, as the evidence says)."""
+    off: Mask | None = None
+    """Seeds that fail the row on their own; None where the mean over the seeds decides."""
+    not_run: str = ""
+    """Why there is nothing to judge; the row is judged where this is empty."""
+    fails: str = ""
+    """Why the row fails whatever its values are."""
+    undecided: str = ""
+    """Why the row cannot hold yet, whatever its values are."""
+    censored: Mask | None = None
+    """Seeds whose value is only known to lie beyond the last epoch."""
+    note: str = ""
+    farthest: float | None = None
+    """To be shown in place of the mean."""
+
+    @property
+    def any_censored(self) -> bool:
+        """Whether some seed's value is only known to lie beyond the last epoch."""
+        return self.censored is not None and bool(self.censored.any())
+
+
+NEVER = "{} never took off"
+CENSORED = "{} had not taken off by epoch {}"
+
+
+@dataclass(frozen=True)
+class Takeoffs:
+    """Where each seed's curve leaves its plateau. Arrays and masks have shape (seeds,)."""
+
+    onsets: Array
+    """NaN where none came."""
+    absent: Mask
+    """Seeds that broke off before they took off: they might have."""
+    never: Mask
+    """Seeds that ran all epochs that were asked for without."""
+
+    @classmethod
+    def of(cls, metric: str, threshold: float, evidence: Evidence) -> "Takeoffs":
+        """Read them from a metric's curves; `threshold` is in its unit."""
+        epochs = np.arange(1.0, evidence.epochs + 1)
+        curves = evidence.curves[metric]
+        onsets = np.array([stats.onset(epochs, curve, threshold) for curve in curves])
+        none = np.isnan(onsets)
+        broke_off = np.isnan(curves[:, -1])
+        return cls(onsets, none & broke_off, none & ~broke_off)
+
+    def fault(self, evidence: Evidence, latest: float = inf) -> str:
+        """Why a run fails: no seed takes off as the paper's did.
+
+        A shorter run is censored, unless it reaches the latest epoch that would still do.
+        """
+        if not self.never.all():
+            return ""
+        if evidence.partial:
+            return self.censored(evidence) if evidence.epochs >= latest else ""
+        return NEVER.format(of_seeds(evidence.seeds))
+
+    def doubt(self, evidence: Evidence) -> str:
+        """Which seeds of a full run never took off: how long a plateau lasts is chance."""
+        named = evidence.named(self.never)
+        some = named and not evidence.partial and not self.never.all()
+        return NEVER.format(of_seeds(named)) if some else ""
+
+    def censored(self, evidence: Evidence) -> str:
+        """Which seeds a shorter run says nothing of."""
+        named = evidence.named(self.never)
+        return CENSORED.format(of_seeds(named), evidence.epochs) if named else ""

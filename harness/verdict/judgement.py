@@ -1,20 +1,25 @@
 """From claims to the verdict on an experiment, and from experiments to an exit code."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
+from typing import Any
 
+import numpy as np
+
+from harness import stats
 from harness.errors import Exit
-from harness.manifest import Basis, ExactClaim, Experiment, Manifest
+from harness.manifest import Basis, Claim, Experiment, Manifest
 from harness.record import FailureKind, Overruled
 from harness.verdict.calibration import stale
-from harness.verdict.claims import judge_claims
+from harness.verdict.consistency import alpha_of, consistency
 from harness.verdict.controls import gate, judge_twin
-from harness.verdict.draws import alpha_of
-from harness.verdict.evidence import Case, Evidence, TrialOf, gather
-from harness.verdict.model import ClaimResult, ExperimentVerdict, Outcome
+from harness.verdict.decision import Decision, Terms
+from harness.verdict.evidence import Case, Evidence, MeasuredRow, TrialOf, gather
+from harness.verdict.kinds import RULES, Rule
+from harness.verdict.outcome import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
 from harness.verdict.wording import of_seeds, one_line
 
 
@@ -24,8 +29,10 @@ def judge(cases: Iterable[Case], trial_of: TrialOf) -> tuple[ExperimentVerdict, 
     Reads one trial at a time, each once; the same manifests and records give the same verdicts.
     """
     gathered = [(case, gather(case, trial_of)) for case in cases]
-    evidence = {case.experiment.id: found for case, found in gathered}
-    return gate([_judge_case(case, found, evidence) for case, found in gathered])
+    beside = {case.experiment.id: found for case, found in gathered}
+    for found in beside.values():
+        found.beside = beside
+    return gate([_judge_case(case, found) for case, found in gathered])
 
 
 def exit_code(verdicts: Sequence[ExperimentVerdict]) -> Exit:
@@ -39,15 +46,13 @@ def exit_code(verdicts: Sequence[ExperimentVerdict]) -> Exit:
     return Exit.AS_EXPECTED
 
 
-def _judge_case(
-    case: Case, evidence: Evidence, others: Mapping[str, Evidence]
-) -> ExperimentVerdict:
+def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
     said = case.experiment.manifest
     listed = frozenset(said.expected.not_reproduced if said.expected else ())
     alpha = alpha_of(said, evidence.seeds)
-    judged, left_out = judge_claims(said, evidence, alpha)
+    judged, left_out = _judge_claims(said, evidence, alpha)
     if said.twin:
-        judged.append(judge_twin(said.twin, said.unit, evidence, others.get(said.twin.experiment)))
+        judged.append(judge_twin(said.twin, said.unit, evidence))
     results: list[ClaimResult] = []
     for name, rows in groupby(judged, key=lambda result: result.claim):
         results += _expect(tuple(rows), name in listed, evidence)
@@ -77,17 +82,94 @@ def _judge_case(
     )
 
 
+def _judge_claims(
+    manifest: Manifest, evidence: Evidence, alpha: float
+) -> tuple[list[ClaimResult], LeftOut | None]:
+    """The results of all rows, in the manifest's order, and how the seeds fare if left out."""
+    judged = [
+        (claim, rule, list(rule.rows(claim, evidence)))
+        for claim in manifest.claims
+        for rule in (RULES[type(claim)],)
+    ]
+    tested = [one for claim, rule, rows in judged for one in rule.tested(claim, rows)]
+    found, left_out = consistency(tested, evidence, alpha)
+    terms = Terms(
+        alpha=alpha,
+        guards=sum(rule.guards(claim) for claim, rule, _ in judged),
+        consistency=found,
+        calibration=manifest.calibration,
+        bands=manifest.bands(),
+    )
+    results = [
+        _result(claim, row, _decide(claim, rule, row, evidence, terms), evidence, manifest.unit)
+        for claim, rule, rows in judged
+        for row in rows
+    ]
+    return results, left_out
+
+
+def _decide(
+    claim: Claim, rule: Rule[Any], row: MeasuredRow, evidence: Evidence, terms: Terms
+) -> Decision:
+    """What decides even if a trial is missing comes first; a mean waits for all of its seeds."""
+    if row.not_run:
+        return Decision(outcome=Outcome.NOT_RUN, why=row.not_run)
+    broken = evidence.named(row.absent & evidence.failed)
+    off = evidence.named(row.off) if row.off is not None else ()
+    faults = [
+        f"{of_seeds(broken)} failed" if broken else "",
+        row.fails,
+        f"{of_seeds(off)} off" if off else "",
+    ]
+    if any(faults):
+        why = "; ".join(filter(None, faults))
+        return Decision(outcome=Outcome.NOT_REPRODUCED, why=why, method=rule.method)
+    if lacking := evidence.named(row.absent & ~evidence.failed):
+        return Decision(outcome=Outcome.INCOMPLETE, why=f"{of_seeds(lacking)} missing")
+    return rule.decide(claim, row, terms)
+
+
+def _result(
+    claim: Claim, row: MeasuredRow, decision: Decision, evidence: Evidence, unit: str
+) -> ClaimResult:
+    number, sample = row.number, stats.summarise(row.values)
+    recorded = ~np.isnan(row.values)
+    measured = sample.mean if row.farthest is None else row.farthest
+    # A mean over the seeds that took off would come out too early.
+    if decision.outcome is Outcome.NOT_RUN or row.any_censored:
+        measured = None
+    return ClaimResult(
+        name=number.name,
+        claim=number.key.claim,
+        kind=claim.kind,
+        metric=claim.metric,
+        unit=claim.unit(unit),
+        epoch=number.epoch,
+        reported=number.value,
+        measured=measured,
+        tolerance=number.tolerance,
+        n=sample.n,
+        spread=sample.spread if row.farthest is None and not row.any_censored else None,
+        by_seed=dict(zip(evidence.named(recorded), row.values[recorded].tolist(), strict=True)),
+        verdict=decision.outcome,
+        note="; ".join(filter(None, (decision.why, row.note))),
+        method=decision.method,
+        interval=decision.interval,
+        p_equivalence=decision.p_equivalence,
+        p_consistency=decision.p_consistency,
+        more_seeds=decision.more_seeds,
+        about=claim,
+    )
+
+
 def _combine(results: Collection[ClaimResult], evidence: Evidence) -> Outcome:
-    """What already failed comes before what is missing: no later trial can mend it."""
-    found = {result.verdict for result in results}
-    if Outcome.NOT_REPRODUCED in found or evidence.failed.any():
-        return Outcome.NOT_REPRODUCED
-    if Outcome.INCOMPLETE in found or evidence.missing.any() or found == {Outcome.NOT_RUN}:
-        return Outcome.INCOMPLETE
-    for outcome in (Outcome.INCONCLUSIVE, Outcome.IMMATERIAL_DIFFERENCE):
-        if outcome in found:
-            return outcome
-    return Outcome.REPRODUCED
+    """The gravest row; failed and missing seeds count too, even if no row needed them."""
+    found = [result.verdict for result in results]
+    if evidence.failed.any():
+        found.append(Outcome.NOT_REPRODUCED)
+    if evidence.missing.any() or set(found) == {Outcome.NOT_RUN}:
+        found.append(Outcome.INCOMPLETE)
+    return gravest(found)
 
 
 def _fails(rows: Iterable[ClaimResult]) -> bool:
@@ -165,9 +247,9 @@ def _stale_bands(
 def _tolerances_changed(case: Case) -> Iterator[str]:
     """A tolerance that was set once the records were there may have been set to suit them."""
     for claim in case.experiment.manifest.claims:
-        if isinstance(claim, ExactClaim) or claim.name not in case.declared:
+        if claim.exact or claim.name not in case.declared:
             continue
-        now, then = claim.tolerance.value, case.declared[claim.name]
+        now, then = claim.margin, case.declared[claim.name]
         if now != then:
             said = f"tolerance of {claim.name} changed since its records were made"
             yield f"{said}: {then:g} → {now:g}"

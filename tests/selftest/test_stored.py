@@ -20,7 +20,7 @@ from harness.selftest.bench import draw, margins, messages, put
 from harness.selftest.stored import MEMORISED
 from harness.store import Store
 from harness.verdict import Outcome
-from harness.verdict.fourway import Decision
+from harness.verdict.decision import Decision
 from tests.conftest import REPOSITORY
 
 EVERY = (*STORED, MEMORISED)
@@ -63,7 +63,7 @@ def always(outcome: Outcome) -> Callable[..., Decision]:
 def test_a_checker_that_passes_everything_is_found_out(
     bench: Bench, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.verdict.claims.four_way", always(Outcome.REPRODUCED))
+    monkeypatch.setattr("harness.verdict.decision.four_way", always(Outcome.REPRODUCED))
     assert not on_stored(bench, BY_NAME[name], tmp_path / "workspace").passed
 
 
@@ -71,7 +71,7 @@ def test_a_checker_that_passes_everything_is_found_out(
 def test_a_checker_that_cries_wolf_is_found_out(
     bench: Bench, plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.verdict.claims.four_way", always(Outcome.NOT_REPRODUCED))
+    monkeypatch.setattr("harness.verdict.decision.four_way", always(Outcome.NOT_REPRODUCED))
     assert not on_stored(bench, plant, tmp_path / "workspace").passed
 
 
@@ -82,7 +82,7 @@ def test_the_command_exits_1_as_soon_as_one_gets_through(
     """The training is left out: tests/cli runs the whole."""
     monkeypatch.setattr(command, "on_training", lambda *_, **__: [])
     if outcome:
-        monkeypatch.setattr("harness.verdict.claims.four_way", always(outcome))
+        monkeypatch.setattr("harness.verdict.decision.four_way", always(outcome))
     folder = str(REPOSITORY / command.DEFAULT_EXPERIMENTS)
     done = CliRunner().invoke(app, ["selftest", folder], env={"COLUMNS": "200"})
     assert done.exit_code == code, done.output

@@ -305,3 +305,13 @@ def test_records_of_other_data_are_missing_and_named() -> None:
     assert verdict.missing == (1,)
     (said,) = (note for note in verdict.notes if "seed 1" in note)
     assert "read other data than its digest names: mnist" in said
+
+
+def test_no_row_hides_another_that_is_printed_under_the_same_name() -> None:
+    """A manifest file with such names is refused; a manifest made in memory may have them."""
+    asked = experiment(value({4: 5.0}), value(1.0, name="late rows @ 4"))
+    seeds = {seed: trial([0.0] * 3 + [1.0 + seed / 100], test=1 + seed / 100) for seed in range(4)}
+    listed, final = verdict_on(asked, seeds).results
+    assert listed.name == final.name
+    assert (listed.verdict, final.verdict) == (NOT_REPRODUCED, REPRODUCED)
+    assert listed.p_consistency != final.p_consistency

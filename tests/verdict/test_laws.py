@@ -67,7 +67,7 @@ def test_a_value_moved_by_its_tolerance_and_three_spreads_is_reproduced_no_more(
     (there,) = (result for result in after.results if result.epoch == epoch)
     assert not there.verdict.holds
     assert not after.verdict.holds
-    if there.spread is None or there.spread < 1e-9:
+    if not there.spread:
         assert there.verdict is Outcome.NOT_REPRODUCED
 
 

@@ -1,10 +1,10 @@
 """What a verdict is: plain, frozen results that every report is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from harness.manifest import Basis, Experiment
+from harness.manifest import BaseClaim, Basis, Experiment, RowKey
 from harness.record import Failure
 from harness.verdict.evidence import Evidence
 
@@ -14,7 +14,7 @@ class Outcome(StrEnum):
 
     REPRODUCED = "REPRODUCED"
     IMMATERIAL_DIFFERENCE = "IMMATERIAL DIFFERENCE"
-    """Not the same, and near enough by the manifest's own measure: counts as reproduced."""
+    """Different, but by less than the manifest says matters: counts as reproduced."""
     INCONCLUSIVE = "INCONCLUSIVE"
     NOT_REPRODUCED = "NOT REPRODUCED"
     INCOMPLETE = "INCOMPLETE"
@@ -32,14 +32,40 @@ class Outcome(StrEnum):
         """Whether it was looked at and nothing can be said yet."""
         return self in (Outcome.INCONCLUSIVE, Outcome.INCOMPLETE)
 
+    @property
+    def severity(self) -> int:
+        """Larger for what a reader must hear of first; the one order of all reports."""
+        return _BY_SEVERITY.index(self)
+
+
+_BY_SEVERITY = (
+    Outcome.NOT_RUN,
+    Outcome.REPRODUCED,
+    Outcome.IMMATERIAL_DIFFERENCE,
+    Outcome.INCONCLUSIVE,
+    Outcome.INCOMPLETE,
+    # A failure outranks a missing trial, because no later trial can undo it.
+    Outcome.NOT_REPRODUCED,
+)
+
+
+def gravest(outcomes: Iterable[Outcome]) -> Outcome:
+    """The most severe of some outcomes.
+
+    Raises:
+        ValueError: there are none.
+    """
+    return max(outcomes, key=lambda outcome: outcome.severity)
+
 
 @dataclass(frozen=True)
 class ClaimResult:
     """One reported number beside what the seeds gave."""
 
     name: str
-    """Unique in its experiment: the claim's name, and its epoch where it has one."""
+    """As reports print it; `key` identifies the row."""
     claim: str
+    """The claim's name, or 'twin'."""
     kind: str
     metric: str
     unit: str
@@ -69,6 +95,13 @@ class ClaimResult:
     """That the reported value is one more run, adjusted for all rows that were tested with it."""
     more_seeds: int | None = None
     """How many more, if they came out like these, would decide what is inconclusive."""
+    about: BaseClaim | None = field(default=None, repr=False, compare=False)
+    """The claim as the manifest has it; None for a control's twin."""
+
+    @property
+    def key(self) -> RowKey:
+        """Identifies the row in its experiment."""
+        return RowKey(self.claim, self.epoch)
 
     @property
     def difference(self) -> float | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from harness import stats
 from harness.stats import Sample
-from harness.verdict.model import ExperimentVerdict
+from harness.verdict.outcome import ExperimentVerdict
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def prospects(verdict: ExperimentVerdict, seeds: int) -> tuple[Prospect, ...]:
             needed=_needed(row.tolerance, row.spread, verdict.alpha),
         )
         for row in verdict.results
-        if row.spread is not None and row.kind in ("value", "curve", "onset")
+        if row.spread is not None and row.about is not None and row.about.compared
     )
 
 

@@ -1,0 +1,175 @@
+"""The decision on one row that is compared with the seeds.
+
+Two questions decide: is the mean close enough (equivalence), and could the reported value be one
+more run (consistency)? One seed alone is held to the tolerance, or to the band that a study left.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from harness import stats
+from harness.manifest import Calibration, ComparedClaim, RowKey
+from harness.stats import Sample
+from harness.verdict.consistency import RowConsistency
+from harness.verdict.evidence import MeasuredRow
+from harness.verdict.outcome import Outcome, gravest
+from harness.verdict.wording import of_seeds
+
+_FOUR = {
+    (True, True): Outcome.REPRODUCED,
+    (True, False): Outcome.IMMATERIAL_DIFFERENCE,
+    (False, True): Outcome.INCONCLUSIVE,
+    (False, False): Outcome.NOT_REPRODUCED,
+}
+"""By whether the mean is equivalent, and the reported value consistent with the seeds."""
+
+NEVER = (
+    "no number of seeds would decide: the difference is larger than the tolerance, "
+    "and single runs differ by as much"
+)
+MORE = "{} more seed{} like these would decide"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What is said of a row, and the numbers that it rests on."""
+
+    outcome: Outcome
+    why: str = ""
+    method: str = ""
+    interval: tuple[float, float] | None = None
+    p_equivalence: float | None = None
+    p_consistency: float | None = None
+    more_seeds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What all rows of an experiment are judged by."""
+
+    alpha: float
+    """Of each test."""
+    guards: int
+    """How many rows of the experiment have their SD limited: these share alpha."""
+    consistency: Mapping[RowKey, RowConsistency]
+    calibration: Calibration | None
+    bands: Mapping[RowKey, tuple[float, float]]
+    """The calibration's bands by row."""
+
+
+def compare(claim: ComparedClaim, row: MeasuredRow, terms: Terms) -> Decision:
+    """Decide a row of which no seed that should have a value lacks it."""
+    sample = stats.summarise(row.values)
+    if sample.mean is None:
+        return Decision(outcome=Outcome.NOT_RUN)
+    found = terms.consistency.get(row.number.key)
+    if found is not None and sample.n > 1:
+        return four_way(claim, row, sample, found, terms)
+    return one_seed(row, sample.mean, terms)
+
+
+def one_seed(row: MeasuredRow, value: float, terms: Terms) -> Decision:
+    """By the band that a study left, else by the tolerance: one value alone shows no more."""
+    number = row.number
+    band = terms.bands.get(number.key)
+    if terms.calibration is None or band is None:
+        near = abs(value - number.value) <= number.tolerance + number.half_unit
+        method = "tolerance only, no statistical claim"
+    else:
+        near = band[0] <= value <= band[1]
+        method = f"band of the study of {of_seeds(terms.calibration.seeds)}"
+    if not near:
+        outside = f"outside {band[0]:g} to {band[1]:g}" if band else ""
+        return Decision(outcome=Outcome.NOT_REPRODUCED, why=outside, method=method)
+    outcome = Outcome.INCONCLUSIVE if row.undecided else Outcome.REPRODUCED
+    return Decision(outcome=outcome, why=row.undecided, method=method)
+
+
+def four_way(
+    claim: ComparedClaim,
+    row: MeasuredRow,
+    sample: Sample,
+    found: RowConsistency,
+    terms: Terms,
+) -> Decision:
+    """Decide a row that has a value of two seeds or more.
+
+    Args:
+        claim: the row's.
+        row: what the seeds gave; a seed that is censored keeps it from being equivalent.
+        sample: mean and spread of the values.
+        found: by the test for consistency.
+        terms: of the experiment. The test for equivalence needs no correction of its alpha, since
+            all rows must pass.
+
+    Source:
+        Berger (1982), Multiparameter hypothesis testing and acceptance sampling, Technometrics
+        24(4), for the intersection-union test.
+    """
+    number, alpha = row.number, terms.alpha
+    margin = number.tolerance + number.half_unit
+    known = not row.any_censored
+    p = stats.equivalence_p(sample, number.value, margin) if known else None
+    outcome = _FOUR[p is not None and p <= alpha, found.p > alpha]
+    more, why = None, ""
+    if outcome is Outcome.INCONCLUSIVE and known:
+        more = _more(claim, row, sample, found, alpha)
+        why = NEVER if more is None else _so_many(more)
+    guarded, doubt = _guard(claim, row, sample, terms)
+    outcome = gravest([outcome, guarded])
+    if outcome.holds and row.undecided:
+        outcome = Outcome.INCONCLUSIVE
+    return Decision(
+        outcome=outcome,
+        why="; ".join(filter(None, (row.undecided, why, doubt))),
+        method=f"equivalence: two one-sided t-tests; consistency: {found.method}",
+        interval=stats.mean_interval(sample, alpha) if known else None,
+        p_equivalence=p,
+        p_consistency=found.p,
+        more_seeds=more,
+    )
+
+
+def _more(
+    claim: ComparedClaim, row: MeasuredRow, sample: Sample, found: RowConsistency, alpha: float
+) -> int | None:
+    """The fewest further seeds that bring the mean near enough, or show that chance is not it."""
+    number = row.number
+    difference = abs((sample.mean or 0.0) - number.value)
+    near = stats.more_for_equivalence(
+        sample, number.value, number.tolerance + number.half_unit, alpha
+    )
+    off = stats.more_for_consistency(
+        sample, max(0.0, difference - number.half_unit), claim.runs, alpha * found.share
+    )
+    if off is not None and found.ranked:
+        off = max(off, ceil(1 / alpha) - 1 - sample.n)  # no rank shows anything below that
+    return min((more for more in (near, off) if more is not None), default=None)
+
+
+def _guard(
+    claim: ComparedClaim, row: MeasuredRow, sample: Sample, terms: Terms
+) -> tuple[Outcome, str]:
+    """Whether the seeds scatter by no more than the manifest allows.
+
+    That some row exceeds it is claimed of many at once, so its bound shares alpha; that none does
+    must hold in every row, which needs no correction.
+    """
+    limit = claim.largest_spread
+    if limit is None:
+        return Outcome.REPRODUCED, ""
+    low, _ = stats.spread_bounds(sample, terms.alpha / terms.guards)
+    _, high = stats.spread_bounds(sample, terms.alpha)
+    said = f"spread between {low:.4f} and {high:.4f}, at most {limit.value:g} allowed"
+    # The bounds are those of normal samples; others spread more by chance.
+    if low > limit.value and not stats.not_normal(row.values):
+        return Outcome.NOT_REPRODUCED, said
+    if high <= limit.value:
+        return Outcome.REPRODUCED, ""
+    more = stats.more_for_spread(sample, limit.value, terms.alpha)
+    return Outcome.INCONCLUSIVE, said if more is None else f"{said}; {_so_many(more)}"
+
+
+def _so_many(more: int) -> str:
+    return MORE.format(more, "s" if more != 1 else "")
