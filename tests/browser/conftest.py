@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from harness import workloads
 from harness.manifest import load
@@ -35,6 +35,10 @@ ARGUMENTS = [
     "--disable-component-update",
     "--no-first-run",
 ]
+
+PATIENCE_MS = 120_000
+"""How long a page may take on a busy machine. Playwright's own 5 s and 30 s are too short there."""
+expect.set_options(timeout=PATIENCE_MS)
 
 Open = Callable[..., Page]
 
@@ -79,7 +83,7 @@ def open_page(
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.goto(url)
         return page
 

@@ -1,18 +1,17 @@
 """MLflow as its users meet it: what is drawn in the view that `harness ui` names."""
 
 import signal
-import time
 import urllib.parse
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open, served
 from tests.cli.conftest import Harness
 from tests.tracking.test_server import free_port
+from tests.waiting import wait_until
 
 RUNS = ["seed 0", "seed 1", "paper", "true value"]
 
@@ -105,15 +104,18 @@ def test_ctrl_c_while_it_starts_ends_the_server_in_order(
 
 
 def _child_of(pid: int) -> int:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for child in children:
-            with suppress(FileNotFoundError):  # another, that has ended since
+    """The MLflow server that this process starts, once it has."""
+    servers: list[int] = []
+
+    def look() -> list[int]:
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with suppress(FileNotFoundError):  # another child, which has ended since
                 if b"mlflow" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    return int(child)
-        time.sleep(0.05)
-    pytest.fail("no server was started")
+                    servers.append(int(child))
+        return servers
+
+    wait_until(look, "a server")
+    return servers[0]
 
 
 def test_a_port_in_use_is_named_at_once(harness: Harness, charts: str, workspace: Path) -> None:

@@ -5,7 +5,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from harness.source import source
 from harness.store import Store
 from harness.trial import attempt
 from tests.cli.conftest import REPOSITORY, TINY, Harness, command
+from tests.waiting import wait_until
 
 SCALARS = ("mi_bits", "true_mi_bits", "detail/mi_floor_bits", "time/seconds")
 
@@ -208,26 +208,27 @@ def test_a_driver_killed_in_the_middle_goes_on_where_it_stopped(
     environment: dict[str, str], harness: Harness, tmp_path: Path
 ) -> None:
     """`kill -9` of the driver: every epoch once, equal bit for bit to a trial left alone."""
-    long = lengthened(tmp_path, epochs=60)
+    long = lengthened(tmp_path, epochs=120)
     arguments = ("run", long, "--workspace", tmp_path / "results", "--tracking-uri", "none")
     with started(environment, *arguments) as driver:
-        _await_records(tmp_path / "results", driver)
+        wait_for_records(tmp_path / "results", driver)
         driver.kill()
+    assert driver.returncode == -signal.SIGKILL
+    assert any(trial.done < 120 for trial in trials(tmp_path / "results").values())
     again = harness(*arguments)
     assert again.returncode in (0, 1), again.stderr
+    assert set(trials(tmp_path / "results")) == {0, 1}
     for seed, trial in trials(tmp_path / "results").items():
         assert results(trial) == alone(long, seed)
 
 
-def _await_records(workspace: Path, driver: "subprocess.Popen[str]") -> None:
-    """Until something more was written than when we came, or the driver has ended."""
+def wait_for_records(workspace: Path, driver: "subprocess.Popen[str]") -> None:
+    """Wait until the driver has written its first records."""
 
     def written() -> int:
         return sum(path.stat().st_size for path in workspace.glob("trials/*/*.jsonl"))
 
-    before, until = written(), time.monotonic() + 120
-    while written() <= before and driver.poll() is None and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_until(written, "the first records", process=driver)
 
 
 def test_a_signal_stops_in_order_and_leaves_a_workspace_that_resumes(
@@ -236,7 +237,7 @@ def test_a_signal_stops_in_order_and_leaves_a_workspace_that_resumes(
     long = lengthened(tmp_path, epochs=400)
     workspace = tmp_path / "results"
     with started(environment, "run", long, "--workspace", workspace) as driver:
-        _await_records(workspace, driver)
+        wait_for_records(workspace, driver)
         driver.send_signal(signal.SIGTERM)
         output, _ = driver.communicate(timeout=120)
     assert driver.returncode == 143

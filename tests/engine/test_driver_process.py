@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.engine.driver_script import jobs
 from tests.engine.sinks import run
 from tests.engine.test_engine import alive
 from tests.store.trials import curve, quiet
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,16 +36,6 @@ def start(folder: Path, *arguments: str, **env: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "tests.engine.driver_script", str(folder), *arguments]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": os.environ | env}
     return subprocess.Popen(command, cwd=ROOT, text=True, **options)  # type: ignore[call-overload]
-
-
-def eventually(condition: object, limit_s: float = 60.0) -> bool:
-    """Poll a condition; only a hang makes this wait long."""
-    end_s = time.monotonic() + limit_s
-    while not condition():  # type: ignore[operator]
-        if time.monotonic() > end_s:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 # By default tests/faults/test_killed_driver.py does: it kills the driver of a whole command.

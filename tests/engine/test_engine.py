@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -239,10 +238,8 @@ def test_what_no_node_has_is_refused_before_anything_begins(
 ) -> None:
     """However late in the queue it stands."""
     greedy = replace(job(9), resources=Resources().model_copy(update=wanted))
-    began = time.monotonic()
     with pytest.raises(ResourceError, match=message):
         run(tmp_path, [*(job(seed) for seed in range(8)), greedy])
-    assert time.monotonic() - began < 5
     assert list(Store(tmp_path / "results").trials()) == []
 
 

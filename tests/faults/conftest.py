@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults import ledger
-from tests.faults.processes import eventually
 from tests.faults.world import World
+from tests.waiting import eventually
 
 
 @pytest.fixture

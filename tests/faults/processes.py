@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 MARK = "RAY_TESTS_FAULTS_MARK"
@@ -25,16 +24,6 @@ def marked(mark: str) -> dict[int, str]:
 def _title(words: bytes) -> str:
     """The command as it was called, or what the process calls itself."""
     return words.replace(b"\0", b" ").decode(errors="replace").strip()[:120]
-
-
-def eventually(condition: Callable[[], object], limit_s: float = 60.0) -> bool:
-    """Poll a condition; only a hang makes this wait long."""
-    end_s = time.monotonic() + limit_s
-    while not condition():
-        if time.monotonic() > end_s:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def listening(pids: set[int]) -> set[str]:

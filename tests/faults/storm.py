@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from tests.faults import damage, proof
 from tests.faults.disks import filled
 from tests.faults.ledger import Entry
-from tests.faults.processes import eventually, send
+from tests.faults.processes import send
 from tests.faults.proof import Account, Values
 from tests.faults.world import REPOSITORY, World, registry
+from tests.waiting import eventually
 
 Snapshot = Mapping[str, Values]
 """What the store believes of each trial."""

@@ -10,10 +10,11 @@ import pytest
 from filelock import FileLock
 
 from harness.engine.private import private_folder, remove_stale
-from tests.faults.processes import eventually, listening, send
+from tests.faults.processes import listening, send
 from tests.faults.proof import account, amiss_in_mlflow, quiet
 from tests.faults.workload import FORGOTTEN, RUDE
 from tests.faults.world import World
+from tests.waiting import eventually
 
 
 def test_a_killed_driver_leaves_no_process_and_no_folder_and_the_next_goes_on(
@@ -31,7 +32,7 @@ def test_a_killed_driver_leaves_no_process_and_no_folder_and_the_next_goes_on(
     assert eventually(lambda: all(c.startswith(agents) for c in world.processes().values()), 30)
     again = world.run("run")
     assert again.returncode == 0, again.stdout
-    assert eventually(lambda: not world.processes(), limit_s=10), world.processes()
+    assert eventually(lambda: not world.processes()), world.processes()
     assert list(world.temp.iterdir()) == []
     assert account(world.store, truth).sound
     assert amiss_in_mlflow(world.workspace, world.store, truth) == []
@@ -132,4 +133,4 @@ def test_a_child_that_a_workload_forgot_does_not_outlive_the_run(
         send(worker, signal.SIGKILL)
     output, _ = driver.communicate(timeout=200)
     assert driver.returncode == 0, output
-    assert eventually(lambda: int(child.read_text()) not in world.processes(), 10)
+    assert eventually(lambda: int(child.read_text()) not in world.processes())

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.faults.ledger import Entry, enter
-from tests.faults.processes import eventually
 from tests.faults.proof import account, amiss_in_mlflow, quiet
 from tests.faults.proxy import Mode, proxy
 from tests.faults.workload import RUDE
 from tests.faults.world import World
 from tests.tracking.test_server import bad_server, free_port, real_server
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.chaos
 

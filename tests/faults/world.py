@@ -17,8 +17,9 @@ from harness.manifest import load
 from harness.plan import Job, Selection, jobs
 from harness.store import Store
 from harness.workload import Workload
-from tests.faults.processes import MARK, eventually, marked
+from tests.faults.processes import MARK, marked
 from tests.faults.workload import RUDE
+from tests.waiting import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 

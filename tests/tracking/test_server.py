@@ -26,6 +26,7 @@ from harness.tracking import (
     ui_command,
 )
 from tests.tracking.conftest import Database, Shelf, make_experiment, make_trial
+from tests.waiting import wait_until
 
 EXPERIMENT = make_experiment()
 
@@ -89,12 +90,12 @@ def test_trouble_is_told_once_and_slows_nothing(
                 tracker.notify(trial_id)
             notified = time.monotonic()
             if how != "slow":
-                _until_told(caplog)
+                wait_until(lambda: caplog.records, "a warning")
             summary = tracker.close(timeout_s=2)
             closed = time.monotonic()
-        # Against calls of 60 s, and pauses between attempts, these are generous.
-        assert notified - began < 1
-        assert closed - notified < 30
+        # One call takes 60 s here, so neither waited for one, however busy this machine is.
+        assert notified - began < 30
+        assert closed - notified < 50
     assert summary.left > 0
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 1
@@ -103,13 +104,6 @@ def test_trouble_is_told_once_and_slows_nothing(
     mended = sync(database.uri, workspace=database.workspace, read=shelf.read, tracked=tracked)
     assert (mended.left, mended.trouble) == (0, None)
     assert all(len(database.points(f"seed {seed}")) == 3 * 4 for seed in range(5))
-
-
-def _until_told(caplog: pytest.LogCaptureFixture) -> None:
-    deadline = time.monotonic() + 30
-    while not caplog.records:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_sync_tells_that_a_server_is_down_and_gives_up_at_once(tmp_path: Path) -> None:
@@ -140,16 +134,14 @@ def real_server(workspace: Path) -> Iterator[str]:
 
 
 def _until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the server ended"
+    def answers() -> bool:
         try:
             urllib.request.urlopen(url, timeout=5).close()
         except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-        else:
-            return
-    pytest.fail("the server does not answer")
+            return False
+        return True
+
+    wait_until(answers, f"an answer from {url}", process=process)
 
 
 def test_a_real_server_takes_the_same_and_shows_the_report(database: Database) -> None:

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from harness.record import Failure, FailureKind, StoredTrial
 from harness.tracking import Conclusion, Summary, Tracker, sync
 from tests.tracking.conftest import Database, Shelf, fresh_database, make_experiment, make_trial
+from tests.waiting import wait_until
 
 EXPERIMENT = make_experiment()
 
@@ -39,20 +40,14 @@ def replay(database: Database, shelf: Shelf) -> Summary:
     )
 
 
-def until(happened: object, timeout_s: float = 30) -> None:
-    """Wait for what the tracker's thread is to do."""
-    deadline = time.monotonic() + timeout_s
-    while not happened():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "the tracker did not get there"
-        time.sleep(0.01)
-
-
 def test_nothing_is_running_after_close(database: Database) -> None:
     shelf = Shelf(make_trial(0, 3), make_trial(1, 3))
     with start(database, shelf) as tracker:
         for trial_id in shelf.trials:
             tracker.notify(trial_id)
-        until(lambda: list(database.statuses().values()).count("RUNNING") == 2)
+        wait_until(
+            lambda: list(database.statuses().values()).count("RUNNING") == 2, "two running runs"
+        )
         tracker.notify(shelf.put(make_trial(1, 5, done=5)))
         summary = tracker.close()
     assert database.statuses() == {
@@ -70,7 +65,7 @@ def test_a_trial_that_goes_on_is_running_again(database: Database) -> None:
     assert database.statuses()["seed 0"] == "KILLED"
     with start(database, shelf) as tracker:
         tracker.notify(shelf.put(make_trial(0, 4)))
-        until(lambda: database.statuses()["seed 0"] == "RUNNING")
+        wait_until(lambda: database.statuses()["seed 0"] == "RUNNING", "seed 0 running")
         tracker.notify(shelf.put(make_trial(0, 5, done=5)))
     assert database.statuses()["seed 0"] == "FINISHED"
 
