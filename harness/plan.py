@@ -1,7 +1,7 @@
 """From manifests and seeds to the trials that have to be run; pure, and lazy."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -22,6 +22,14 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Request:
+    """Which seeds and epochs of one experiment are asked for; None keeps the manifest's own."""
+
+    seeds: tuple[int, ...] | None = None
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
 class Selection:
     """What the command line asks of every manifest; None keeps the manifest's own."""
 
@@ -29,16 +37,28 @@ class Selection:
     epochs: int | None = None
     cpus: float | None = None
     gpus: float | None = None
+    requests: Mapping[str, Request] = field(default_factory=dict)
+    """By experiment's id, in place of `seeds` and `epochs`."""
+
+    def request_of(self, experiment: Experiment) -> Request:
+        """Which seeds and epochs are asked for, as they were given."""
+        return self.requests.get(experiment.id, Request(self.seeds, self.epochs))
+
+    def with_seeds(self, seeds: tuple[int, ...] | None) -> "Selection":
+        """The same epochs of other seeds."""
+        requests = {name: replace(one, seeds=seeds) for name, one in self.requests.items()}
+        return replace(self, seeds=seeds, requests=requests)
 
     def epochs_of(self, experiment: Experiment) -> int:
         """How many epochs to run: never more than the manifest's."""
         full = experiment.manifest.epochs.value
-        return full if self.epochs is None else min(self.epochs, full)
+        asked = self.request_of(experiment).epochs
+        return full if asked is None else min(asked, full)
 
     def seeds_of(self, experiment: Experiment) -> tuple[int, ...]:
         """The seeds, in order, each once."""
-        seeds = experiment.manifest.seeds if self.seeds is None else self.seeds
-        return tuple(sorted(set(seeds)))
+        asked = self.request_of(experiment).seeds
+        return tuple(sorted(set(experiment.manifest.seeds if asked is None else asked)))
 
     def resources_of(self, experiment: Experiment) -> Resources:
         """The manifest's resources, with what the command line changes.

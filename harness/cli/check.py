@@ -5,7 +5,7 @@ from rich.console import Console
 
 from harness.cli import options
 from harness.cli.console import STDOUT, save, show
-from harness.cli.options import stored
+from harness.cli.options import judged
 from harness.verdict import exit_code
 
 
@@ -20,13 +20,16 @@ def check(
 ) -> None:
     """Judge the stored records again: no Ray, no MLflow, no training.
 
-    An experiment of which the workspace holds nothing is judged by the records committed beside
-    its manifest, and says so.
+    Without --seeds and --epochs it judges what the last run asked for. An experiment of which the
+    workspace holds nothing is judged by the records committed beside its manifest. It says so.
 
     Example: harness check experiments --json -
     """
-    session = stored(paths, seeds, epochs, workspace, committed=committed)
+    session = judged(paths, seeds, epochs, workspace, committed=committed)
+    console = Console(stderr=json_file == STDOUT)
+    for line in session.described_requests():
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     verdicts = session.verdicts()
-    show(verdicts, Console(stderr=json_file == STDOUT))
+    show(verdicts, console)
     save(verdicts, json_file=json_file, junit=junit)
     raise typer.Exit(exit_code(verdicts))

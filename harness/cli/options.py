@@ -124,3 +124,25 @@ def stored(
     """What a workspace holds of what the options ask for, or else what is committed of it."""
     use = CommittedUse.ALWAYS if committed else CommittedUse.WHERE_EMPTY
     return Session(load(paths), selection(seeds, epochs), Store(workspace), use)
+
+
+def judged(
+    paths: list[Path], seeds: str | None, epochs: int | None, workspace: Path, *, committed: bool
+) -> Session:
+    """As `stored`; without --seeds and --epochs, what the last run asked for."""
+    session = stored(paths, seeds, epochs, workspace, committed=committed)
+    return session.as_last_requested() if seeds is None and epochs is None else session
+
+
+def existing(workspace: Path) -> Store:
+    """The workspace, which must exist.
+
+    Raises:
+        UsageError: there is none: a name was mistyped, or nothing has been run.
+    """
+    store = Store(workspace)
+    if not store.exists:
+        raise UsageError(
+            f"{workspace}: no workspace is here; `harness run` makes one, --workspace names another"
+        )
+    return store

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import options
-from harness.cli.options import stored
+from harness.cli.options import judged
 from harness.session.reports import Reports
 from harness.session.tracking import chart_links
 
@@ -25,11 +25,13 @@ def report(
 ) -> None:
     """Write what was found as one HTML file, and as a Markdown page with figures.
 
-    Committed records serve as in `harness check`.
+    Which seeds, epochs and records are judged is chosen as in `harness check`.
 
     Example: harness report experiments --out report
     """
-    session = stored(paths, seeds, epochs, workspace, committed=committed)
+    session = judged(paths, seeds, epochs, workspace, committed=committed)
+    for line in session.described_requests():
+        typer.echo(line, err=True)
     links = {} if mlflow_url is None else chart_links(mlflow_url)
     reports = Reports.write(session.verdicts(), out, links)
     typer.echo(f"{reports.html}\n{reports.page}")

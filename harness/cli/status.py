@@ -1,17 +1,18 @@
-"""`status`: how a running or stopped study stands."""
+"""`status`: how far a running or stopped study is."""
 
 import time
 from collections import Counter
+from typing import Annotated
 
+import typer
 from rich.console import Console
+from rich.text import Text
 
-from harness import workloads
 from harness.cli import options
-from harness.cli.console import table
-from harness.plan import Job, jobs
-from harness.record import StoredTrial
-from harness.session import load
-from harness.store import Store
+from harness.cli.console import table as make_table
+from harness.session import Session, load
+from harness.session.status import State, experiment_statuses, trial_statuses
+from harness.verdict.wording import one_line
 
 
 def status(
@@ -19,42 +20,66 @@ def status(
     seeds: options.Seeds = None,
     epochs: options.Epochs = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    all_: Annotated[
+        bool, typer.Option("--all", help="A row per trial, each read in full.")
+    ] = False,
 ) -> None:
-    """How a running or stopped study stands, trial by trial.
+    """Show how far a running or stopped study is: how many trials are finished, failed or left.
+
+    Without --seeds and --epochs it counts what the last run asked for.
 
     Example: harness status experiments --workspace results
     """
-    store = Store(workspace)
-    shown = table("experiment", "seed", "trial", "epochs", "state", "last record")
-    states: Counter[str] = Counter()
-    selection = options.selection(seeds, epochs)
-    for job in jobs(load(paths), workloads.registry(), selection):
-        trial = store.read(job.spec.id)
-        state = _state(job, trial)
-        states[state.split(":")[0]] += 1
-        reached = len(trial.epochs) if trial else 0
-        shown.add_row(
-            job.experiment,
-            str(job.spec.seed),
-            job.spec.id,
-            f"{reached}/{job.epochs}",
-            state,
-            _age(trial),
-        )
+    store = options.existing(workspace)
+    session = Session(load(paths), options.selection(seeds, epochs), store)
+    if seeds is None and epochs is None:
+        session = session.as_last_requested()
     console = Console()
-    console.print(shown)
-    console.print(", ".join(f"{count} {state}" for state, count in states.items()))
+    states = _show_trials(session, console) if all_ else _show_experiments(session, console)
+    for line in session.described_requests():
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    total = states.total()
+    counts = ", ".join(f"{states[state]} {state}" for state in State if states[state])
+    console.print(f"{total} trials: {counts}", highlight=False)
 
 
-def _state(job: Job, trial: StoredTrial | None) -> str:
-    if trial is None:
-        return "not started"
-    if trial.failure is not None:
-        return f"failed ({trial.failure.kind}): {trial.failure.error}: {trial.failure.message}"
-    return "finished" if trial.done >= job.epochs else "under way or stopped"
+def _show_experiments(session: Session, console: Console) -> Counter[State]:
+    """A row per experiment; returns how many trials are in which state."""
+    states: Counter[State] = Counter()
+    written_ms = 0
+    table = make_table("experiment", "epochs", *State)
+    for row in experiment_statuses(session):
+        states += row.states
+        written_ms = max(written_ms, row.written_ms)
+        table.add_row(
+            Text(row.experiment),
+            str(row.epochs),
+            *(str(row.states[state]) for state in State),
+        )
+    console.print(table)
+    if written_ms:
+        console.print(f"unfinished trials were last written {_ago(written_ms)}", highlight=False)
+    return states
 
 
-def _age(trial: StoredTrial | None) -> str:
-    if trial is None or not trial.epochs:
-        return ""
-    return f"{max(0, time.time() - trial.epochs[-1].ended_ms / 1000):.0f} s ago"
+def _show_trials(session: Session, console: Console) -> Counter[State]:
+    """A row per trial; returns how many are in which state."""
+    states: Counter[State] = Counter()
+    table = make_table("experiment", "seed", "trial", "epochs", "state", "last record")
+    for row in trial_statuses(session):
+        states[row.state] += 1
+        state = f"{row.state}: {one_line(row.detail)}" if row.detail else str(row.state)
+        table.add_row(
+            Text(row.experiment),
+            str(row.seed),
+            row.trial,
+            f"{row.reached}/{row.epochs}",
+            Text(state),
+            _ago(row.recorded_ms),
+        )
+    console.print(table)
+    return states
+
+
+def _ago(ms: int | None) -> str:
+    return "" if ms is None else f"{max(0, time.time() - ms / 1000):.0f} s ago"

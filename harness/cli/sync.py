@@ -6,7 +6,6 @@ from harness.cli import options
 from harness.session import Session, load
 from harness.session.reports import Reports
 from harness.session.tracking import TrackingError, conclusions, refuse_malformed, tracked
-from harness.store import Store
 
 
 def sync(
@@ -18,13 +17,19 @@ def sync(
 ) -> None:
     """Send MLflow whatever it does not have yet of the stored trials; twice does nothing more.
 
+    Without --seeds and --epochs it sends what the last run asked for.
+
     Example: harness sync experiments --tracking-uri http://127.0.0.1:5000
     """
     from harness import tracking  # noqa: PLC0415 - MLflow takes seconds to import
 
     refuse_malformed("--tracking-uri", tracking_uri or "")
-    store = Store(workspace)
+    store = options.existing(workspace)
     session = Session(load(paths), options.selection(seeds, epochs), store)
+    if seeds is None and epochs is None:
+        session = session.as_last_requested()
+    for line in session.described_requests():
+        typer.echo(line, err=True)
     with store.lock():
         verdicts = session.verdicts()
         summary = tracking.sync(

@@ -85,6 +85,7 @@ def run_session(
             for line in session.take_over():
                 observer.note(line)
         session.declare()
+        session.record_requests()
         left = session.left()
         observer.note(f"{total} trials, {total - len(left)} of them done")
         if left:

@@ -9,11 +9,11 @@ from typing import Any
 
 from harness import manifest, workloads
 from harness.manifest import Experiment
-from harness.plan import Job, Selection, jobs, specs
+from harness.plan import Job, Request, Selection, jobs, specs
 from harness.record import StoredTrial, TrialSpec
 from harness.session.committed import Committed
 from harness.store import Store
-from harness.verdict import Case, ExperimentVerdict, judge
+from harness.verdict import Case, ExperimentVerdict, judge, of_seeds
 from harness.workload import Workload
 
 
@@ -73,8 +73,42 @@ class Session:
 
     def committed_of(self, experiment: Experiment) -> Committed:
         """What is committed of one experiment, whoever is to answer for it."""
-        (spec,) = self._specs(experiment, replace(self.selection, seeds=(0,)))
+        (spec,) = self._specs(experiment, self.selection.with_seeds((0,)))
         return Committed.beside(experiment, spec)
+
+    def as_last_requested(self) -> "Session":
+        """The same session with each experiment's seeds and epochs as the last run asked for them.
+
+        An experiment that committed records answer for keeps the selection, and so does one of
+        which no run recorded a request.
+
+        Raises:
+            StoreError: a recorded request is damaged.
+        """
+        if self.use is CommittedUse.ALWAYS:
+            return self
+        found = ((each.id, self.store.request(each.id)) for each in self.experiments)
+        requests = {name: request for name, request in found if request is not None}
+        session = replace(self, selection=replace(self.selection, requests=requests))
+        held = {name: one for name, one in requests.items() if name not in session.committed}
+        return replace(self, selection=replace(self.selection, requests=held))
+
+    def record_requests(self) -> None:
+        """Record which seeds and epochs are asked for, so that later commands judge the same."""
+        request_of = self.selection.request_of
+        self.store.record_requests({each.id: request_of(each) for each in self.experiments})
+
+    def described_requests(self) -> list[str]:
+        """What is judged in place of the manifests' own seeds and epochs, a line per request."""
+        groups: dict[Request, list[str]] = {}
+        for name, request in self.selection.requests.items():
+            if request != Request():
+                groups.setdefault(request, []).append(name)
+        return [
+            f"{', '.join(names)}: judging {_in_words(request)}, as the last run asked; "
+            "--seeds, --epochs or --committed choose otherwise"
+            for request, names in groups.items()
+        ]
 
     def jobs(self) -> Sequence[Job]:
         """Every trial that is asked for, done or not; two experiments may share one."""
@@ -168,7 +202,7 @@ class Session:
     def _ids(self, experiment: Experiment) -> Iterator[str]:
         """Of every trial that is asked for, then of the manifest's seeds."""
         yield from self.trials[experiment.id].values()
-        for spec in self._specs(experiment, replace(self.selection, seeds=None)):
+        for spec in self._specs(experiment, self.selection.with_seeds(None)):
             yield spec.id
 
     def _specs(self, experiment: Experiment, selection: Selection) -> Iterator[TrialSpec]:
@@ -178,3 +212,8 @@ class Session:
 
 def _recorded(trial: StoredTrial | None) -> bool:
     return trial is not None and (bool(trial.epochs) or trial.failure is not None)
+
+
+def _in_words(request: Request) -> str:
+    seeds = "the manifest's seeds" if request.seeds is None else of_seeds(request.seeds)
+    return seeds if request.epochs is None else f"{seeds}, first {request.epochs} epochs"

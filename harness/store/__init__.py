@@ -7,6 +7,7 @@
     <workspace>/trials/<id>/result.json    how the trial ended, and which records that covers
     <workspace>/trials/<id>/history.jsonl  earlier failures that are not its outcome, if any
     <workspace>/declared/<experiment>.json the tolerances that stood when its records were made
+    <workspace>/requests/<experiment>.json the seeds and epochs that the last run asked for
 
 Records count only where a checkpoint or a result covers them: each holds the length and the digest
 of the part of records.jsonl that goes with it. Both are written whole, under another name, and then

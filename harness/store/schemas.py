@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from harness.plan import Request
 from harness.record import EpochRecord, Failure, FinalRecord, PastFailure, Provenance
 
 T = TypeVar("T")
@@ -101,6 +102,7 @@ RESULT = Sealed(Result)
 CHECKPOINT = Sealed(CheckpointHeader)
 DECLARATION = Sealed(Declaration)
 HISTORY = Sealed(PastFailure)
+REQUEST = Sealed(Request)
 
 _RECORD = TypeAdapter(EpochRecord)
 _RECORDS = TypeAdapter(tuple[EpochRecord, ...])

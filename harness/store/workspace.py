@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from pydantic_core import from_json
 
 from harness.errors import StoreError
+from harness.plan import Request
 from harness.record import (
     FORMAT,
     Checkpoint,
@@ -26,6 +27,7 @@ from harness.record import (
     settled,
 )
 from harness.store import files, schemas
+from harness.store.schemas import Result
 from harness.store.trial_folder import TrialFolder, TrialWriter, adopt, attempts, remember, reopen
 
 _ID = re.compile(r"[0-9a-f]{20}")
@@ -47,6 +49,11 @@ class Store:
         self._writers: dict[str, TrialWriter] = {}
         self._held = False
         self._check_format()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a workspace: a run that has only begun makes one."""
+        return (self.root / "workspace.json").exists()
 
     def trials(self) -> Iterator[str]:
         """The ids of all trials of which anything is stored, in order."""
@@ -71,6 +78,22 @@ class Store:
         if result is None or folder.spec() is None:
             return False
         return settled(result.done, result.failure, epochs)
+
+    def unchecked_result(self, trial_id: str) -> Result | None:
+        """How a trial ended, by its result.json alone; its records are not checked.
+
+        For showing the progress of many trials: one small file is read per trial.
+        """
+        return self._folder(trial_id).unchecked_result()
+
+    def written_ms(self, trial_id: str) -> int:
+        """When a file of the trial was last replaced, in Unix milliseconds; 0 if never."""
+        folder = self._folder(trial_id).path
+        with files.faults_named(folder):
+            try:
+                return folder.stat().st_mtime_ns // 1_000_000
+            except FileNotFoundError:
+                return 0
 
     def resume_point(self, trial_id: str) -> Checkpoint | None:
         """The state from which the trial goes on, if there is a sound one."""
@@ -150,6 +173,32 @@ class Store:
         files.replace(file, schemas.DECLARATION.write(schemas.Declaration(tolerances)))
         files.sync_folder(file.parent)
 
+    def request(self, experiment_id: str) -> Request | None:
+        """What the last run asked for of an experiment; None if no run recorded it.
+
+        Raises:
+            StoreError: the file that says so is damaged.
+        """
+        file = self._request_file(experiment_id)
+        text = files.read(file)
+        try:
+            return None if text is None else schemas.REQUEST.read(text)
+        except schemas.CorruptError as error:
+            instead = "give --seeds or --epochs, or remove this file"
+            raise StoreError(f"{file}: {error}; {instead}") from None
+
+    def record_requests(self, requests: Mapping[str, Request]) -> None:
+        """Record what a run asks for, by experiment. Only under `lock`."""
+        self._need_lock("record_requests")
+        folder = self.root / "requests"
+        with files.faults_named(folder):
+            folder.mkdir(exist_ok=True)
+        for experiment_id, request in requests.items():
+            file, line = self._request_file(experiment_id), schemas.REQUEST.write(request)
+            if files.read(file) != line:
+                files.replace(file, line)
+        files.sync_folder(folder)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the workspace as its one driver; makes the folder if it is not there.
@@ -196,6 +245,9 @@ class Store:
 
     def _declaration(self, experiment_id: str) -> Path:
         return self.root / "declared" / f"{experiment_id}.json"
+
+    def _request_file(self, experiment_id: str) -> Path:
+        return self.root / "requests" / f"{experiment_id}.json"
 
     def _folder(self, trial_id: str) -> TrialFolder:
         """The trial's folder; an id is never a path out of the workspace."""

@@ -60,6 +60,16 @@ def test_check(workspace: Path, sizes: Sizes, benchmark: Any, figures: list[Figu
     figures += [Figure.of(slopes, group=GROUP, name=name, at_most=1.25)]
 
 
+def test_status(workspace: Path, sizes: Sizes, benchmark: Any, figures: list[Figure]) -> None:
+    count = max(sizes.stored)
+    spent: list[float] = []
+    options = ("--seeds", f"0-{count - 1}", "--workspace", workspace)
+    status = partial(harness, "status", MANIFEST, *options)
+    benchmark.pedantic(lambda: spent.append(seconds(status)), rounds=min(sizes.rounds, 3))
+    name = f"status of {count:,} stored trials"
+    figures += [Figure.of(spent, group=GROUP, name=name, unit="s", at_most=4.0)]
+
+
 def test_plan(tmp_path: Path, sizes: Sizes, benchmark: Any, figures: list[Figure]) -> None:
     spent: list[float] = []
     options = ("--seeds", f"0-{sizes.planned - 1}", "--workspace", tmp_path / "none")

@@ -1,0 +1,117 @@
+"""How far a study is: counts per experiment from small files, or every trial in full."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.manifest import Experiment
+from harness.record import Failure, FailureKind
+from harness.session.session import Session
+from harness.store import Store
+
+
+class State(StrEnum):
+    """What has become of a trial."""
+
+    DONE = "done"
+    FAILED = "failed"
+    """By the method's own fault: a result."""
+    LOST = "lost"
+    """To infrastructure; the next run tries it again."""
+    STARTED = "started"
+    """Not finished: it is running, or its run was stopped."""
+    NOT_STARTED = "not started"
+
+
+@dataclass(frozen=True)
+class ExperimentStatus:
+    """How many trials of an experiment are in which state."""
+
+    experiment: str
+    epochs: int
+    """How many each trial is to run."""
+    states: Counter[State]
+    written_ms: int
+    """When a trial of state STARTED was last written; 0 if there is none."""
+
+
+@dataclass(frozen=True)
+class TrialStatus:
+    """How far one trial is."""
+
+    experiment: str
+    seed: int
+    trial: str
+    reached: int
+    """The last epoch that is durable."""
+    epochs: int
+    """How many it is to run."""
+    state: State
+    detail: str
+    """How it failed, if it did."""
+    recorded_ms: int | None
+    """When its last epoch was recorded."""
+
+
+def experiment_statuses(session: Session) -> Iterator[ExperimentStatus]:
+    """Count the trials of each experiment.
+
+    One listing of the workspace tells which trials were started; of those, result.json is read.
+    Its own digest is checked, its trial's records are not.
+    """
+    begun = frozenset(session.store.trials())
+    for experiment in session.experiments:
+        states: Counter[State] = Counter()
+        epochs = session.selection.epochs_of(experiment)
+        written_ms = 0
+        for trial_id in session.trials[experiment.id].values():
+            state = State.NOT_STARTED
+            if trial_id in begun:
+                state = _state(session.store, trial_id, epochs)
+            if state is State.STARTED:
+                written_ms = max(written_ms, session.store.written_ms(trial_id))
+            states[state] += 1
+        yield ExperimentStatus(experiment.id, epochs, states, written_ms)
+
+
+def trial_statuses(session: Session) -> Iterator[TrialStatus]:
+    """Read every trial in full, in the order of experiments and seeds."""
+    for experiment in session.experiments:
+        for seed in session.trials[experiment.id]:
+            yield _trial_status(session, experiment, seed)
+
+
+def _trial_status(session: Session, experiment: Experiment, seed: int) -> TrialStatus:
+    trial_id = session.trials[experiment.id][seed]
+    epochs = session.selection.epochs_of(experiment)
+    trial = session.store.read(trial_id)
+    if trial is None:
+        return TrialStatus(experiment.id, seed, trial_id, 0, epochs, State.NOT_STARTED, "", None)
+    failure = trial.failure
+    return TrialStatus(
+        experiment=experiment.id,
+        seed=seed,
+        trial=trial_id,
+        reached=len(trial.epochs),
+        epochs=epochs,
+        state=_ended(trial.done, failure, epochs),
+        detail=f"{failure.error}: {failure.message}" if failure else "",
+        recorded_ms=trial.epochs[-1].ended_ms if trial.epochs else None,
+    )
+
+
+def _state(store: Store, trial_id: str, epochs: int) -> State:
+    result = store.unchecked_result(trial_id)
+    if result is None:
+        return State.STARTED
+    return _ended(result.done, result.failure, epochs)
+
+
+def _ended(done: int, failure: Failure | None, epochs: int) -> State:
+    """The state of a trial that was started."""
+    if done >= epochs:
+        return State.DONE
+    if failure is None:
+        return State.STARTED
+    return State.FAILED if failure.kind is FailureKind.SCIENTIFIC else State.LOST
