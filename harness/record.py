@@ -9,9 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 FORMAT = 1
 """Version of everything that the store writes; raised when an older reader would misread it."""
@@ -127,10 +125,6 @@ class Failure:
     traceback: str = ""
 
 
-def _is_none(value: object) -> bool:
-    return value is None
-
-
 WORKLOAD_CODE = "workload code"
 """How reports name a workload's own code among what may explain a difference."""
 
@@ -173,7 +167,7 @@ class Source:
     """Whether files that git tracks differed from the commit; None where it is not known."""
     digest: str
     """SHA-256 over the files of the harness package itself."""
-    unknown_because: Annotated[str | None, Field(exclude_if=_is_none)] = None
+    unknown_because: str | None = None
     """Why the commit or `dirty` is not known."""
 
     @property
@@ -240,7 +234,7 @@ class Provenance:
     host: str
     source: Source
     environment: Environment
-    workload_code: Annotated[WorkloadCode | None, Field(exclude_if=_is_none)] = None
+    workload_code: WorkloadCode | None = None
     """None in older records, which hold the digest of the harness alone."""
 
     def surroundings(self) -> Iterator[tuple[str, str]]:

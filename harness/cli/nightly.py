@@ -102,6 +102,7 @@ def _how(asked: Night, *, tracking_uri: str | None, data: Path) -> RunOptions:
     return RunOptions(
         data=data,
         address=asked.address,
+        address_named_by="the night's address",
         tracking_uri=tracking_uri,
         retries=asked.retries,
         deadline_s=asked.deadline_s,

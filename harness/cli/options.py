@@ -70,8 +70,9 @@ GpusPerTrial = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        help="A Ray cluster to join: auto or host:port.",
-        show_default="RAY_ADDRESS, or else one of our own",
+        help="Ray cluster to join: host:port, or auto for the one on this machine; "
+        "local starts a private one.",
+        show_default="RAY_ADDRESS, or else local",
     ),
 ]
 Retries = Annotated[

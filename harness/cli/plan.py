@@ -59,6 +59,8 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
     console.print(shown)
     session = Session(tuple(experiments), selection, store)
     for experiment in experiments:
+        for line in session.code_changes(experiment):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         if done[experiment.id]:
             for line in _prospects(session, experiment):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)

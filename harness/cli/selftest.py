@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness import workloads
+from harness import cluster_address, workloads
 from harness.cli import options
 from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import Exit, StoppedError, StoreError, UsageError
@@ -115,7 +115,15 @@ def on_training(training: Training, root: Path, console: Console, *, data: Path)
     with session.store.lock(), stop_on_signals() as stop:
         session.declare()
         observer = ConsoleObserver(console)
-        run_trials(session.left(), session, how, observer, tracking=Untracked(), stop=stop)
+        run_trials(
+            session.left(),
+            session,
+            how,
+            observer,
+            address=cluster_address.choose(None),
+            tracking=Untracked(),
+            stop=stop,
+        )
         if stop.exit_code is not Exit.AS_EXPECTED:
             raise StoppedError(stop.exit_code)
         verdicts = session.verdicts()

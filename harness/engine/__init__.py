@@ -13,8 +13,8 @@ os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
 # are asked of a node that holds the data already: cut off, it does not answer for 90 seconds.
 os.environ.setdefault("RAY_locality_aware_leasing_enabled", "0")
 
-from harness.engine.cluster import check, cluster
+from harness.engine.cluster import cluster
 from harness.engine.driver import run
 from harness.engine.interface import Options, Sink
 
-__all__ = ["Options", "Sink", "check", "cluster", "run"]
+__all__ = ["Options", "Sink", "cluster", "run"]

@@ -1,4 +1,4 @@
-"""A Ray cluster: a private one on this machine, or one that is there already."""
+"""Connect to a Ray cluster: start a private one on this machine, or join one that is running."""
 
 import logging
 import os
@@ -6,24 +6,31 @@ import secrets
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import services
+from ray.exceptions import RayError
 
+from harness.cluster_address import VARIABLE, ClusterAddress, parse, reach, unreachable
 from harness.engine import nodes
-from harness.engine.head import reachable
-from harness.engine.private import TOKEN, loopback, private_folder
-from harness.errors import ResourceError, UsageError
+from harness.engine.awake import AwakeClock
+from harness.engine.private_cluster import TOKEN, loopback, private_folder
+from harness.errors import ResourceError
 
-_REACH_S = 10.0
+_log = logging.getLogger(__name__)
+
+START_S = (30.0, 60.0, 120.0)
+"""Seconds that the node of a private cluster may take to start, at each attempt in turn. The first
+is Ray's own limit, which a machine that is busy with other work exceeds."""
 
 
 @contextmanager
 def cluster(
-    address: str | None = None,
+    address: ClusterAddress | str | None = None,
     *,
     cpus: int | None = None,
     gpus: int | None = None,
@@ -32,47 +39,79 @@ def cluster(
     """Be connected to a cluster for as long as the context lasts.
 
     Args:
-        address: None starts one on this machine that ends with the context, or with this process
-            however it ends; 'auto' or 'host:port' joins one.
-        cpus: of the private cluster; None takes what the machine has. A joined one has its own.
-        gpus: likewise; may be more than there are, for tests of how trials are placed.
-        packages: what is carried to the workers of a joined cluster beside the harness itself.
+        address: None or 'local' starts a private cluster on this machine. It ends with the context,
+            or with this process however that ends. 'auto' or 'host:port' joins a running cluster.
+        cpus: of the private cluster; None takes what the machine has. A joined cluster has its own.
+        gpus: likewise; may be more than the machine has, for tests of how trials are placed.
+        packages: packages that are carried to a joined cluster's workers beside the harness itself.
 
     Raises:
-        UsageError: the address is none of a cluster's, or a package cannot be carried.
-        ResourceError: no cluster answers at the address, or its nodes run other software.
+        UsageError: the text can be no cluster's address, or a package cannot be carried.
+        ResourceError: no cluster answers at the address, its nodes run other software, or a private
+            one does not start.
     """
-    if address is None:
-        with private_folder() as folder, _environment(_settings(folder)), loopback():
-            own = {"num_cpus": cpus, "num_gpus": gpus, "_temp_dir": str(folder)}
-            with _connected(address="local", include_dashboard=False, **own):
-                yield
-    else:
-        check(address)
-        _reach(address)
-        with _connected(address=address, runtime_env=nodes.runtime_env(packages)):
+    joined = parse(address) if isinstance(address, str) else address
+    with ExitStack() as stack:
+        if joined is None:
+            stack.enter_context(_private_cluster(cpus, gpus))
+        else:
+            reach(joined)
+            stack.enter_context(_joined_cluster(joined, packages))
             nodes.require_same_software()
-            yield
+        yield
 
 
-def check(address: str) -> None:
-    """Refuse what can be no address of a cluster, before anything is made.
+@contextmanager
+def _joined_cluster(address: ClusterAddress, packages: Iterable[str]) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(
+                _connected(address=address.text, runtime_env=nodes.runtime_env(packages))
+            )
+        except Exception as error:
+            if not _is_trouble_of_ray(error):
+                raise
+            raise unreachable(address, error) from error
+        yield
+
+
+@contextmanager
+def _private_cluster(cpus: int | None, gpus: int | None) -> Iterator[None]:
+    """Start a cluster for this process alone. A start that fails is tried again with more time.
 
     Raises:
-        UsageError: it says which way to go instead.
+        ResourceError: every attempt failed.
     """
-    scheme, found, _ = address.partition("://")
-    if not found:
-        return
-    fault = {
-        "ray": "Ray Client cannot stream a trial's records",
-        "http": "this is the address of Ray's dashboard",
-        "https": "this is the address of Ray's dashboard",
-    }.get(scheme, "no address of a Ray cluster")
-    raise UsageError(
-        f"{address}: {fault}; run the same command on the cluster with "
-        "`ray job submit -- harness run …`, or give host:port from inside it"
-    )
+    sizes = {"num_cpus": cpus, "num_gpus": gpus}
+    for attempt, limit_s in enumerate(START_S, start=1):
+        with ExitStack() as stack:
+            try:
+                _start(stack, sizes, limit_s)
+            except Exception as error:
+                if isinstance(error, ValueError) or not _is_trouble_of_ray(error):
+                    raise
+                fault = f"{type(error).__name__}: {error}"
+                if attempt == len(START_S):
+                    raise ResourceError(
+                        f"Ray did not start on this machine in {attempt} attempts, the last of "
+                        f"{limit_s:g} s: {fault}. Nothing was lost: run the same command again "
+                        "when the machine has less to do, or see what `harness doctor` finds"
+                    ) from error
+                _log.warning("Ray did not start (%s): trying again", fault)
+                continue  # the stack ends what the attempt left behind
+            yield
+            return
+
+
+def _start(stack: ExitStack, sizes: Mapping[str, int | None], limit_s: float) -> None:
+    """Start a cluster in a folder of its own; the stack ends it."""
+    folder = stack.enter_context(private_folder())
+    stack.enter_context(_environment(_settings(folder)))
+    stack.enter_context(loopback())
+    with _start_limit(limit_s):
+        stack.enter_context(
+            _connected(address="local", include_dashboard=False, _temp_dir=str(folder), **sizes)
+        )
 
 
 @contextmanager
@@ -80,10 +119,9 @@ def _connected(**options: Any) -> Iterator[None]:
     """Connect, and disconnect in the end; Ray's own words stay in its log files."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError) as error:
-        raise ResourceError(f"{options['address']}: no Ray cluster: {error}") from error
-    try:
+        # Ray prefers the variable to what it is told here.
+        with _environment({VARIABLE: None}), _hangup_blocked():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray puts its own there, which exits at once
         yield
@@ -91,17 +129,57 @@ def _connected(**options: Any) -> Iterator[None]:
         ray.shutdown()
 
 
-def _reach(address: str) -> None:
-    """Refuse an address where nothing listens; Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not (host and port.isdecimal()):
-        return  # 'auto', or a word of Ray's own
-    if error := reachable(address, timeout_s=_REACH_S):
-        raise ResourceError(f"{address}: no Ray cluster: {error}") from error
+def _is_trouble_of_ray(error: Exception) -> bool:
+    """Whether an error of `ray.init` comes from the machine or the cluster, not from our code.
+
+    Ray raises a bare Exception where a node does not start in time.
+    """
+    known = (OSError, RuntimeError, ValueError, RayError)
+    return isinstance(error, known) or type(error) is Exception
 
 
-def _settings(folder: Path) -> dict[str, str]:
-    """What a private cluster is told; without a token's path Ray would write one into HOME."""
+@contextmanager
+def _hangup_blocked() -> Iterator[None]:
+    """Have Ray's processes ignore SIGHUP, so that they live until the driver stops them in order.
+
+    A terminal that closes sends the signal to all of them at once. Child processes inherit the
+    signals that are blocked; for this process the signal waits until the context ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _start_limit(limit_s: float) -> Iterator[None]:
+    """Let Ray wait so many seconds for a node of its own to register.
+
+    Ray has no setting for it: it asks for the node again and again for 30 s. So each of these
+    questions waits here. Seconds in which this process stood still do not count.
+    """
+    ask = services.get_node
+    clock = AwakeClock()
+    began_s = clock()
+
+    def ask_patiently(*words: Any, **options: Any) -> Any:
+        while True:
+            try:
+                return ask(*words, **options)  # type: ignore[no-untyped-call]
+            except RuntimeError:
+                if clock() - began_s > limit_s:
+                    raise
+
+    services.get_node = ask_patiently
+    try:
+        yield
+    finally:
+        services.get_node = ask
+
+
+def _settings(folder: Path) -> dict[str, str | None]:
+    """Settings of a private cluster. Without a token's path Ray would write a token into HOME."""
     token = folder / TOKEN
     token.touch(mode=0o600)
     token.write_text(_token())
@@ -115,20 +193,24 @@ def _settings(folder: Path) -> dict[str, str]:
 
 @cache
 def _token() -> str:
-    """One a process, since Ray reads it once a process."""
+    """Return this process's token: Ray reads it once a process."""
     return secrets.token_hex(32)
 
 
 @contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a while: Ray reads nothing else."""
+def _environment(settings: Mapping[str, str | None]) -> Iterator[None]:
+    """Set environment variables for a while, or unset those that are None."""
     before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
+    _set_environment(settings)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        _set_environment(before)
+
+
+def _set_environment(settings: Mapping[str, str | None]) -> None:
+    for name, value in settings.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

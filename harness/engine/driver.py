@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from harness.engine.head import listening
+from harness.engine.head_watch import watching_head
 from harness.engine.interface import Options, Sink
 from harness.engine.resources import Request, ahead, elsewhere, request, require
 from harness.engine.tasks import Placed, Stream, Tasks
@@ -100,7 +100,7 @@ class _Driver:
 
     def run(self, stop: threading.Event) -> None:
         """Until nothing is left, or `stop` is set."""
-        with listening(ray.get_runtime_context().gcs_address) as head:
+        with watching_head(ray.get_runtime_context().gcs_address) as head:
             try:
                 while not stop.is_set():
                     if head.answers():

@@ -1,13 +1,13 @@
 """Run the trials of a session that are left, judge all of them, write the report, tell MLflow."""
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import workloads
+from harness import cluster_address, workloads
+from harness.cluster_address import ClusterAddress
 from harness.errors import Exit, StoppedError
 from harness.plan import Job
 from harness.session.progress import Observer, SilentObserver
@@ -36,10 +36,8 @@ class RunOptions:
     time_limit_s: float | None = None
     """For all trials together; what is not done by then is left, and counts as missing."""
 
-    @property
-    def joined(self) -> str | None:
-        """The cluster to join; inside a submitted job Ray names in the environment whose it is."""
-        return self.address or os.environ.get("RAY_ADDRESS")
+    address_named_by: str = "--address"
+    """The option or file that `address` comes from, for messages."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,7 @@ def run_session(
     store = session.store
     # What cannot be asked for is refused before anything is made.
     total = len(session.jobs())
-    if options.joined:
-        _refuse_if_wrong(options.joined)
+    address = cluster_address.choose(options.address, named_by=options.address_named_by)
     carried(session.readers())
     with (
         store.lock(),
@@ -89,7 +86,9 @@ def run_session(
         left = session.left()
         observer.note(f"{total} trials, {total - len(left)} of them done")
         if left:
-            run_trials(left, session, options, observer, tracking=tracking, stop=stop)
+            run_trials(
+                left, session, options, observer, address=address, tracking=tracking, stop=stop
+            )
         if stop.exit_code is not Exit.AS_EXPECTED:
             raise StoppedError(stop.exit_code)
         verdicts = session.verdicts()
@@ -98,18 +97,13 @@ def run_session(
     return RunResult(verdicts, reports)
 
 
-def _refuse_if_wrong(address: str) -> None:
-    from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
-
-    engine.check(address)
-
-
 def run_trials(
     left: Sequence[Job],
     session: Session,
     options: RunOptions,
     observer: Observer,
     *,
+    address: ClusterAddress | None,
     tracking: Tracking,
     stop: Stop,
 ) -> None:
@@ -122,7 +116,7 @@ def run_trials(
 
     with (
         observer.watch(session.experiments, left) as view,
-        engine.cluster(options.joined, packages=workloads.packages()),
+        engine.cluster(address, packages=workloads.packages()),
         _limited(stop, options.time_limit_s),
     ):
         engine.run(

@@ -12,6 +12,7 @@ from harness.manifest import Experiment
 from harness.plan import Job, Request, Selection, jobs, specs
 from harness.record import StoredTrial, TrialSpec
 from harness.session.committed import Committed
+from harness.source import workload_code
 from harness.store import Store
 from harness.verdict import Case, ExperimentVerdict, judge, of_seeds
 from harness.workload import Workload
@@ -119,6 +120,31 @@ class Session:
         for experiment in self.experiments:
             workload = self.registry[experiment.manifest.workload.name]
             yield experiment.id, workload, experiment.parameters
+
+    def code_changes(self, experiment: Experiment) -> Iterator[str]:
+        """Warn of seeds that other code of the workload ran, under the revision of today.
+
+        Records that do not tell the workload's code are passed over. A workload within the harness
+        is too: any change of the harness would count, and tests hold its results to its revision.
+        """
+        workload = self.registry[experiment.manifest.workload.name]
+        today = workload_code(workload)
+        if today is None or today.in_harness:
+            return
+        stored = frozenset(self.store.trials())
+        committed = self.committed_of(experiment).trials
+        seeds: dict[str, set[int]] = {}
+        for seed, trial_id in self.trials[experiment.id].items():
+            trial = self.store.read(trial_id) if trial_id in stored else committed.get(trial_id)
+            code = trial.provenance[-1].workload_code if trial and trial.provenance else None
+            if code is not None and code.digest != today.digest:
+                seeds.setdefault(str(code), set()).add(seed)
+        for then, changed in seeds.items():
+            yield (
+                f"{experiment.id}: warning: the code of workload {workload.name} has changed since "
+                f"{of_seeds(changed)} ran ({then} then, {today} now), and its revision is still "
+                f"{workload.revision}: raise the revision if results change, or these are reused"
+            )
 
     def left(self) -> Sequence[Job]:
         """The trials that are still to be run."""

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks for an orderly stop, the second ends the process at once."""
+"""Stop in order on SIGINT, SIGTERM and SIGHUP; a second signal ends the process at once."""
 
 import signal
 import threading
@@ -8,31 +8,41 @@ from types import FrameType
 
 from harness.errors import Exit
 
+_CODES = {
+    signal.SIGINT: Exit.INTERRUPTED,
+    signal.SIGTERM: Exit.TERMINATED,
+    # The terminal or the ssh session is gone: a script that sees 143 need not know which it was.
+    signal.SIGHUP: Exit.TERMINATED,
+}
+
 
 class Stop(threading.Event):
-    """Set by the first signal; `exit_code` says which it was."""
+    """An event that the first signal sets; `exit_code` says which signal it was."""
 
     exit_code: Exit = Exit.AS_EXPECTED
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """An event that SIGINT or SIGTERM sets, for as long as the context lasts."""
+    """Provide an event that SIGINT, SIGTERM or SIGHUP sets, for as long as the context lasts.
+
+    A signal that the caller ignores stays ignored: `nohup` ignores SIGHUP so that a study goes on.
+    """
     stop = Stop()
-    codes = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
-    before = {number: signal.getsignal(number) for number in codes}
+    before = {number: signal.getsignal(number) for number in _CODES}
+    handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        stop.exit_code = codes[signal.Signals(number)]
+        stop.exit_code = _CODES[signal.Signals(number)]
         stop.set()
         # Whoever asks twice does not want to wait: the usual handlers are back.
-        for each in codes:
+        for each in handled:
             signal.signal(each, signal.SIG_DFL)
 
-    for number in codes:
+    for number in handled:
         signal.signal(number, ask)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in handled:
+            signal.signal(number, before[number])

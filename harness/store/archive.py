@@ -26,6 +26,7 @@ from harness.record import (
     Failure,
     FailureKind,
     FinalRecord,
+    Json,
     PastFailure,
     Provenance,
     StoredTrial,
@@ -234,7 +235,17 @@ def _line(trial: StoredTrial) -> str:
     }
     if trial.history:
         columns["history"] = trial.history
-    return canonical_json(_ANY.dump_python(columns, mode="json"))
+    line = _ANY.dump_python(columns, mode="json")
+    for provenance in line["provenance"]:
+        _drop_empty(provenance, "workload_code")
+        _drop_empty(provenance["source"], "unknown_because")
+    return canonical_json(line)
+
+
+def _drop_empty(fields: dict[str, Json], name: str) -> None:
+    """Leave out a field that older records lack, so that they keep their bytes."""
+    if fields[name] is None:
+        del fields[name]
 
 
 def _trial(number: int, text: bytes) -> StoredTrial:

@@ -1,11 +1,13 @@
 """Signals once and twice, and a driver killed at random moments."""
 
+import os
 import random
 import signal
 import time
 
 import pytest
 
+from harness.errors import Exit
 from tests.faults.ledger import Entry, enter
 from tests.faults.proof import account, amiss_in_mlflow, quiet
 from tests.faults.workload import RUDE
@@ -14,6 +16,32 @@ from tests.tracking.test_server import bad_server
 from tests.waiting import eventually
 
 KILLS = 20
+
+GONE_S = 6.0
+"""How long the head may be silent in the test of a pause, which lasts longer."""
+
+
+def test_a_pause_is_no_loss_of_the_head_and_a_closed_terminal_stops_in_order(world: World) -> None:
+    """Ctrl-Z and `fg` in the middle of a run; then its terminal is closed.
+
+    Both signals go to the whole process group, Ray's processes among it, as a terminal's do.
+    """
+    world.walk(epochs=20_000, sleep_s=0.02)
+    driver = world.start("run", "--tracking-uri", "none", group=True, TESTS_HEAD_GONE_S=str(GONE_S))
+    assert eventually(lambda: world.recorded() > 2000 or driver.poll() is not None)
+    assert driver.poll() is None, driver.communicate()
+    os.killpg(driver.pid, signal.SIGSTOP)
+    time.sleep(GONE_S + 3)
+    before = world.recorded()
+    os.killpg(driver.pid, signal.SIGCONT)
+    assert eventually(lambda: world.recorded() > before + 2000 or driver.poll() is not None)
+    assert driver.poll() is None, driver.communicate()
+    os.killpg(driver.pid, signal.SIGHUP)
+    output, _ = driver.communicate(timeout=120)
+    assert driver.returncode == Exit.TERMINATED, output
+    assert "the same command goes on" in output
+    assert world.processes() == {}
+    assert list(world.temp.iterdir()) == []
 
 
 @pytest.mark.chaos

@@ -120,8 +120,10 @@ class World:
         words = [*self.manifests, "--workspace", self.workspace, *options]
         return [sys.executable, "-m", "tests.faults.entry", name, *map(str, words)]
 
-    def start(self, name: str, *options: str | Path, **env: str) -> "subprocess.Popen[str]":
-        """A command under way."""
+    def start(
+        self, name: str, *options: str | Path, group: bool = False, **env: str
+    ) -> "subprocess.Popen[str]":
+        """A command under way; `group` gives it a process group of its own, as a shell does."""
         return subprocess.Popen(
             self.command(name, *options),
             env=self.environment | env,
@@ -129,6 +131,7 @@ class World:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=group,
         )
 
     def run(
