@@ -13,11 +13,11 @@ from rich.console import Console
 from harness import nightly as nights
 from harness.cli import options
 from harness.cli.live import ConsoleObserver, log_to
-from harness.errors import Exit, HarnessError, UsageError
+from harness.errors import StoppedError, UsageError
 from harness.nightly import Book, Night
 from harness.plan import Selection
 from harness.session import RunOptions, Session, load, run_session
-from harness.session.night import NightRules, finish_night
+from harness.session.night import NightRules, Trouble, finish_night
 from harness.store import Store
 
 log = logging.getLogger(__name__)
@@ -110,17 +110,16 @@ def _how(asked: Night, *, tracking_uri: str | None, data: Path) -> RunOptions:
     )
 
 
-def _trouble(run: Callable[[], object]) -> str:
-    """What of the infrastructure kept trials from running: the night is told of it all the same.
+def _trouble(run: Callable[[], object]) -> Trouble:
+    """Run the night's trials, and return what kept them from running: the night is told of it.
 
     Raises:
-        HarnessError: what was asked for cannot be run at all.
+        StoppedError: a signal asked to stop, and then there is no night to tell of.
     """
     try:
         run()
-    except HarnessError as error:
-        if error.exit_code is not Exit.INCOMPLETE:
-            raise
-        log.warning("%s", error)
-        return str(error)
-    return ""
+    except StoppedError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is logged, and is part of the night's outcome
+        return Trouble.of(error)
+    return Trouble()

@@ -13,7 +13,7 @@ from harness.nightly.book import (
 )
 from harness.nightly.config import Night, Nights, Quarantine, load
 from harness.nightly.environment import environment
-from harness.nightly.states import Course, State, advance, night_code
+from harness.nightly.states import Course, State, advance, most_severe, night_code
 from harness.nightly.summary import Since, Summary, headline, markdown
 from harness.nightly.webhook import post
 
@@ -37,6 +37,7 @@ __all__ = [
     "last_good",
     "load",
     "markdown",
+    "most_severe",
     "night_code",
     "post",
     "read_record",

@@ -59,7 +59,7 @@ class NightRecord:
     """Its folder's name: when it began, in UTC."""
     code: Exit
     trouble: str
-    """What of the infrastructure failed beside the trials; empty if nothing did."""
+    """What kept trials from running; empty if nothing did."""
     experiments: Mapping[str, Entry]
 
 

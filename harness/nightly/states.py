@@ -62,15 +62,33 @@ def advance(before: Course, tonight: Exit, *, quarantined: bool, consistent_afte
     return Course(State.UNKNOWN if open_ else before.state)
 
 
+_MOST_SEVERE_FIRST = (
+    Exit.BUG,
+    Exit.USAGE,
+    Exit.NOT_AS_EXPECTED,
+    Exit.INCOMPLETE,
+    Exit.INCONCLUSIVE,
+    Exit.AS_EXPECTED,
+)
+
+
+def most_severe(codes: Collection[Exit]) -> Exit:
+    """Return the exit code that wins among several, by the command line's contract."""
+    return next(code for code in _MOST_SEVERE_FIRST if code in codes)
+
+
 def night_code(
-    verdicts: Sequence[ExperimentVerdict], *, excused: Collection[str] = (), trouble: str = ""
+    verdicts: Sequence[ExperimentVerdict],
+    *,
+    excused: Collection[str] = (),
+    trouble: Exit = Exit.AS_EXPECTED,
 ) -> Exit:
-    """The exit code of a night.
+    """Return the exit code of a night: the most severe of its parts.
 
     Args:
         verdicts: tonight's.
         excused: experiments in quarantine: of these a failure does not count, all else does.
-        trouble: what of the infrastructure failed beside the trials, if anything did.
+        trouble: the exit code of what kept trials from running, if anything did.
     """
     counted = [
         replace(verdict, as_expected=True)
@@ -78,5 +96,4 @@ def night_code(
         else verdict
         for verdict in verdicts
     ]
-    code = exit_code(counted)
-    return Exit.INCOMPLETE if trouble and code is not Exit.NOT_AS_EXPECTED else code
+    return most_severe({exit_code(counted), trouble})

@@ -18,6 +18,8 @@ COLOURS = {
     Exit.NOT_AS_EXPECTED: "🔴 red",
     Exit.INCONCLUSIVE: "🟡 open, inconclusive",
     Exit.INCOMPLETE: "🟣 open, incomplete",
+    Exit.USAGE: "⚫ could not run",
+    Exit.BUG: "⚫ could not run: a bug of the harness",
 }
 """Red where a verdict is not the expected one, and only there."""
 
@@ -144,7 +146,7 @@ def _changes(summary: Summary) -> Iterator[str]:
 
 def _missing(summary: Summary) -> Iterator[str]:
     if summary.record.trouble:
-        yield f"infrastructure: {as_words(summary.record.trouble)}"
+        yield f"not everything could run: {as_words(summary.record.trouble)}"
     for verdict in summary.verdicts:
         if verdict.incomplete:
             said = "; ".join(verdict.notes) or str(Outcome.INCOMPLETE)
@@ -168,6 +170,8 @@ def _quarantine(summary: Summary) -> Iterator[str]:
 
 
 def _commands(summary: Summary) -> Iterator[str]:
+    if not summary.verdicts:
+        return
     folder = summary.folder
     seeds = {seed for verdict in summary.verdicts for seed in verdict.seeds}
     epochs = max((verdict.epochs for verdict in summary.verdicts), default=1)

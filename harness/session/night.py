@@ -1,13 +1,15 @@
-"""The end of a night: judge, compare, keep. Simulated nights come this way as real ones do."""
+"""Finish a night: judge it, compare it with earlier nights, and keep it."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import nightly
+from harness import nightly, output
 from harness.compare import Side, compare
 from harness.compare.document import document as comparisons_document
+from harness.errors import Exit, HarnessError
 from harness.nightly import Book, Course, Entry, NightRecord, Opened, Quarantine, State
 from harness.nightly.book import FORMAT, Choose
 from harness.record import Json
@@ -16,6 +18,8 @@ from harness.report.junit import junit
 from harness.session.reports import Reports
 from harness.session.session import Session
 from harness.verdict import ExperimentVerdict, exit_code
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,21 +32,83 @@ class NightRules:
     quarantines: Sequence[Quarantine] = ()
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """What kept a night's trials from running, or the night from being judged."""
+
+    reason: str = ""
+    """Empty if nothing did."""
+    code: Exit = Exit.AS_EXPECTED
+    """The exit code that it alone would have."""
+
+    @classmethod
+    def of(cls, error: Exception) -> "Trouble":
+        """Describe an exception, and log it: with its traceback if it is a bug of ours."""
+        if isinstance(error, HarnessError):
+            _log.warning("%s", error)
+            return cls(str(error), error.exit_code)
+        _log.error("a bug of the harness", exc_info=error)
+        return cls(f"a bug of the harness: {type(error).__name__}: {error}", Exit.BUG)
+
+
 def finish_night(
-    session: Session, book: Book, night: Opened, rules: NightRules, *, trouble: str = ""
+    session: Session,
+    book: Book,
+    night: Opened,
+    rules: NightRules,
+    *,
+    trouble: Trouble | None = None,
 ) -> nightly.Summary:
-    """Judge a night by what its workspace holds, and write down all that was found.
+    """Judge a night by what its workspace holds, and write down what was found.
+
+    Whatever fails here, the night has a summary: one that says why the night was not judged.
 
     Args:
-        session: what was asked, and the night's own workspace.
+        session: what was asked for, and the night's own workspace.
         book: the nights before.
         night: as `book` began it.
-        rules: how it is told.
-        trouble: what of the infrastructure failed beside the trials.
-
-    Raises:
-        StoreError: an earlier night cannot be read, or this one cannot be written.
+        rules: how the night is judged and kept.
+        trouble: what kept trials from running.
     """
+    trouble = trouble or Trouble()
+    try:
+        summary = _judged(session, book, night, rules, trouble)
+    except Exception as error:  # noqa: BLE001 - it is logged, and is the night's outcome
+        return _not_judged(book, night, rules, trouble, Trouble.of(error))
+    try:
+        book.prune(rules.keep)
+    except HarnessError as error:  # the next night prunes again
+        _log.warning("%s", error)
+    return summary
+
+
+def _not_judged(
+    book: Book, night: Opened, rules: NightRules, before: Trouble, now: Trouble
+) -> nightly.Summary:
+    """Summarise a night of which nothing is known but what failed."""
+    code = nightly.most_severe({before.code, now.code})
+    reason = "; ".join(filter(None, (before.reason, now.reason)))
+    summary = nightly.Summary(
+        name=rules.name,
+        folder=night.folder.as_posix(),
+        record=NightRecord(FORMAT, night.name, code, reason, {}),
+        verdicts=(),
+        last={},
+        first={},
+        quarantines=(),
+        today=night.began.date(),
+    )
+    try:
+        output.write(night.folder / "summary.md", nightly.markdown(summary))
+        book.close(night, summary.record)
+    except HarnessError as error:  # a full disk: what is printed and sent must do
+        _log.warning("%s", error)
+    return summary
+
+
+def _judged(
+    session: Session, book: Book, night: Opened, rules: NightRules, trouble: Trouble
+) -> nightly.Summary:
     before = book.nights()
     today = night.began.date()
     excused = {item.experiment: item for item in rules.quarantines if item.active(today)}
@@ -51,8 +117,8 @@ def finish_night(
         verdict.id: _entry(verdict, session, before, rules, quarantined=verdict.id in excused)
         for verdict in verdicts
     }
-    code = nightly.night_code(verdicts, excused=excused, trouble=trouble)
-    record = NightRecord(FORMAT, night.name, code, trouble, entries)
+    code = nightly.night_code(verdicts, excused=excused, trouble=trouble.code)
+    record = NightRecord(FORMAT, night.name, code, trouble.reason, entries)
     summary = nightly.Summary(
         name=rules.name,
         folder=night.folder.as_posix(),
@@ -66,7 +132,6 @@ def finish_night(
     excuses = {name: _excuse(item) for name, item in excused.items()}
     _write(night.folder, session, summary, excuses)
     book.close(night, record)
-    book.prune(rules.keep)
     return summary
 
 

@@ -23,7 +23,7 @@ from harness.record import (
     Started,
 )
 from harness.session import Session
-from harness.session.night import NightRules, finish_night
+from harness.session.night import NightRules, Trouble, finish_night
 from harness.store import Store
 from tests.toy import Toy
 
@@ -99,7 +99,11 @@ class Simulation:
         self.experiments: tuple[Experiment, ...] = load([folder], REGISTRY)
 
     def night(
-        self, day: int, outcomes: Mapping[str, Outcome] | None = None, *, trouble: str = ""
+        self,
+        day: int,
+        outcomes: Mapping[str, Outcome] | None = None,
+        *,
+        trouble: Trouble | None = None,
     ) -> Summary:
         """One night on which every walk that is not named came out as the paper has it."""
         now = datetime(2026, 1, day, 2, tzinfo=UTC)

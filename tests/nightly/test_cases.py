@@ -68,7 +68,8 @@ def junit_of(case: Case) -> str:
 def code_of(case: Case) -> Exit:
     verdict = case.verdict()
     excused = {verdict.id} if case.quarantined else set()
-    return night_code([verdict], excused=excused, trouble=case.trouble)
+    trouble = Exit.INCOMPLETE if case.trouble else Exit.AS_EXPECTED
+    return night_code([verdict], excused=excused, trouble=trouble)
 
 
 def state_of(case: Case) -> State:

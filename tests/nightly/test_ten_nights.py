@@ -8,6 +8,7 @@ import pytest
 from harness.compare import Standing
 from harness.errors import Exit
 from harness.nightly import Summary, markdown
+from harness.session.night import Trouble
 from tests.nightly.simulation import LOST, NAN, Outcome, Simulation, quarantine, state
 
 BUMPED, BROKEN, DRIFTING = "bumped", "broken", "drifting"
@@ -43,7 +44,7 @@ def _ten(simulation: Simulation) -> list[Summary]:
             simulation.night(
                 day,
                 {BUMPED: bumped, BROKEN: broken, DRIFTING: drifting},
-                trouble="no Ray cluster" if day == 4 else "",
+                trouble=Trouble("no Ray cluster", Exit.INCOMPLETE) if day == 4 else None,
             )
         )
     return summaries
