@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from harness.errors import Fault, ManifestError
-from harness.manifest.claims import KINDS, ValueClaim
+from harness.manifest.claims import KINDS
 from harness.manifest.document import content
 from harness.manifest.model import FORMAT
 from harness.workload import Workload
@@ -135,7 +135,7 @@ def _claims(rows: Sequence[Reported], workload: Workload | None) -> Iterator[str
     for (metric, final), claimed in by_claim.items():
         both = (metric, not final) in by_claim
         yield f"  - name: {_text(metric + (' at the end' if final and both else ''))}"
-        others = ", ".join(kind.kind_name() for kind in KINDS if kind is not ValueClaim)
+        others = ", ".join(kind.kind_name() for kind in KINDS if kind.kind_name() != "value")
         yield f"    kind: value  # or {others}"
         yield f"    metric: {_text(metric)}"
         yield "    source:  # where the paper says so"

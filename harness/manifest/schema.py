@@ -44,7 +44,7 @@ def _choice(workload: Workload, sourced: str, definitions: dict[str, Json]) -> d
             "description": value.get("description", name),
             "properties": {"value": value},
         }
-        for name, value in parameters["properties"].items()
+        for name, value in parameters.get("properties", {}).items()
     }
     return {
         "type": "object",
@@ -55,7 +55,7 @@ def _choice(workload: Workload, sourced: str, definitions: dict[str, Json]) -> d
             "parameters": {
                 "type": "object",
                 "additionalProperties": False,
-                "required": parameters["required"],
+                "required": parameters.get("required", []),
                 "properties": properties,
             },
         },
