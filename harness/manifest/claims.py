@@ -8,14 +8,13 @@ No other module asks which kind a claim is. How the seeds are judged by a claim 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast, get_args
 
 from pydantic import (
     Discriminator,
     Field,
     GetCoreSchemaHandler,
-    NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     Tag,
     ValidationInfo,
@@ -23,13 +22,21 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from harness.manifest.sources import Frozen, Line, Text
+from harness.manifest.sources import (
+    Decimals,
+    Epoch,
+    Frozen,
+    Line,
+    Number,
+    PositiveNumber,
+    Text,
+)
 
 
 class Tolerance(Frozen):
     """Half-width of the agreement band, in the claim's unit, and the reason for it."""
 
-    value: PositiveFloat
+    value: PositiveNumber
     reason: Text
 
 
@@ -39,19 +46,18 @@ class SpreadLimit(Frozen):
     A claim fails if the SD is shown to be larger. It is inconclusive if the SD may be larger.
     """
 
-    value: PositiveFloat
+    value: PositiveNumber
     reason: Text
 
 
 class Takeoff(Frozen):
     """Where a curve leaves its plateau: the first crossing of `threshold`, in the metric's unit."""
 
-    threshold: PositiveFloat
+    threshold: PositiveNumber
     reason: Text
 
 
-Epoch = PositiveInt
-Rows = Annotated[Mapping[Epoch, float], Field(min_length=1)]
+Rows = Annotated[Mapping[Epoch, Number], Field(min_length=1)]
 """Reported values by epoch, as printed."""
 
 
@@ -65,13 +71,17 @@ class Registered(Frozen):
     reason: Text
 
 
+MAX_RUNS = 1_000_000
+"""More runs than this no paper averages."""
+
+
 def _shape(reported: object) -> str:
     return "<rows>" if isinstance(reported, Mapping) else "<number>"
 
 
 # The tags make pydantic report the faults of the shape that was meant, and not those of both.
 Reported = Annotated[
-    Annotated[Rows, Tag("<rows>")] | Annotated[float, Tag("<number>")], Discriminator(_shape)
+    Annotated[Rows, Tag("<rows>")] | Annotated[Number, Tag("<number>")], Discriminator(_shape)
 ]
 """Rows for a metric recorded every epoch, one number for a final one."""
 
@@ -126,6 +136,19 @@ class BaseClaim(Frozen, ABC):
     """Whether the reported number is an epoch, and not a value of the metric."""
     holds_throughout: ClassVar[bool] = False
     """Whether the claim is about every epoch of the run, whether the paper lists it or not."""
+
+    @field_validator("decimals", "reported", check_fields=False)
+    @classmethod
+    def _printed_so(cls, value: Any, info: ValidationInfo) -> Any:
+        """No reported value has more decimals than the paper prints."""
+        given = {**info.data, str(info.field_name): value}
+        decimals, reported = given.get("decimals"), given.get("reported")
+        if decimals is None or reported is None:
+            return value
+        for number in _by_epoch(reported).values():
+            if _decimals(number) > decimals:
+                raise ValueError(f"{number!r} has more decimals than the {decimals} of `decimals`")
+        return value
 
     @classmethod
     def kind_name(cls) -> str:
@@ -189,6 +212,15 @@ def _by_epoch(reported: Mapping[int, float] | float) -> Mapping[int | None, floa
     return dict(reported.items()) if isinstance(reported, Mapping) else {None: reported}
 
 
+def _decimals(number: float) -> int:
+    """How many decimals a number needs.
+
+    >>> _decimals(0.25), _decimals(3.0), _decimals(1e-5)
+    (2, 0, 5)
+    """
+    return max(0, -int(Decimal(repr(float(number))).normalize().as_tuple().exponent))
+
+
 def _half_unit(decimals: int) -> float:
     return 0.5 * 10.0**-decimals
 
@@ -198,7 +230,7 @@ class ExactClaim(BaseClaim):
 
     kind: Literal["exact"]
     reported: Reported
-    decimals: NonNegativeInt
+    decimals: Decimals
     """How many the paper prints."""
 
     exact: ClassVar[bool] = True
@@ -224,13 +256,25 @@ class ComparedClaim(BaseClaim, ABC):
     """What the claims share whose values are compared with the seeds as one more run of them."""
 
     tolerance: Tolerance
-    decimals: NonNegativeInt | None = None
+    decimals: Decimals | None = None
     """How many the paper prints: half a unit of the last does not count as a difference."""
-    runs: PositiveInt = 1
+    runs: Annotated[PositiveInt, Field(le=MAX_RUNS)] = 1
     """How many runs the paper averages in each value."""
     largest_spread: SpreadLimit | None = None
 
     compared: ClassVar[bool] = True
+
+    @field_validator("decimals")
+    @classmethod
+    def _rounded_within(cls, decimals: int | None, info: ValidationInfo) -> int | None:
+        """Rounding as the paper rounds must not move a value by more than the tolerance."""
+        tolerance = info.data.get("tolerance")
+        if decimals is None or tolerance is None or tolerance.value >= _half_unit(decimals):
+            return decimals
+        raise ValueError(
+            f"half a unit of decimal {decimals} is {_half_unit(decimals):g}, more than the "
+            f"tolerance {tolerance.value:g}; raise the tolerance, or use kind exact"
+        )
 
     @property
     def margin(self) -> float:
@@ -305,7 +349,7 @@ class OnsetClaim(ComparedClaim):
     """The epoch at which a curve takes off; tolerance in epochs."""
 
     kind: Literal["onset"]
-    reported: PositiveFloat
+    reported: PositiveNumber
     takeoff: Takeoff
 
     needs_every_epoch: ClassVar[bool] = True

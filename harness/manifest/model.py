@@ -18,7 +18,7 @@ from pydantic import (
 
 from harness.manifest.claims import AnyClaim, Claim, RowKey, Takeoff, by_interest
 from harness.manifest.seeds import Seeds
-from harness.manifest.sources import Frozen, Line, Sourced, Text
+from harness.manifest.sources import Epoch, Frozen, Line, Number, Sourced, Text
 from harness.workload import Parameters
 
 FORMAT = 1
@@ -42,6 +42,11 @@ class Paper(Frozen):
     url: Line | None = None
 
 
+MAX_CORES = 10_000
+MAX_GPUS = 1_000
+"""More than any one machine has; a trial runs on one."""
+
+
 def _shareable(gpus: float) -> float:
     if gpus > 1 and not gpus.is_integer():
         raise ValueError(f"a fraction below 1, or a whole number of GPUs, got {gpus:g}")
@@ -51,10 +56,10 @@ def _shareable(gpus: float) -> float:
 class Resources(Frozen):
     """What one trial needs."""
 
-    cpus: PositiveFloat = 1
-    gpus: Annotated[NonNegativeFloat, AfterValidator(_shareable)] = 0
+    cpus: Annotated[PositiveFloat, Field(le=MAX_CORES)] = 1
+    gpus: Annotated[NonNegativeFloat, Field(le=MAX_GPUS), AfterValidator(_shareable)] = 0
     """A fraction below 1 shares a GPU between trials; otherwise a whole number."""
-    threads: PositiveInt = 1
+    threads: Annotated[PositiveInt, Field(le=MAX_CORES)] = 1
 
 
 class Expected(Frozen):
@@ -87,7 +92,17 @@ class Twin(Frozen):
     takeoff: Takeoff
 
 
-Share = Annotated[float, Field(gt=0, lt=1)]
+LEAST_SHARE = 1e-6
+
+
+def _decisive(share: float) -> float:
+    """Quantiles this far out are still finite numbers."""
+    if not LEAST_SHARE <= share <= 1 - LEAST_SHARE:
+        raise ValueError(f"must lie between {LEAST_SHARE:g} and 1 - {LEAST_SHARE:g}, got {share!r}")
+    return share
+
+
+Share = Annotated[float, Field(gt=0, lt=1), AfterValidator(_decisive)]
 
 
 class SecondStage(Frozen):
@@ -106,6 +121,9 @@ def _rising(band: tuple[float, float]) -> tuple[float, float]:
     return band
 
 
+Band = Annotated[tuple[Number, Number], AfterValidator(_rising)]
+
+
 class Calibration(Frozen):
     """Bands for a verdict on one seed, as `harness calibrate` proposes them from a study."""
 
@@ -118,7 +136,8 @@ class Calibration(Frozen):
     confidence: Share
     """Chance that the seeds show no more than the truth."""
     bands: Annotated[
-        Mapping[Line, Annotated[tuple[float, float], AfterValidator(_rising)]], Field(min_length=1)
+        Mapping[Line, Annotated[tuple[Number, Number], AfterValidator(_rising)]],
+        Field(min_length=1),
     ]
     """Lower and upper limit by row, named as reports name it: 'late rows @ 20'."""
 
@@ -148,7 +167,7 @@ class Manifest(Frozen):
     unit: Line
     """Of every claim that is not an epoch: 'bits', 'accuracy', '%'."""
     workload: WorkloadChoice
-    epochs: Sourced[PositiveInt]
+    epochs: Sourced[Epoch]
     """How many the paper ran."""
     seeds: Seeds
     """As `0-9`, as `0-2,5` or as a list."""

@@ -3,9 +3,51 @@
 from enum import StrEnum
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 T = TypeVar("T")
+
+LARGEST = 1e150
+"""Largest size of a number. Verdicts square differences and sum them, which must stay finite."""
+SMALLEST = 1e-100
+"""Smallest tolerance: a difference divided by it must stay finite."""
+MAX_DECIMALS = 17
+"""A float64 holds no more significant digits."""
+MAX_EPOCHS = 10_000_000
+"""The records of one seed must fit into memory."""
+
+
+def _of_a_size(value: float) -> float:
+    if abs(value) > LARGEST:
+        raise ValueError(f"must lie between {-LARGEST:g} and {LARGEST:g}, got {value:g}")
+    return value
+
+
+def _not_too_small(value: float) -> float:
+    if value < SMALLEST:
+        raise ValueError(f"must be at least {SMALLEST:g}, got {value:g}")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_of_a_size)]
+"""A number with which verdicts can calculate."""
+PositiveNumber = Annotated[
+    PositiveFloat, AfterValidator(_of_a_size), AfterValidator(_not_too_small)
+]
+"""The same, above 0."""
+Decimals = Annotated[NonNegativeInt, Field(le=MAX_DECIMALS)]
+"""How many digits stand after the decimal point."""
+Epoch = Annotated[PositiveInt, Field(le=MAX_EPOCHS)]
+"""An epoch, or how many a run has; counted from 1."""
 
 Line = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
 """A name or title: one line, no blanks around it."""

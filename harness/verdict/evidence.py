@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from harness import stats
 from harness.manifest import Experiment, ReportedNumber
+from harness.manifest.sources import LARGEST
 from harness.record import Failure, FailureKind, PastFailure, Provenance, StoredTrial
 from harness.stats import Array
 from harness.verdict.wording import of_seeds
 
 Mask = NDArray[np.bool_]
+
+LIMIT = 10 * LARGEST
+"""A recorded value farther from 0 counts as this large, so that verdicts can calculate with it."""
 
 TrialOf = Callable[[Experiment, int], StoredTrial | None]
 """Reads the trial of an experiment and a seed; None if the store has none."""
@@ -62,6 +66,8 @@ class Evidence:
     """By seed, failures that are not the trial's outcome."""
     environments: dict[str, set[str]] = field(default_factory=dict)
     """What the attempts ran on and with: each thing's values."""
+    clipped: set[int] = field(default_factory=set)
+    """Seeds with a value beyond `LIMIT`."""
     provenance: dict[int, tuple[Provenance, ...]] = field(default_factory=dict)
     """Each seed's attempts, the latest last."""
     ended_ms: dict[int, int] = field(default_factory=dict)
@@ -136,6 +142,7 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
         for metric, values in evidence.finals.items():
             values[row] = final.metrics.get(metric, np.nan)
     _place(evidence, row, trial)
+    _clip(evidence, row)
     seed = evidence.seeds[row]
     evidence.provenance[seed] = trial.provenance
     if trial.history:
@@ -145,6 +152,14 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
     for provenance in trial.provenance:
         for thing, value in provenance.surroundings():
             evidence.environments.setdefault(thing, set()).add(value)
+
+
+def _clip(evidence: Evidence, row: int) -> None:
+    """Bring a seed's values within `LIMIT`, which no sound value reaches."""
+    for values in (*evidence.curves.values(), *evidence.finals.values()):
+        if (np.abs(values[row]) > LIMIT).any():
+            values[row] = np.clip(values[row], -LIMIT, LIMIT)
+            evidence.clipped.add(evidence.seeds[row])
 
 
 def _place(evidence: Evidence, row: int, trial: StoredTrial) -> None:

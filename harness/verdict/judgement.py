@@ -17,7 +17,7 @@ from harness.verdict.calibration import stale
 from harness.verdict.consistency import alpha_of, consistency
 from harness.verdict.controls import gate, judge_twin
 from harness.verdict.decision import Decision, Terms
-from harness.verdict.evidence import Case, Evidence, MeasuredRow, TrialOf, gather
+from harness.verdict.evidence import LIMIT, Case, Evidence, MeasuredRow, TrialOf, gather
 from harness.verdict.kinds import RULES, Rule
 from harness.verdict.outcome import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
 from harness.verdict.wording import of_seeds, one_line
@@ -279,6 +279,8 @@ def _losses(evidence: Evidence) -> Iterator[str]:
     recorded = dict(zip(evidence.seeds, evidence.recorded.tolist(), strict=True))
     for seed, why in evidence.distrusted.items():
         yield f"seed {seed} {why}; its records are not used"
+    if evidence.clipped:
+        yield f"{of_seeds(evidence.clipped)} recorded values beyond {LIMIT:g}, which count as that"
     absent = set(evidence.named(evidence.missing)) - set(evidence.failures)
     absent -= set(evidence.distrusted)
     if never := {seed for seed in absent if not recorded[seed]}:
