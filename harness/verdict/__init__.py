@@ -4,8 +4,8 @@ from harness.verdict.calibration import Proposal, propose
 from harness.verdict.consistency import ALPHA
 from harness.verdict.evidence import Case, Evidence, TrialOf
 from harness.verdict.judgement import exit_code, judge
-from harness.verdict.outcome import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
 from harness.verdict.power import Prospect, prospects
+from harness.verdict.results import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
 from harness.verdict.wording import as_words, of_seeds, spell
 
 __all__ = [

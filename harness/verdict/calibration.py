@@ -10,7 +10,7 @@ from harness import stats
 from harness.manifest import Manifest
 from harness.record import canonical_json, digest
 from harness.stats import Array
-from harness.verdict.outcome import ClaimResult, ExperimentVerdict
+from harness.verdict.results import ClaimResult, ExperimentVerdict
 
 FEWEST = 3
 """With fewer seeds none can be left out to see whether the bands of the others hold it."""

@@ -13,7 +13,7 @@ from harness import stats
 from harness.manifest import Manifest, RowKey
 from harness.stats import Array, Family
 from harness.verdict.evidence import Evidence, MeasuredRow
-from harness.verdict.outcome import LeftOut
+from harness.verdict.results import LeftOut
 
 ALPHA = 0.05
 """Of the test for equivalence in each row, and of that for consistency over all rows together."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.manifest.model import TWIN, Twin, twin_row_name
 from harness.verdict.evidence import CENSORED, NEVER, Evidence, Takeoffs
-from harness.verdict.outcome import ClaimResult, ExperimentVerdict, Outcome
+from harness.verdict.results import ClaimResult, ExperimentVerdict, Outcome
 from harness.verdict.wording import of_seeds
 
 

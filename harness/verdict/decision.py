@@ -13,7 +13,7 @@ from harness.manifest import Calibration, ComparedClaim, RowKey
 from harness.stats import Sample
 from harness.verdict.consistency import RowConsistency
 from harness.verdict.evidence import MeasuredRow
-from harness.verdict.outcome import Outcome, gravest
+from harness.verdict.results import Outcome, gravest
 from harness.verdict.wording import of_seeds
 
 _FOUR = {

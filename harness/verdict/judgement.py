@@ -19,7 +19,7 @@ from harness.verdict.controls import gate, judge_twin
 from harness.verdict.decision import Decision, Terms
 from harness.verdict.evidence import LIMIT, Case, Evidence, MeasuredRow, TrialOf, gather
 from harness.verdict.kinds import RULES, Rule
-from harness.verdict.outcome import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
+from harness.verdict.results import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
 from harness.verdict.wording import of_seeds, one_line
 
 

@@ -29,7 +29,7 @@ from harness.stats import Array
 from harness.verdict.consistency import Tested, weights
 from harness.verdict.decision import Decision, Terms, compare
 from harness.verdict.evidence import Evidence, Mask, MeasuredRow, Takeoffs
-from harness.verdict.outcome import Outcome
+from harness.verdict.results import Outcome
 from harness.verdict.wording import of_seeds
 
 BEYOND = "beyond the first {} epochs"

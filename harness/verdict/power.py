@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from harness import stats
 from harness.stats import Sample
-from harness.verdict.outcome import ExperimentVerdict
+from harness.verdict.results import ExperimentVerdict
 
 
 @dataclass(frozen=True)
