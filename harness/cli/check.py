@@ -4,19 +4,19 @@ import typer
 from rich.console import Console
 
 from harness.cli import options
-from harness.cli.console import STDOUT, save, show
-from harness.cli.options import judged
+from harness.cli.console import show
+from harness.cli.options import Outputs, expand, judged
 from harness.verdict import exit_code
 
 
+@expand
 def check(
     paths: options.Paths,
+    outputs: Outputs,
     seeds: options.Seeds = None,
     epochs: options.Epochs = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     committed: options.Committed = False,
-    json_file: options.Json = None,
-    junit: options.Junit = None,
 ) -> None:
     """Judge the stored records again: no Ray, no MLflow, no training.
 
@@ -26,10 +26,10 @@ def check(
     Example: harness check experiments --json -
     """
     session = judged(paths, seeds, epochs, workspace, committed=committed)
-    console = Console(stderr=json_file == STDOUT)
+    console = Console(stderr=outputs.use_stdout)
     for line in session.described_requests():
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     verdicts = session.verdicts()
     show(verdicts, console)
-    save(verdicts, json_file=json_file, junit=junit)
+    outputs.write(verdicts)
     raise typer.Exit(exit_code(verdicts))

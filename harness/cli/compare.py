@@ -13,7 +13,6 @@ from rich.text import Text
 
 from harness import workloads
 from harness.cli import options
-from harness.cli.console import STDOUT
 from harness.compare import Comparison, Side, Standing
 from harness.compare import compare as compare_sides
 from harness.compare.document import document
@@ -22,6 +21,7 @@ from harness.errors import Exit, UsageError
 from harness.manifest import Experiment
 from harness.nightly import read_record
 from harness.nightly.book import MANIFESTS
+from harness.output import STDOUT, write
 from harness.plan import Selection, specs
 from harness.record import StoredTrial, TrialSpec
 from harness.report import table
@@ -81,13 +81,8 @@ def _show(found: Sequence[Comparison], console: Console) -> None:
 
 
 def _save(found: Sequence[Comparison], json_file: str | None) -> None:
-    if json_file is None:
-        return
-    text = json.dumps(document(found), indent=2, allow_nan=False)
-    if json_file == STDOUT:
-        typer.echo(text)
-    else:
-        Path(json_file).write_text(text + "\n", encoding="utf-8")
+    if json_file is not None:
+        write(json_file, json.dumps(document(found), indent=2, allow_nan=False) + "\n")
 
 
 def _code(found: Sequence[Comparison]) -> Exit:

@@ -4,10 +4,11 @@ import typer
 
 from harness import workloads
 from harness.cli import options
+from harness.options import DEFAULT_DATA
 from harness.session import load
 
 
-def data(paths: options.Paths, data: options.Data = options.DEFAULT_DATA) -> None:
+def data(paths: options.Paths, data: options.Data = DEFAULT_DATA) -> None:
     """Fetch every data set that the experiments read, once, and check its digest.
 
     Example: harness data experiments

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from harness.cli import options
 from harness.errors import Exit
+from harness.options import DEFAULT_DATA
 from harness.session.doctor import Health, examine
 
 _STYLES = {Health.GOOD: "green", Health.NOTE: "yellow", Health.MISSING: "bold red"}
@@ -14,7 +15,7 @@ _STYLES = {Health.GOOD: "green", Health.NOTE: "yellow", Health.MISSING: "bold re
 
 def doctor(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
-    data: options.Data = options.DEFAULT_DATA,
+    data: options.Data = DEFAULT_DATA,
 ) -> None:
     """What is there of all that a run needs, and what to do about what is not; exit 4 if a must.
 

@@ -14,7 +14,6 @@ from harness.report import table
 from harness.session import Session, load
 from harness.session.committed import Addition, add
 from harness.store import Archive, Store
-from harness.store.files import faults_named
 from harness.verdict import of_seeds
 
 
@@ -49,8 +48,7 @@ def export(
         raise UsageError("export needs one of --out FILE and --records DIR")
     if out is not None:
         session = stored(paths, seeds, epochs, workspace, committed=committed)
-        with faults_named(out):
-            rows = table.write(out, _trials(session))
+        rows = table.write(out, _trials(session))
         typer.echo(f"{out}: {rows} rows")
     elif records is not None:
         if committed:

@@ -9,6 +9,7 @@ from harness import workloads
 from harness.errors import UsageError
 from harness.manifest.draft import draft, read_table
 from harness.manifest.model import IDENTIFIER
+from harness.output import create
 
 
 def init(
@@ -39,12 +40,6 @@ def init(
             f"--out: {out.name}: the name is the experiment's id and .yaml: small letters, digits "
             "and single hyphens"
         )
-    if not out.parent.is_dir():
-        raise UsageError(f"--out: no folder {out.parent}")
     text = draft(read_table(table), registry[workload] if workload else None)
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UsageError(f"--out: {out} is there already; nothing was written") from None
+    create(out, text)
     typer.echo(f"{out}: written; next: harness validate {out}, which names what is blank")

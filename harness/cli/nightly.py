@@ -15,8 +15,9 @@ from harness.cli import options
 from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import StoppedError, UsageError
 from harness.nightly import Book, Night
+from harness.options import DEFAULT_DATA
 from harness.plan import Selection
-from harness.session import RunOptions, Session, load, run_session
+from harness.session import Session, load, run_session
 from harness.session.night import NightRules, Trouble, finish_night
 from harness.store import Store
 
@@ -34,7 +35,7 @@ def nightly(
         Path, typer.Option(envvar="HARNESS_WORKSPACE", help="Nights are kept in its nights folder.")
     ] = options.DEFAULT_WORKSPACE,
     tracking_uri: options.TrackingUri = None,
-    data: options.Data = options.DEFAULT_DATA,
+    data: options.Data = DEFAULT_DATA,
     quiet: options.Quiet = False,
 ) -> None:
     """Run a night in an empty workspace, judge it, compare it with the last good one, and tell.
@@ -54,7 +55,7 @@ def nightly(
     opened = book.begin(experiments, datetime.now(UTC))
     session = Session(experiments, _selection(asked), Store(opened.folder))
     console.print(f"night {night}: {opened.folder}", highlight=False, soft_wrap=True)
-    how = _how(asked, tracking_uri=tracking_uri, data=data)
+    how = asked.run_options(tracking_uri=tracking_uri, data=data)
     trouble = _trouble(lambda: run_session(session, how, ConsoleObserver(console)))
     rules = NightRules(
         name=night,
@@ -94,19 +95,6 @@ def _selection(asked: Night) -> Selection:
         epochs=asked.epochs,
         cpus=asked.cpus_per_trial,
         gpus=asked.gpus_per_trial,
-    )
-
-
-def _how(asked: Night, *, tracking_uri: str | None, data: Path) -> RunOptions:
-    limit = asked.time_limit_min
-    return RunOptions(
-        data=data,
-        address=asked.address,
-        address_named_by="the night's address",
-        tracking_uri=tracking_uri,
-        retries=asked.retries,
-        deadline_s=asked.deadline_s,
-        time_limit_s=None if limit is None else 60 * limit,
     )
 
 

@@ -1,16 +1,26 @@
-"""Options that several commands share: each has one name, one meaning and one text."""
+"""Options that several commands share: each has one name, one meaning and one text.
 
+A command that takes a `RunOptions` or `Outputs` gets one option for each of its fields or formats.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import platformdirs
 import typer
+from pydantic import ValidationError
 
 from harness.errors import UsageError
-from harness.manifest import parse_seeds
+from harness.manifest import describe, parse_seeds
+from harness.options import Flag, RunOptions
+from harness.output import STDOUT, check_target, write
 from harness.plan import Selection
+from harness.report.formats import FORMATS
 from harness.session import CommittedUse, Session, load
 from harness.store import Store
+from harness.verdict import ExperimentVerdict
 
 Paths = Annotated[
     list[Path], typer.Argument(help="Manifests, or folders of them.", show_default=False)
@@ -45,12 +55,7 @@ Committed = Annotated[
 ]
 Json = Annotated[
     str | None,
-    typer.Option(
-        "--json", metavar="FILE", help="Write the verdicts as JSON; - prints it and nothing else."
-    ),
-]
-Junit = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write the verdicts as JUnit XML.")
+    typer.Option("--json", metavar="FILE", help="Write the result as JSON; - prints it alone."),
 ]
 TrackingUri = Annotated[
     str | None,
@@ -67,38 +72,13 @@ GpusPerTrial = Annotated[
     float | None,
     typer.Option(min=0, help="GPUs a trial, a fraction shares one; instead of the manifest's."),
 ]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        help="Ray cluster to join: host:port, or auto for the one on this machine; "
-        "local starts a private one.",
-        show_default="RAY_ADDRESS, or else local",
-    ),
-]
-Retries = Annotated[
-    int, typer.Option(min=0, help="Further attempts at a trial lost to infrastructure.")
-]
-Deadline = Annotated[
-    float, typer.Option(min=1, help="Seconds without progress after which a trial counts as lost.")
-]
-Isolate = Annotated[bool, typer.Option("--isolate", help="A fresh process for every trial.")]
-FromRecords = Annotated[
-    bool,
-    typer.Option(
-        "--from-records",
-        help="Take over what is finished in the records committed beside the manifests.",
-    ),
-]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")
 ]
 
 DEFAULT_WORKSPACE = Path("results")
-DEFAULT_RETRIES = 3
-DEFAULT_DEADLINE_S = 600.0
 DEFAULT_PORT = 5000
 """Of MLflow's server, as MLflow has it."""
-DEFAULT_DATA = Path(platformdirs.user_cache_dir("harness"))
 
 
 def selection(
@@ -147,3 +127,113 @@ def existing(workspace: Path) -> Store:
             f"{workspace}: no workspace is here; `harness run` makes one, --workspace names another"
         )
     return store
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files into which a command is to write the verdicts, by format."""
+
+    targets: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if list(self.targets.values()).count(STDOUT) > 1:
+            raise UsageError("only one format can go to standard output")
+        for target in self.targets.values():
+            check_target(target)
+
+    @property
+    def use_stdout(self) -> bool:
+        """Whether standard output holds a document, and nothing else may be printed there."""
+        return STDOUT in self.targets.values()
+
+    def write(self, verdicts: Sequence[ExperimentVerdict]) -> None:
+        """Write every file.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        for name, target in self.targets.items():
+            write(target, FORMATS[name].render(verdicts))
+
+
+def expand(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of its `RunOptions` and format of its `Outputs`.
+
+    The result is for typer: its signature holds plain options, from which it builds the objects.
+    """
+    plain: list[inspect.Parameter] = []
+    built: dict[str, tuple[_Build, tuple[str, ...]]] = {}
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.annotation not in _GROUPS:
+            plain.append(parameter)
+            continue
+        list_flags, build = _GROUPS[parameter.annotation]
+        flags = list(list_flags())
+        plain += flags
+        built[parameter.name] = (build, tuple(flag.name for flag in flags))
+
+    def expanded(**given: Any) -> None:
+        for name, (build, taken) in built.items():
+            given[name] = build({flag: given.pop(flag) for flag in taken})
+        command(**given)
+
+    keywords = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in plain]
+    expanded.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {item.name: item.annotation for item in keywords}
+    expanded.__doc__, expanded.__name__ = command.__doc__, command.__name__
+    return expanded
+
+
+def _run_flags() -> Iterator[inspect.Parameter]:
+    for name, info in RunOptions.model_fields.items():
+        for flag in info.metadata:
+            if isinstance(flag, Flag):
+                option = typer.Option(
+                    f"--{name.replace('_', '-')}",
+                    *flag.also,
+                    help=info.description,
+                    envvar=flag.env,
+                    show_default=flag.default or True,
+                )
+                yield inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=info.get_default(call_default_factory=True),
+                    annotation=Annotated[info.annotation, option],
+                )
+
+
+def _run_options(given: dict[str, Any]) -> RunOptions:
+    try:
+        return RunOptions(**given)
+    except ValidationError as error:
+        faults = (
+            f"--{str(fault['loc'][0]).replace('_', '-')}: {describe(fault, RunOptions)}"
+            for fault in error.errors()
+        )
+        raise UsageError("\n".join(faults)) from None
+
+
+def _format_flags() -> Iterator[inspect.Parameter]:
+    for form in FORMATS.values():
+        help_ = f"Write the verdicts as {form.title}; - prints it and nothing else."
+        option = typer.Option(f"--{form.name}", metavar="FILE", help=help_)
+        yield inspect.Parameter(
+            form.name.replace("-", "_"),
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[str | None, option],
+        )
+
+
+def _outputs(given: dict[str, Any]) -> Outputs:
+    targets = {name.replace("_", "-"): target for name, target in given.items()}
+    return Outputs({name: target for name, target in targets.items() if target is not None})
+
+
+_Build = Callable[[dict[str, Any]], object]
+_GROUPS: Mapping[type, tuple[Callable[[], Iterator[inspect.Parameter]], _Build]] = {
+    RunOptions: (_run_flags, _run_options),
+    Outputs: (_format_flags, _outputs),
+}
+"""What stands for several options: how to list them, and how to build it from their values."""

@@ -15,6 +15,7 @@ from harness import cluster_address, workloads
 from harness.cli import options
 from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import Exit, StoppedError, StoreError, UsageError
+from harness.options import DEFAULT_DATA, RunOptions
 from harness.plan import Selection
 from harness.record import FailureKind
 from harness.selftest import STORED, Bench, Check, Plant, Training, check
@@ -22,7 +23,7 @@ from harness.selftest.bench import guarded
 from harness.selftest.stored import MEMORISED
 from harness.session import Session, load
 from harness.session.committed import FOLDER
-from harness.session.runner import RunOptions, run_trials
+from harness.session.runner import run_trials
 from harness.session.signals import stop_on_signals
 from harness.session.tracking import Untracked
 from harness.store import Archive, Store
@@ -44,7 +45,7 @@ def selftest(
             "--full", help="Train over the whole run too: a quarter of an hour on two cores."
         ),
     ] = False,
-    data: options.Data = options.DEFAULT_DATA,
+    data: options.Data = DEFAULT_DATA,
     quiet: options.Quiet = False,
 ) -> None:
     """Plant faults that must be caught, and nulls that must not; exit 1 if one gets through.

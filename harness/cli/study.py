@@ -10,11 +10,12 @@ from rich.console import Console
 
 from harness import workloads
 from harness.cli import options
-from harness.cli.console import STDOUT
 from harness.cli.live import ConsoleObserver, log_to
+from harness.cli.options import expand
 from harness.cli.plan import show_plan
 from harness.errors import Exit, UsageError
 from harness.manifest import Experiment
+from harness.output import STDOUT, check_target, write
 from harness.record import Json
 from harness.report import jsondoc
 from harness.session import RunOptions, Session, load, run_session
@@ -25,6 +26,7 @@ from harness.study.wording import sentences
 from harness.verdict import ExperimentVerdict
 
 
+@expand
 def study(
     manifest: Annotated[
         Path, typer.Argument(metavar="FILE", help="One manifest.", show_default=False)
@@ -37,6 +39,7 @@ def study(
             "may be given several times.",
         ),
     ],
+    run_options: RunOptions,
     grid: Annotated[
         bool, typer.Option("--grid", help="Every combination, not one change at a time.")
     ] = False,
@@ -53,16 +56,9 @@ def study(
             show_default="study/ID in the workspace",
         ),
     ] = None,
-    address: options.Address = None,
-    tracking_uri: options.TrackingUri = None,
     cpus_per_trial: options.CpusPerTrial = None,
     gpus_per_trial: options.GpusPerTrial = None,
-    retries: options.Retries = options.DEFAULT_RETRIES,
-    deadline: options.Deadline = options.DEFAULT_DEADLINE_S,
-    isolate: options.Isolate = False,
-    from_records: options.FromRecords = False,
     json_file: options.Json = None,
-    data: options.Data = options.DEFAULT_DATA,
     quiet: options.Quiet = False,
 ) -> None:
     """Run an experiment with other values of what its paper leaves open, and say what hinges on it.
@@ -75,6 +71,8 @@ def study(
     """
     console = Console(stderr=json_file == STDOUT, quiet=quiet)
     log_to(Console(stderr=True))
+    if json_file is not None:
+        check_target(json_file)
     selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
     experiment, varied, made = _variants(manifest, vary, grid=grid)
     store = Store(workspace)
@@ -82,18 +80,9 @@ def study(
     if plan:
         show_plan(experiments, selection, store)
         return
-    how = RunOptions(
-        address=address,
-        tracking_uri=tracking_uri,
-        retries=retries,
-        deadline_s=deadline,
-        isolate=isolate,
-        from_records=from_records,
-        data=data,
-    )
     folder = out or workspace / "study" / experiment.id
     session = Session(experiments, selection, store, apart=True)
-    verdicts = run_session(session, how, ConsoleObserver(console), report=folder).verdicts
+    verdicts = run_session(session, run_options, ConsoleObserver(console), report=folder).verdicts
     results = tuple(map(Result, made, verdicts))
     found = Study(experiment, varied, results, grid)
     _show(found, console)
@@ -137,16 +126,14 @@ def _write(
 
     drawn = study_figure.figure(found)
     if drawn is not None:
-        (folder / "study.png").write_bytes(figures.image(drawn, "png"))
+        write(folder / "study.png", figures.image(drawn, "png"))
     page = folder / "study.md"
-    page.write_text(markdown(found, "study.png" if drawn else None), encoding="utf-8")
+    write(page, markdown(found, "study.png" if drawn else None))
     whole: dict[str, Json] = {**document(found), **_in_full(verdicts)}
-    text = json.dumps(whole, indent=2, allow_nan=False)
-    (folder / "study.json").write_text(text + "\n", encoding="utf-8")
-    if json_file == STDOUT:
-        typer.echo(text)
-    elif json_file is not None:
-        Path(json_file).write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(whole, indent=2, allow_nan=False) + "\n"
+    write(folder / "study.json", text)
+    if json_file is not None:
+        write(json_file, text)
     return page
 
 

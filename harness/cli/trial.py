@@ -10,6 +10,7 @@ from harness import workloads
 from harness.cli import options
 from harness.errors import Exit, UsageError
 from harness.manifest import Experiment
+from harness.options import DEFAULT_DATA
 from harness.plan import Job, Selection, jobs
 from harness.record import EpochRecord, Failure, FinalRecord
 from harness.session import load
@@ -24,7 +25,7 @@ def trial(
     seed: Annotated[int, typer.Option(min=0, help="The trial's seed.")],
     epochs: options.Epochs = None,
     gpu: Annotated[bool, typer.Option("--gpu", help="On the GPU that this process sees.")] = False,
-    data: options.Data = options.DEFAULT_DATA,
+    data: options.Data = DEFAULT_DATA,
 ) -> None:
     """One trial in this process, printed as the paper prints it: nothing is stored.
 

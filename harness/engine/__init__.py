@@ -15,6 +15,7 @@ os.environ.setdefault("RAY_locality_aware_leasing_enabled", "0")
 
 from harness.engine.cluster import cluster
 from harness.engine.driver import run
-from harness.engine.interface import Options, Sink
+from harness.engine.interface import Sink
+from harness.options import Options
 
 __all__ = ["Options", "Sink", "cluster", "run"]

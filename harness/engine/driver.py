@@ -10,9 +10,10 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from harness.engine.head_watch import watching_head
-from harness.engine.interface import Options, Sink
+from harness.engine.interface import Sink
 from harness.engine.resources import Request, ahead, elsewhere, request, require
 from harness.engine.tasks import Placed, Stream, Tasks
+from harness.options import Options
 from harness.plan import Job
 from harness.record import (
     EpochRecord,
@@ -199,7 +200,7 @@ class _Driver:
 
     def _give_up_the_silent(self) -> None:
         """A cut-off node may go on training: it is no longer listened to, so it harms nothing."""
-        limit_s = self._options.silence_s
+        limit_s = self._options.deadline_s
         now_s = time.monotonic()
         for attempt in list(self._running.values()):
             if attempt.heard_s is not None and now_s - attempt.heard_s > limit_s:

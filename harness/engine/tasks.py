@@ -8,10 +8,10 @@ import numpy as np
 import ray
 from ray import cloudpickle
 
-from harness.engine.interface import Options
 from harness.engine.software import software
 from harness.engine.worker import Call, stream
 from harness.engine.worker_env import settings
+from harness.options import Options
 from harness.plan import Job
 from harness.record import Checkpoint, Failure, FailureKind, Message
 from harness.source import source, workload_code

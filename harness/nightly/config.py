@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
 from pydantic import PositiveInt as Count
 
 from harness.errors import Fault, ManifestError, UsageError
@@ -13,6 +13,7 @@ from harness.manifest.document import read
 from harness.manifest.model import IDENTIFIER
 from harness.manifest.seeds import Seeds
 from harness.manifest.sources import Frozen, Line, Text
+from harness.options import ClusterOptions, RunOptions
 
 FORMAT = 1
 """Version of the file's own form."""
@@ -33,7 +34,7 @@ class Quarantine(Frozen):
         return today <= self.expires
 
 
-class Night(Frozen):
+class Night(ClusterOptions):
     """What one night runs; what is left out is as the manifests say."""
 
     experiments: Annotated[tuple[Line, ...], Field(min_length=1)]
@@ -43,18 +44,17 @@ class Night(Frozen):
     """The first N."""
     cpus_per_trial: PositiveFloat | None = None
     gpus_per_trial: NonNegativeFloat | None = None
-    address: Line | None = None
-    """A Ray cluster to join; one of its own otherwise."""
-    retries: NonNegativeInt = 3
-    """Further attempts at a trial that was lost to infrastructure, and to nothing else."""
-    deadline_s: PositiveFloat = 600
-    """Seconds without progress after which a trial counts as lost."""
-    time_limit_min: PositiveFloat | None = None
-    """For all trials together; what is not done by then counts as missing."""
     keep: Count = 7
     """How many nights to keep, beside those that later ones are compared with."""
     consistent_after: Count = 3
     """From so many nights in a row on, failing is called consistent."""
+
+    def run_options(self, *, data: Path, tracking_uri: str | None) -> RunOptions:
+        """How this night runs its trials."""
+        own = {name: getattr(self, name) for name in ClusterOptions.model_fields}
+        return RunOptions(
+            **own, data=data, tracking_uri=tracking_uri, address_named_by="the night's address"
+        )
 
 
 def _supported(version: int) -> int:

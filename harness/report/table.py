@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from harness.errors import UsageError
+from harness.output import replacing
 from harness.record import EpochRecord, FinalRecord, StoredTrial, TrialSpec
 
 SCHEMA = pa.schema(
@@ -44,22 +45,17 @@ def write(path: Path, trials: Iterable[tuple[str, StoredTrial]]) -> int:
 
     Raises:
         UsageError: the file's name ends neither in .csv nor in .parquet.
-        OSError: it cannot be written.
+        OutputError: it cannot be written.
     """
     writer_of = _WRITERS.get(path.suffix)
     if writer_of is None:
         raise UsageError(f"{path}: the name must end in {' or '.join(_WRITERS)}")
-    partial = path.with_name(f".{path.name}.partial")
     rows = 0
-    try:
-        with writer_of(partial, SCHEMA) as writer:
-            for experiment, trial in trials:
-                table = pa.Table.from_pylist(_rows(experiment, trial), schema=SCHEMA)
-                writer.write_table(table)
-                rows += table.num_rows
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as new, writer_of(new, SCHEMA) as writer:
+        for experiment, trial in trials:
+            table = pa.Table.from_pylist(_rows(experiment, trial), schema=SCHEMA)
+            writer.write_table(table)
+            rows += table.num_rows
     return rows
 
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import nightly, output
+from harness import nightly
 from harness.compare import Side, compare
 from harness.compare.document import document as comparisons_document
 from harness.errors import Exit, HarnessError
 from harness.nightly import Book, Course, Entry, NightRecord, Opened, Quarantine, State
 from harness.nightly.book import FORMAT, Choose
+from harness.output import write
 from harness.record import Json
 from harness.report import jsondoc, table
 from harness.report.junit import junit
@@ -99,7 +100,7 @@ def _not_judged(
         today=night.began.date(),
     )
     try:
-        output.write(night.folder / "summary.md", nightly.markdown(summary))
+        write(night.folder / "summary.md", nightly.markdown(summary))
         book.close(night, summary.record)
     except HarnessError as error:  # a full disk: what is printed and sent must do
         _log.warning("%s", error)
@@ -202,12 +203,12 @@ def _write(
     _json(folder / "comparison.json", comparisons_document(last))
     _json(folder / "environment.json", nightly.environment())
     xml = junit(verdicts, excuses=excuses, trouble=summary.record.trouble)
-    (folder / "junit.xml").write_bytes(xml)
+    write(folder / "junit.xml", xml)
     stored = ((name, trial) for (name, _), trial in _tonight(session).trials.items())
     table.write(folder / "records.parquet", stored)
     Reports.write(verdicts, folder / "report")
-    (folder / "summary.md").write_text(nightly.markdown(summary), encoding="utf-8")
+    write(folder / "summary.md", nightly.markdown(summary))
 
 
 def _json(path: Path, document: Json) -> None:
-    path.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write(path, json.dumps(document, indent=2, allow_nan=False) + "\n")

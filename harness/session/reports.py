@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from harness.store.files import faults_named
+from harness.output import make_folder, write
 from harness.verdict import ExperimentVerdict
 
 
@@ -32,22 +32,21 @@ class Reports:
         """Write pages and figures into a folder, which is made if it is not there.
 
         Raises:
-            StoreError: it cannot be written.
+            OutputError: it cannot be written.
         """
         from harness.report import figures  # noqa: PLC0415 - `check` draws nothing
 
-        with faults_named(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            drawn = {}
-            for verdict in verdicts:
-                figure = figures.figure(verdict)
-                if figure is not None:
-                    drawn[verdict.id] = folder / f"{verdict.id}.png"
-                    drawn[verdict.id].write_bytes(figures.image(figure, "png"))
-            written = cls(folder / "report.md", folder / "report.html", drawn, links or {})
-            for name, text in written.pages(verdicts).items():
-                (folder / name).write_text(text, encoding="utf-8")
-            return written
+        make_folder(folder)
+        drawn = {}
+        for verdict in verdicts:
+            figure = figures.figure(verdict)
+            if figure is not None:
+                drawn[verdict.id] = folder / f"{verdict.id}.png"
+                write(drawn[verdict.id], figures.image(figure, "png"))
+        written = cls(folder / "report.md", folder / "report.html", drawn, links or {})
+        for name, text in written.pages(verdicts).items():
+            write(folder / name, text)
+        return written
 
     def pages(self, verdicts: Sequence[ExperimentVerdict]) -> dict[str, str]:
         """The pages on some of the verdicts, by file name; figures lie beside the Markdown."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness import cluster_address, workloads
 from harness.cluster_address import ClusterAddress
 from harness.errors import Exit, StoppedError
+from harness.options import RunOptions
 from harness.plan import Job
 from harness.session.progress import Observer, SilentObserver
 from harness.session.recorder import Recorder
@@ -18,26 +19,6 @@ from harness.session.signals import Stop, stop_on_signals
 from harness.session.tracking import Tracking, open_tracking
 from harness.variables import carried
 from harness.verdict import ExperimentVerdict
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """RunOptions trials are run; none of it changes what they find."""
-
-    data: Path
-    address: str | None = None
-    tracking_uri: str | None = None
-    retries: int = 3
-    deadline_s: float = 600
-    """Without progress for so long, a trial counts as lost."""
-    isolate: bool = False
-    from_records: bool = False
-    """Whether trials that are finished in the committed records are taken over, not run."""
-    time_limit_s: float | None = None
-    """For all trials together; what is not done by then is left, and counts as missing."""
-
-    address_named_by: str = "--address"
-    """The option or file that `address` comes from, for messages."""
 
 
 @dataclass(frozen=True)
@@ -117,27 +98,25 @@ def run_trials(
     with (
         observer.watch(session.experiments, left) as view,
         engine.cluster(address, packages=workloads.packages()),
-        _limited(stop, options.time_limit_s),
+        _limited(stop, options.time_limit_min),
     ):
         engine.run(
             left,
             Recorder(session.store, view, tracking.notify),
             workloads=session.registry,
             load_data=lambda workload, name: workload.load_data(name, options.data),
-            options=engine.Options(
-                retries=options.retries, silence_s=options.deadline_s, isolate=options.isolate
-            ),
+            options=options,
             stop=stop,
         )
 
 
 @contextmanager
-def _limited(stop: Stop, time_limit_s: float | None) -> Iterator[None]:
+def _limited(stop: Stop, time_limit_min: float | None) -> Iterator[None]:
     """Set `stop` once the time is up; its exit code then still says that no signal came."""
-    if time_limit_s is None:
+    if time_limit_min is None:
         yield
         return
-    timer = threading.Timer(time_limit_s, stop.set)
+    timer = threading.Timer(60 * time_limit_min, stop.set)
     timer.daemon = True
     timer.start()
     try:

@@ -38,5 +38,5 @@ if __name__ == "__main__":
             if event := told(message):
                 print(json.dumps(event | {"at": time.time()}), file=events, flush=True)
 
-        sink = run(folder, [walk()], watch=watch, silence_s=deadline_s)
+        sink = run(folder, [walk()], watch=watch, deadline_s=deadline_s)
         sys.stdout.write(json.dumps(sink.retries))

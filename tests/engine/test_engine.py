@@ -195,7 +195,7 @@ def test_a_missing_resource_is_retried_and_then_given_up(tmp_path: Path) -> None
 def test_a_trial_that_falls_silent_is_tried_again(tmp_path: Path, fault: str, at: int) -> None:
     marker = tmp_path / "marker"
     silent = job(epochs=6, fault=fault, at=at, marker=str(marker))
-    sink = run(tmp_path, [silent], silence_s=2.0)
+    sink = run(tmp_path, [silent], deadline_s=2.0)
     assert [(error, attempt) for _, error, attempt in sink.retries] == [("NoProgress", 2)]
     assert curve(sink.store.read(silent.spec.id)) == quiet(silent)
     assert not alive(int(marker.read_text()))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.console import save
+from harness.cli.options import Outputs
 from harness.errors import StoreError
+from harness.output import OutputError
 from harness.session.reports import Reports
 from harness.store import Store
 from tests.faults.disks import filled, make_writable, small_disk
@@ -64,10 +65,10 @@ def test_pages_and_documents_that_cannot_be_written_are_named(disk: Path) -> Non
     make_writable(disk, False)
     for write in (
         lambda: Reports.write([reproduced()], disk / "report"),
-        lambda: save([reproduced()], json_file=str(disk / "out.json"), junit=None),
-        lambda: save([reproduced()], json_file=None, junit=disk / "junit.xml"),
+        lambda: Outputs({"json": str(disk / "out.json")}).write([reproduced()]),
+        lambda: Outputs({"junit": str(disk / "junit.xml")}).write([reproduced()]),
     ):
-        with pytest.raises(StoreError, match=f"{disk}/.*: Read-only file system"):
+        with pytest.raises(OutputError, match=f"{disk}/.*: Read-only file system"):
             write()
 
 

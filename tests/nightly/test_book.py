@@ -137,7 +137,7 @@ def test_a_quarantine_excuses_the_science_and_not_the_machine(walk: Simulation) 
 
 
 def test_the_end_of_the_time_is_no_signal() -> None:
-    with stop_on_signals() as stop, _limited(stop, 0.01):
+    with stop_on_signals() as stop, _limited(stop, 0.01 / 60):
         assert stop.wait(60)
     assert stop.exit_code is Exit.AS_EXPECTED
 

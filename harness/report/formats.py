@@ -1,0 +1,61 @@
+"""The formats in which verdicts are written: one entry makes an option of `check` and `run`.
+
+To add a format, write a module that renders verdicts and add its entry to `FORMATS`. The option
+`--NAME FILE`, standard output and the handling of errors come with it.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.verdict import ExperimentVerdict
+
+Verdicts = Sequence[ExperimentVerdict]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write verdicts into a file."""
+
+    name: str
+    """Lower-case letters and hyphens; also the name of its option."""
+    title: str
+    """As it stands in the option's help: "Write the verdicts as TITLE."."""
+    render: Callable[[Verdicts], str | bytes]
+    """The whole file. Equal verdicts give equal content."""
+
+
+def _json(verdicts: Verdicts) -> str:
+    from harness.report.jsondoc import document  # noqa: PLC0415 - only what is asked for is loaded
+
+    return json.dumps(document(verdicts), indent=2, allow_nan=False) + "\n"
+
+
+def _junit(verdicts: Verdicts) -> bytes:
+    from harness.report.junit import junit  # noqa: PLC0415 - as above
+
+    return junit(verdicts)
+
+
+def _markdown(verdicts: Verdicts) -> str:
+    from harness.report.markdown import markdown  # noqa: PLC0415 - as above
+
+    return markdown(verdicts)
+
+
+def _html(verdicts: Verdicts) -> str:
+    from harness.report.html import html  # noqa: PLC0415 - as above; figures take a second
+
+    return html(verdicts)
+
+
+FORMATS: Mapping[str, Format] = {
+    entry.name: entry
+    for entry in (
+        Format("json", "JSON", _json),
+        Format("junit", "JUnit XML", _junit),
+        Format("markdown", "a Markdown page", _markdown),
+        Format("html", "one HTML file", _html),
+    )
+}
+"""Every format, by name."""
