@@ -89,6 +89,8 @@ def replacing(path: Path) -> Iterator[Path]:
         if mode is not None and not stat.S_ISREG(mode):
             yield path
             return
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
         place = path.resolve()  # the file that a link names, not the link, is replaced
         new = place.with_name(f".{place.name[:200]}.{os.getpid()}.new{place.suffix}")
         try:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from harness.cli.app import app
-from harness.errors import ManifestError, UsageError
+from harness.errors import HarnessError, ManifestError, UsageError
 from harness.manifest import load
 from harness.manifest.draft import Reported, draft, read_table
 from tests.toy import Toy
@@ -137,7 +137,7 @@ def test_a_manifest_that_is_there_is_left_alone(tmp_path: Path) -> None:
     out.write_text("precious")
     refused = CliRunner().invoke(app, ["init", str(table), "--out", str(out)])
     assert isinstance(refused.exception, UsageError)
-    assert "is there already" in str(refused.exception)
+    assert "exists already" in str(refused.exception)
     assert out.read_text() == "precious"
 
 
@@ -156,6 +156,6 @@ def test_an_option_that_cannot_be_honoured_is_named(
     monkeypatch.chdir(tmp_path)
     Path("table.csv").write_text("metric,epoch,reported\nm,1,1\n")
     refused = CliRunner().invoke(app, ["init", "table.csv", *options])
-    assert isinstance(refused.exception, UsageError)
+    assert isinstance(refused.exception, HarnessError)
     assert said in str(refused.exception)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["table.csv"]
