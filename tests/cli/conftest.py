@@ -1,9 +1,10 @@
 """The command line as its users meet it: a process, its output, its exit code."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,21 +35,37 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def harness(environment: dict[str, str]) -> Harness:
-    """Runs one command to its end."""
+def harness(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Harness]:
+    """Runs one command to its end, in a fork of a process that has imported the command line."""
+    folder = tmp_path_factory.mktemp("output")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.cli.fork_server"],
+        env=environment,
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments),
-            env=environment,
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
+        words = list(map(str, arguments))
+        outputs = {name: folder / name for name in ("stdout", "stderr")}
+        for path in outputs.values():
+            path.write_bytes(b"")
+        asked = {"arguments": words, "environment": environment, "folder": str(REPOSITORY)}
+        print(json.dumps(asked | {n: str(p) for n, p in outputs.items()}), file=server.stdin)
+        server.stdin.flush()
+        code = int(server.stdout.readline())
+        texts = {name: path.read_text(encoding="utf-8") for name, path in outputs.items()}
+        return subprocess.CompletedProcess(words, code, **texts)
 
-    return run
+    yield run
+    server.stdin.close()
+    assert server.wait(60) == 0
 
 
 @pytest.fixture(scope="session")
