@@ -2,12 +2,12 @@
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness.cli import options
 from harness.errors import Exit
 from harness.options import DEFAULT_DATA
+from harness.report.tables import Column, FittedTable
 from harness.session.doctor import Health, examine
 
 _STYLES = {Health.GOOD: "green", Health.NOTE: "yellow", Health.MISSING: "bold red"}
@@ -22,14 +22,17 @@ def doctor(
     Example: harness doctor
     """
     findings = examine(workspace, data)
-    table = Table()
-    table.add_column("", no_wrap=True)
-    table.add_column("what", no_wrap=True)
-    table.add_column("found", overflow="fold")
-    table.add_column("what to do", overflow="fold")
+    table = FittedTable(
+        (
+            Column("what", whole=True),
+            Column("state", whole=True),
+            Column("found"),
+            Column("what to do"),
+        )
+    )
     for found in findings:
         mark = Text(found.health.value, style=_STYLES[found.health])
-        table.add_row(mark, found.name, Text(found.said), Text(found.remedy))
+        table.add_row(found.name, mark, Text(found.said), Text(found.remedy))
     Console().print(table)
     missing = [found.name for found in findings if found.health is Health.MISSING]
     if missing:

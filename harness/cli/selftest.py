@@ -6,9 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness import cluster_address, workloads
@@ -18,6 +16,7 @@ from harness.errors import Exit, StoppedError, StoreError, UsageError
 from harness.options import DEFAULT_DATA, RunOptions
 from harness.plan import Selection
 from harness.record import FailureKind
+from harness.report.tables import Column, FittedTable
 from harness.selftest import STORED, Bench, Check, Plant, Training, check
 from harness.selftest.bench import guarded
 from harness.selftest.stored import MEMORISED
@@ -141,9 +140,16 @@ def _refuse_lost(verdicts: Sequence[ExperimentVerdict]) -> None:
 
 
 def _show(found: dict[str, list[Check]], console: Console) -> None:
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
-    for column in ("", "planted", "curves", "verdict", "shown by", "level"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("curves", "level"))
+    table = FittedTable(
+        (
+            Column("planted"),
+            Column("result", whole=True),
+            Column("verdict", whole=True),
+            Column("curves", whole=True),
+            Column("shown by"),
+            Column("level"),
+        )
+    )
     for where, checks in found.items():
         for each in checks:
             table.add_row(*_row(each, where))
@@ -161,4 +167,4 @@ def _row(found: Check, where: str) -> list[Text]:
     mark = Text("ok", "green") if found.passed else Text("NO", "bold red")
     name = Text(found.name if found.planted else f"nothing: {found.name}")
     by, level = (found.catch.by, found.catch.level) if found.catch else ("nothing", "")
-    return [mark, name, Text(where), Text(found.verdict), Text(by), Text(level)]
+    return [name, mark, Text(found.verdict), Text(where), Text(by), Text(level)]

@@ -8,7 +8,6 @@ import base64
 import hashlib
 import re
 import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
@@ -44,7 +43,7 @@ def html(verdicts: Sequence[ExperimentVerdict], links: Mapping[str, str] | None 
     script = templates.get_template("report.js").render()
     return templates.get_template("report.html.jinja").render(
         verdicts=verdicts,
-        counts=Counter(wording.expectation(verdict.as_expected) for verdict in verdicts),
+        overview=wording.overview(verdicts),
         links=links or {},
         drawings={verdict.id: _drawings(verdict) for verdict in verdicts},
         script=Markup(script),  # noqa: S704 - our own

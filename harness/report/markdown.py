@@ -26,7 +26,9 @@ def markdown(
         figures: by experiment, where its figure is, as the page is to link it.
     """
     template = environment(_FILTERS, escape=False).get_template("verdicts.md.jinja")
-    return template.render(verdicts=verdicts, figures=figures or {})
+    return template.render(
+        verdicts=verdicts, overview=wording.overview(verdicts), figures=figures or {}
+    )
 
 
 def _outcome(outcome: Outcome) -> str:

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from math import isinf
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from harness.record import in_words
 from harness.report.jinja import Filters, environment
 from harness.report.markdown import MARKS
+from harness.report.tables import Column, FittedTable
 from harness.report.terminal import STYLES
 from harness.study import Factor, Hinge, Result, Study, claim_outcome
 from harness.study.factors import says
@@ -24,7 +23,7 @@ _FILTERS: Filters = {"text": as_words, "spell": spell, "words": in_words}
 _HINGES = {Hinge.YES: "bold red", Hinge.OPEN: "yellow", Hinge.NO: "green", Hinge.NOT_RUN: "dim"}
 
 
-def tables(study: Study) -> Iterator[Table]:
+def tables(study: Study) -> Iterator[FittedTable]:
     """What hinges on what; then for each assumption every claim beside the values tried."""
     yield _hinges(study)
     for factor in study.factors:
@@ -55,24 +54,26 @@ def markdown(study: Study, figure: str | None = None) -> str:
     )
 
 
-def _hinges(study: Study) -> Table:
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True, title_justify="left")
-    table.title = "Does the verdict hinge on it?"
-    table.add_column("verdict on", no_wrap=True)
-    for factor in study.factors:
-        table.add_column(Text(factor.name))
+def _hinges(study: Study) -> FittedTable:
+    table = FittedTable(
+        (
+            Column("verdict on", whole=True),
+            *(Column(factor.name, whole=True) for factor in study.factors),
+        ),
+        title=Text("Does the verdict depend on it?", "bold"),
+    )
     for claim in (None, *study.claims):
         found = [study.hinge(factor, claim) for factor in study.factors]
         table.add_row(Text(claim or WHOLE), *(Text(hinge, _HINGES[hinge]) for hinge in found))
     return table
 
 
-def _group(study: Study, factor: Factor, group: tuple[Result, ...]) -> Table:
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True, title_justify="left")
-    table.title = Text(_title(study, factor, group))
-    table.add_column("verdict on", no_wrap=True)
-    for head in _heads(study, factor, group):
-        table.add_column(Text(head))
+def _group(study: Study, factor: Factor, group: tuple[Result, ...]) -> FittedTable:
+    heads = (Column(head, whole=True) for head in _heads(study, factor, group))
+    table = FittedTable(
+        (Column("verdict on", whole=True), *heads),
+        title=Text(_title(study, factor, group), "bold"),
+    )
     for claim in (None, *study.claims):
         cells = [Text(_cell(result, claim), STYLES[_outcome(result, claim)]) for result in group]
         table.add_row(Text(claim or WHOLE), *cells)

@@ -2,12 +2,18 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from rich.cells import cell_len
 from rich.console import Console
 
 from harness.report import claims, summary
@@ -16,7 +22,7 @@ from harness.report.html import html
 from harness.report.markdown import markdown
 from harness.report.palette import themed
 from harness.report.panels import MOST_LINES, panels
-from harness.report.wording import number
+from harness.report.wording import number, overview
 from harness.verdict import ExperimentVerdict, Outcome
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, trial, value, verdict_on
@@ -25,10 +31,11 @@ Make = Callable[[], ExperimentVerdict]
 every_verdict = pytest.mark.parametrize("make", studies.ALL, ids=lambda make: make.__name__)
 
 
-def printed(renderable: object, width: int = 200) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    console.print(renderable)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+def printed(renderable: object, width: int = 200, encoding: str = "utf-8") -> str:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
+    Console(file=file, width=width).print(renderable)
+    file.seek(0)
+    return file.read()
 
 
 def printed_claims(verdict: ExperimentVerdict, width: int = 200) -> str:
@@ -53,7 +60,7 @@ def test_the_terminal_shows_every_row_that_ran_and_every_note(make: Make) -> Non
     text = printed_claims(verdict)
     ran = [result for result in verdict.results if result.verdict is not Outcome.NOT_RUN]
     for result in ran:
-        line = next(line for line in text.splitlines() if f" {result.name} " in line)
+        line = next(line for line in text.splitlines() if line.startswith(f"{result.name} "))
         assert number(result.reported) in line
         assert str(result.verdict) in line
     assert all(note[:60] in text for note in verdict.notes)
@@ -65,7 +72,7 @@ def test_every_page_shows_what_the_statistics_rest_on() -> None:
     assert last.interval is not None
     low, high = map(number, last.interval)
     terminal, md, page = printed_claims(verdict), markdown([verdict]), html([verdict])
-    left_out = "each seed in turn taken for the paper: 0 of 3 rejected by the others"
+    left_out = "leave-one-out check: 0 of 3 seeds rejected by the others"
     for text in (terminal, md, page):
         assert "two one-sided t-tests; consistency: t with Holm" in text
         assert left_out in text
@@ -96,28 +103,72 @@ def test_the_summary_has_a_line_for_each_experiment_in_order() -> None:
     ]
     assert lines == sorted(lines, key=shown.index)
     assert all(str(verdict.verdict) in line for line, verdict in zip(lines, verdicts, strict=True))
-    assert "1/2 " in lines[1]
-    assert lines[1].split()[-1] == "NO"
+    assert " 1/2 " in lines[1]
+    assert lines[1].split()[:4] == ["not-reproduced", "NOT", "REPRODUCED", "NO"]
 
 
-def test_a_narrow_terminal_cuts_no_id_and_no_verdict_short() -> None:
-    asked = experiment(curve({1: 0.0}), id="an-experiment-with-a-long-name", control=True, epochs=1)
-    verdict = verdict_on(asked, {0: trial([0.0])})
-    text = printed(summary([verdict]), width=80)
-    words = {"an-experiment-with-a-long-name", "seeds", "epochs", "hold", "verdict", "expected"}
-    assert words | {"REPRODUCED", "yes"} <= set(text.split())
+LONG = "a-control-of-an-experiment-that-has-a-long-name-with-many-hyphens"
 
 
-@every_verdict
-def test_a_narrow_terminal_shows_every_number_of_a_row_in_full(make: Make) -> None:
-    verdict = make()
-    text = printed_claims(verdict, width=80)
-    for result in verdict.results:
-        if result.verdict is not Outcome.NOT_RUN:
-            line = next(line for line in text.splitlines() if f" {result.name} " in line)
-            words = {number(result.reported), number(result.measured)}
-            assert words <= set(line.split())
-            assert " ".join(result.note.split()) in " ".join(text.split())
+@cache
+def everything() -> list[ExperimentVerdict]:
+    """Every study, and a long id for every outcome that an experiment can have."""
+    made = [make() for make in studies.ALL]
+    asked = experiment(curve({1: 0.0}), id=LONG, control=True, epochs=1)
+    long = verdict_on(asked, {0: trial([0.0])})
+    rows = long.results
+    return made + [
+        replace(long, verdict=outcome, results=tuple(replace(row, verdict=outcome) for row in rows))
+        for outcome in Outcome
+    ]
+
+
+@settings(max_examples=40)
+@given(width=st.integers(40, 200), encoding=st.sampled_from(["utf-8", "ascii"]))
+def test_no_width_cuts_an_id_a_verdict_or_a_number(width: int, encoding: str) -> None:
+    verdicts = everything()
+    text = printed(summary(verdicts), width, encoding)
+    assert max(map(cell_len, text.splitlines())) <= width
+    for outcome, count in Counter(verdict.verdict for verdict in verdicts).items():
+        named = len(re.findall(rf"(?<!NOT ){outcome}", text))
+        assert named == count
+    for verdict in verdicts:
+        assert verdict.id in text.replace("\n", "")
+        told = printed(claims(verdict, width=width), width, encoding)
+        ran = [row for row in verdict.results if row.verdict is not Outcome.NOT_RUN]
+        assert max(map(cell_len, told.splitlines())) <= width
+        words = told.split()
+        for row in ran:
+            assert told.count(row.verdict) >= sum(row.verdict == other.verdict for other in ran)
+            assert number(row.reported) in " ".join(words)
+            assert number(row.measured) in " ".join(words)
+            assert set(row.note.split()) <= set(words)
+        assert set(told) & set("─│…") <= set("─")
+        assert encoding == "utf-8" or told.isascii()
+
+
+def test_what_all_runs_say_together_stands_in_plain_words() -> None:
+    def run(outcome: Outcome, *, own: bool = False) -> ExperimentVerdict:
+        verdict = studies.reproduced()
+        listing = "none: a control of our own" if own else "slide 1"
+        paper = verdict.experiment.manifest.paper.model_copy(update={"listing": listing})
+        manifest = verdict.experiment.manifest.model_copy(update={"paper": paper})
+        asked = verdict.experiment.model_copy(update={"manifest": manifest})
+        return replace(verdict, verdict=outcome, experiment=asked)
+
+    good, bad, open_ = Outcome.REPRODUCED, Outcome.NOT_REPRODUCED, Outcome.INCONCLUSIVE
+    runs = [run(good), run(Outcome.IMMATERIAL_DIFFERENCE), run(bad), run(open_), run(open_)]
+    own = [run(good, own=True), run(good, own=True)]
+    assert overview([*runs, *own]) == (
+        "Of 5 runs of the paper, 2 reproduced, 2 are inconclusive and 1 did not reproduce. "
+        "All 2 of our own controls passed."
+    )
+    assert overview([run(bad)]) == "Of 1 run of the paper, 1 did not reproduce."
+    assert overview([own[0]]) == "Our own control passed."
+    assert overview([own[0], run(bad, own=True)]) == (
+        "Of 2 controls of our own, 1 reproduced and 1 did not reproduce."
+    )
+    assert overview([]) == ""
 
 
 def test_words_of_a_manifest_are_never_markup() -> None:

@@ -6,6 +6,7 @@ import pytest
 from pyarrow import csv, parquet
 
 from harness.errors import UsageError
+from harness.output import OutputError
 from harness.record import EpochRecord, FinalRecord, StoredTrial, TrialSpec
 from harness.report.table import write
 
@@ -47,7 +48,7 @@ def test_an_export_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
         yield "one", trial(0)
         raise OSError("gone")
 
-    with pytest.raises(OSError, match="gone"):
+    with pytest.raises(OutputError, match="gone"):
         write(path, breaking())
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
