@@ -1,20 +1,24 @@
 """How an attempt at a trial is put to Ray: a task that streams, with what it shares with others."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import ray
 from ray import cloudpickle
+from ray.exceptions import RayError
 
+from harness.engine.retirement import MANY_CALLS, retire
 from harness.engine.software import software
 from harness.engine.worker import Call, stream
 from harness.engine.worker_env import settings
+from harness.errors import HarnessError
 from harness.options import Options
 from harness.plan import Job
 from harness.record import Checkpoint, Failure, FailureKind, Message
 from harness.source import source, workload_code
+from harness.trial import failure
 from harness.variables import Variables, carried, trial_environment
 from harness.workload import Arrays, Workload
 
@@ -37,30 +41,26 @@ class Placed:
 
 
 def placed_stream(
-    call: Call, variables: Variables, pickled: bytes, *data: Arrays
+    call: Call, variables: Variables, workload: bytes | Failure, *data: Arrays
 ) -> Iterator[list[Message] | list[Placed]]:
-    """Run one attempt on the worker.
+    """Run one attempt on the worker, which runs no further trial unless this one left it clean.
 
     Args:
         call: the attempt.
         variables: what the workload reads of the driver's environment. They come as an argument:
             Ray shows a runtime environment's variables in its logs, its state and its dashboard.
-        pickled: the workload. It is unpickled here and not by Ray, because that imports its module,
-            which may read the environment as well.
+        workload: pickled, or why it could not be prepared. It is unpickled by `stream` and not by
+            Ray, because that imports its module, which may do whatever a trial may do.
         data: the data sets that the spec names, in its order.
     """
     yield [Placed(ray.get_runtime_context().get_node_id())]
-    with trial_environment(variables):
-        try:
-            workload: Workload = cloudpickle.loads(pickled)
-        except Exception as error:  # noqa: BLE001 - whatever its module raises, this node lacks it
-            why = f"the workload cannot be loaded: {error}"
-            failed: list[Message] = [
-                Failure(FailureKind.INFRASTRUCTURE, type(error).__name__, why, 0)
-            ]
-            yield failed
-            return
-        yield from stream(call, workload, *data)
+    clean = False
+    try:
+        with trial_environment(variables):
+            clean = yield from stream(call, workload, *data)
+    finally:
+        if not clean:
+            retire()
 
 
 class Tasks:
@@ -85,9 +85,10 @@ class Tasks:
         self._code = {name: workload_code(each) for name, each in workloads.items()}
         self._variables: dict[str, Variables] = {}
         """What each experiment's workload reads of this process's environment."""
-        # Unsaid, max_calls is 1 wherever there is a GPU: a fresh process, and torch's import, each.
         self._remote: Any = ray.remote(
-            max_calls=1 if options.isolate else 0, max_retries=0, num_returns="streaming"
+            max_calls=1 if options.isolate else MANY_CALLS,
+            max_retries=0,
+            num_returns="streaming",
         )(placed_stream)
         self._workload_refs: dict[str, Any] = {}
         """By name."""
@@ -117,7 +118,20 @@ class Tasks:
             runtime_env={"env_vars": settings(resources.threads)},
             _generator_backpressure_num_objects=UNREAD,
         )
-        return task.remote(call, self._carried(job), *self._shared(job))
+        return task.remote(call, *self._prepared(job))
+
+    def _prepared(self, job: Job) -> list[Any]:
+        """The job's variables, workload and data sets, as the task takes them.
+
+        What a workload raises here fails its own trials alone: a worker sends it as their outcome.
+        It is not the method's, of which nothing has run.
+        """
+        try:
+            return [self._carried(job), *self._shared(job)]
+        except (KeyboardInterrupt, HarnessError, RayError):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the workload's own code, which may even exit
+            return [Variables(), replace(failure(error, 0), kind=FailureKind.INFRASTRUCTURE)]
 
     def _carried(self, job: Job) -> Variables:
         if job.experiment not in self._variables:

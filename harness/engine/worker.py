@@ -1,16 +1,22 @@
 """What runs on a worker: one trial, its messages sent in batches."""
 
+import logging
+import pickle
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from socket import gethostname
+from types import MappingProxyType
 
+from harness.engine.process_state import ProcessState, watch_imports
 from harness.engine.software import Software, software
 from harness.plan import Job
 from harness.record import (
     Checkpoint,
     Failure,
     FailureKind,
+    Finished,
     Json,
     Message,
     Source,
@@ -18,8 +24,10 @@ from harness.record import (
     WorkloadCode,
 )
 from harness.source import package_digest, workload_digest
-from harness.trial import attempt
+from harness.trial import attempt, failure
 from harness.workload import Arrays, Workload
+
+_log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
 """Messages wait for one another no longer than this, unless an epoch is longer."""
@@ -44,26 +52,84 @@ class Call:
     """As the driver has it; the worker records the digest of its own files."""
 
 
-def stream(call: Call, workload: Workload, *data: Arrays) -> Iterator[list[Message]]:
-    """Run the attempt; `data` are the data sets that the spec names, in its order."""
+def stream(
+    call: Call, workload: bytes | Failure, *data: Arrays
+) -> Generator[list[Message], None, bool]:
+    """Run the attempt, and yield its messages in batches.
+
+    Args:
+        call: what to run.
+        workload: pickled; or why it could not be prepared, which is then the trial's outcome.
+        data: the data sets that the spec names, in its order.
+
+    Returns:
+        Whether this process may run another trial: this one finished, and what it changed in the
+        process was put back.
+    """
     if differences := call.software.differences(software()):
         # The nodes were compared at the start; this one has joined since.
         said = f"on {gethostname()}: {'; '.join(differences)}"
         yield [Failure(FailureKind.INFRASTRUCTURE, "ResourceError", said, 0)]
+        return True
+    messages = _messages(call, workload, data, replace(call.source, digest=package_digest()))
+    watch_imports()
+    # Equal in every process: the state of the global generators belongs to the trial.
+    state = ProcessState(int(call.job.spec.id[:8], 16))
+    finished = False
+    for batch in batches(_in_context(messages)):
+        finished = isinstance(batch[-1], Finished)
+        yield batch
+    try:
+        left = state.restore()
+    except Exception:  # noqa: BLE001 - the trial may have broken anything that this needs
+        _log.exception("%s: the process cannot be put back", call.job.spec.id)
+        return False
+    if left:
+        _log.info("%s left behind: %s", call.job.spec.id, ", ".join(left))
+    return finished and not left
+
+
+def _messages(
+    call: Call, workload: bytes | Failure, data: Sequence[Arrays], source: Source
+) -> Iterator[Message]:
+    """Yield the attempt's messages, and before them a failure to unpickle its workload."""
+    if isinstance(workload, Failure):
+        yield workload
         return
-    messages = attempt(
+    loaded: Workload
+    try:
+        loaded = pickle.loads(workload)  # noqa: S301 - the driver has pickled it
+        code = _code_here(call.workload_code, loaded)
+    except BaseException as error:  # noqa: BLE001 - its own code, which may even exit
+        # The driver could import it: this node lacks something, and nothing of the method has run.
+        epoch = call.checkpoint.epoch if call.checkpoint else 0
+        why = failure(error, epoch)
+        message = f"the workload cannot be loaded: {why.message}"
+        yield replace(why, kind=FailureKind.INFRASTRUCTURE, message=message)
+        return
+    yield from attempt(
         call.job,
-        workload,
+        loaded,
         data=_same(call.job.spec.data, data),
-        source=replace(call.source, digest=package_digest()),
-        workload_code=_code_here(call.workload_code, workload),
+        source=source,
+        workload_code=code,
         device=call.device,
         options=call.options,
         checkpoint=call.checkpoint,
         checkpoint_interval_s=call.checkpoint_interval_s,
         interruptible=False,
     )
-    yield from batches(messages)
+
+
+def _in_context(messages: Iterator[Message]) -> Iterator[Message]:
+    """The same messages; what they change of context variables (decimal's, say) is theirs alone."""
+    context = copy_context()
+    while True:
+        try:
+            message = context.run(next, messages)
+        except StopIteration:
+            return
+        yield message
 
 
 def _code_here(code: WorkloadCode | None, workload: Workload) -> WorkloadCode | None:
@@ -78,7 +144,8 @@ def _same(digests: Mapping[str, str], data: Sequence[Arrays]) -> dict[str, Array
     the arrays of one trial it knows again in the next only if they are the same objects.
     """
     pairs = zip(digests.items(), data, strict=True)
-    return {key[0]: _seen.setdefault(key, arrays) for key, arrays in pairs}
+    # As views: what a trial takes out of one would be missing in the next.
+    return {key[0]: _seen.setdefault(key, MappingProxyType(arrays)) for key, arrays in pairs}
 
 
 def batches(

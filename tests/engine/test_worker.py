@@ -1,10 +1,12 @@
 """How a worker sends its messages."""
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,20 +58,22 @@ def test_a_slow_epoch_waits_for_no_other() -> None:
 class Watched(Toy):
     """Keeps the data of each trial that it starts."""
 
-    seen: list[Arrays]
+    seen: ClassVar[list[Arrays]] = []
 
     def start(self, parameters: Any, context: Context) -> Walk:
         self.seen.append(context.data[DATA])
         return super().start(parameters, context)
 
 
-def test_a_process_is_given_the_same_arrays_for_the_same_digest() -> None:
+def test_a_process_is_given_the_same_arrays_for_the_same_digest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Watched, "seen", [])
     workload = Watched()
-    workload.seen = []
     for digest in ("one", "one", "other"):
         call = Call(job(data={DATA: digest}), SOURCE, software(), "cpu", {}, None, 1000.0)
-        list(stream(call, workload, workload.load_data(DATA, Path())))
-    first, second, other = workload.seen
+        list(stream(call, pickle.dumps(workload), workload.load_data(DATA, Path())))
+    first, second, other = Watched.seen
     assert first is second
     assert first is not other
 
@@ -77,7 +81,7 @@ def test_a_process_is_given_the_same_arrays_for_the_same_digest() -> None:
 def test_a_node_that_joined_late_with_other_software_runs_nothing() -> None:
     other = replace(software(), torch="1.13.1")
     call = Call(job(), SOURCE, other, "cpu", {}, None, 1000.0)
-    ((failure,),) = list(stream(call, Toy()))
+    ((failure,),) = list(stream(call, pickle.dumps(Toy())))
     assert isinstance(failure, Failure)
     assert failure.kind is FailureKind.INFRASTRUCTURE
     assert f"torch {software().torch} there and 1.13.1 here" in failure.message

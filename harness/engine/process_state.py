@@ -1,0 +1,657 @@
+"""The state of a process that outlives a trial: captured before it, put back after it.
+
+A trial on a warm worker must equal the same trial in a fresh process. So a worker captures its
+state before a trial, puts back afterwards what the trial has changed, and detects what cannot be
+put back; then the worker runs no further trial. The state is what the standard library, numpy and
+torch keep for the whole process; what other packages and the workload's own modules keep in their
+variables is not known here. Nothing here imports a library: only what is loaded is looked at.
+"""
+
+import decimal
+import gc
+import importlib.machinery
+import locale
+import logging
+import os
+import random
+import resource
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from operator import is_not
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_SOCKETS = 64
+"""More sockets and pipes than a trial may leave open: Ray's own come and go."""
+
+_SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - it is only compared with
+
+_SEEDS = 2**32
+"""Seeds of global generators are below it, as numpy wants them."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One part of the state."""
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], object] | None = None
+    """Puts a value that was read back; None where that is impossible."""
+    changed: Callable[[Any, Any], bool] = lambda before, after: bool(before != after)
+    """Whether the trial has left something behind."""
+    enough: bool = True
+    """Whether nothing else can be wrong once it was put back."""
+    imports: Callable[[Any, Any], bool] = lambda before, after: False
+    """Whether the import of a module may change it so: it stays so, as the module stays loaded."""
+
+
+def _always(before: object, after: object) -> bool:
+    return True
+
+
+def _directory() -> tuple[str, int, int]:
+    status = os.stat(".")
+    return os.getcwd(), status.st_dev, status.st_ino
+
+
+def _environment_write(before: Mapping[str, str]) -> None:
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    for name, value in before.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+def _umask() -> int:
+    """Reading sets it; for a moment new files are private, never the reverse."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+_SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
+
+
+def _handlers() -> tuple[Any, ...]:
+    return tuple(map(signal.getsignal, _SIGNALS))
+
+
+def _handlers_write(before: Sequence[Any]) -> None:
+    for number, handler in zip(_SIGNALS, before, strict=True):
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+
+def _timers() -> tuple[bool, ...]:
+    return tuple(any(signal.getitimer(timer)) for timer in _TIMERS)
+
+
+def _timers_write(before: Sequence[bool]) -> None:
+    for timer, running in zip(_TIMERS, before, strict=True):
+        if not running:
+            signal.setitimer(timer, 0)
+
+
+_LIMITS = tuple(
+    sorted({value for name, value in vars(resource).items() if name.startswith("RLIMIT_")})
+)
+
+
+def _limits() -> tuple[tuple[int, int], ...]:
+    return tuple(map(resource.getrlimit, _LIMITS))
+
+
+def _limits_write(before: Sequence[tuple[int, int]]) -> None:
+    for limit, values in zip(_LIMITS, before, strict=True):
+        if resource.getrlimit(limit) != values:
+            resource.setrlimit(limit, values)
+
+
+def _collection_write(before: tuple[bool, Any, int]) -> None:
+    (gc.enable if before[0] else gc.disable)()
+    gc.set_threshold(*before[1])
+    gc.set_debug(before[2])
+
+
+_HOOKS = (
+    *((sys, name) for name in ("stdin", "stdout", "stderr", "argv", "path", "path_hooks")),
+    *((sys, name) for name in ("meta_path", "modules", "excepthook", "displayhook")),
+    *((sys, name) for name in ("unraisablehook", "breakpointhook")),
+    (threading, "excepthook"),
+    (os, "environ"),
+)
+
+
+def _hooks() -> tuple[Any, ...]:
+    """Attributes of modules that are replaced as a whole; lists with a copy of what they hold."""
+    held = [getattr(module, name, None) for module, name in _HOOKS]
+    return tuple((id(thing), thing, [*thing] if type(thing) is list else ()) for thing in held)
+
+
+def _hooks_write(before: Sequence[tuple[int, Any, Sequence[Any]]]) -> None:
+    for (module, name), (_, thing, items) in zip(_HOOKS, before, strict=True):
+        setattr(module, name, thing)
+        if type(thing) is list:
+            thing[:] = items
+
+
+def _hooks_changed(before: Sequence[Any], after: Sequence[Any]) -> bool:
+    return any(was[0] != now[0] or was[2] != now[2] for was, now in zip(before, after, strict=True))
+
+
+def _streams() -> tuple[Any, ...]:
+    """Whether standard input, output and error are open, and what they lead to."""
+    found: list[Any] = [getattr(stream, "closed", None) for stream in (sys.stdout, sys.stderr)]
+    for number in range(3):
+        try:
+            status = os.fstat(number)
+            found.append((status.st_dev, status.st_ino))
+        except OSError:
+            found.append(None)
+    return tuple(found)
+
+
+def _warnings_write(before: Sequence[Any]) -> None:
+    warnings.resetwarnings()  # tells the interpreter that its caches are stale
+    warnings.filters[:] = before  # type: ignore[index]
+
+
+def _logging() -> tuple[Any, ...]:
+    root = logging.root
+    return root.level, root.manager.disable, tuple(root.handlers)
+
+
+def _logging_write(before: tuple[Any, ...]) -> None:
+    logging.root.setLevel(before[0])
+    logging.disable(before[1])
+    logging.root.handlers[:] = before[2]
+
+
+def _children() -> bool:
+    """Whether this process has children, ended or not."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _end_children(_: object) -> None:
+    """End the children that a trial has left, so that they take no core from the next."""
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            for pid in (task / "children").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+    deadline_s = time.monotonic() + 1
+    while _children() and time.monotonic() < deadline_s:
+        with suppress(ChildProcessError):
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                time.sleep(0.01)
+
+
+def _descriptors() -> tuple[frozenset[str], int]:
+    """The files and devices that are open, and how many sockets and pipes beside them."""
+    files, others = [], 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            target = os.readlink(f"/proc/self/fd/{name}")
+            # Ray's own: its logs, and the shared memory of its object store.
+            if target.startswith("/") and not target.startswith(_SHARED_MEMORY):
+                if f"{os.sep}session_" not in target:
+                    files.append(f"{name} {target}")
+            else:
+                others += 1
+    return frozenset(files), others
+
+
+def _descriptors_changed(
+    before: tuple[frozenset[str], int], after: tuple[frozenset[str], int]
+) -> bool:
+    return bool(after[0] - before[0]) or after[1] - before[1] > _SOCKETS
+
+
+def _arithmetic() -> tuple[bool, bool, bool]:
+    """How the processor rounds here, and whether it keeps the smallest numbers."""
+    smallest, third = sys.float_info.min, 3.0
+    return smallest / 2 > 0, 1 / third * third == 1, 1 + sys.float_info.epsilon / 2 == 1
+
+
+_PATCHED = (
+    *("builtins", "math", "os", "random", "sys", "threading", "time"),
+    *("harness.outcome", "harness.record", "harness.returned_values", "harness.trial"),
+    *("numpy", "numpy.random", "torch", "torch.nn.functional"),
+)
+"""Modules whose functions a trial may have replaced."""
+
+
+_FOLLOWING = ("Storage",)
+"""What torch itself replaces where its default dtype changes, and with it changes back."""
+
+
+def _attributes() -> dict[str, dict[str, Any]]:
+    """The variables of the modules that workloads patch most."""
+    loaded = ((name, sys.modules.get(name)) for name in _PATCHED)
+    return {name: dict(vars(module)) for name, module in loaded if module is not None}
+
+
+def _replaced(
+    before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str, Any]]:
+    """Functions and classes that were replaced or are gone: module, name, what is there now."""
+    for module, held in before.items():
+        now = after.get(module, {})
+        if any(map(is_not, held.values(), map(now.get, held))):  # rare, and this is fast
+            for name, value in held.items():
+                if now.get(name) is not value and callable(value) and name not in _FOLLOWING:
+                    yield module, name, now.get(name)
+
+
+def _attributes_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether one was replaced or is gone; modules add some as their parts are imported."""
+    return any(True for _ in _replaced(before, after))
+
+
+def _attributes_by_import(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether modules replaced functions of their own package only, as torch does."""
+    return all(
+        str(getattr(now, "__module__", "")).partition(".")[0] == module.partition(".")[0]
+        for module, _, now in _replaced(before, after)
+    )
+
+
+def _attributes_write(before: Mapping[str, Mapping[str, Any]]) -> None:
+    for module, name, _ in list(_replaced(before, _attributes())):
+        setattr(sys.modules[module], name, before[module][name])
+
+
+def _modules_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether one was replaced or is gone."""
+    return any(map(is_not, before.values(), map(after.get, before)))
+
+
+def _environment_by_import(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
+    """Whether nothing but variables of torch's own were added."""
+    same = all(after.get(name) == value for name, value in before.items())
+    return same and all(name.startswith("TORCH") for name in set(after) - set(before))
+
+
+_PROCESS = (
+    # These first: they are used below.
+    _Part("hooks and import paths", _hooks, _hooks_write, _hooks_changed, imports=_always),
+    _Part(
+        "replaced functions",
+        _attributes,
+        _attributes_write,
+        _attributes_changed,
+        enough=False,
+        imports=_attributes_by_import,
+    ),
+    _Part(
+        "modules",
+        lambda: dict(sys.modules),
+        sys.modules.update,
+        _modules_changed,
+        enough=False,
+    ),
+    _Part("resource limits", _limits, _limits_write),
+    _Part("working directory", _directory, lambda before: os.chdir(before[0])),
+    _Part(
+        "environment variables",
+        lambda: dict(os.environ),
+        _environment_write,
+        imports=_environment_by_import,
+    ),
+    _Part("time zone", lambda: (time.tzname, time.timezone), lambda before: time.tzset()),
+    _Part("umask", _umask, os.umask),
+    _Part("signal handlers", _handlers, _handlers_write),
+    _Part(
+        "blocked signals",
+        lambda: signal.pthread_sigmask(signal.SIG_BLOCK, []),
+        lambda before: signal.pthread_sigmask(signal.SIG_SETMASK, before),
+    ),
+    _Part("timers", _timers, _timers_write),
+    _Part(
+        "priority",
+        lambda: os.getpriority(os.PRIO_PROCESS, 0),
+        lambda before: os.setpriority(os.PRIO_PROCESS, 0, before),
+    ),
+    _Part(
+        "processor affinity",
+        lambda: os.sched_getaffinity(0),
+        lambda before: os.sched_setaffinity(0, before),
+    ),
+    _Part("user", lambda: (os.getresuid(), os.getresgid())),
+    _Part(
+        "locale",
+        lambda: locale.setlocale(locale.LC_ALL),
+        lambda before: locale.setlocale(locale.LC_ALL, before),
+    ),
+    _Part("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    _Part("switch interval", sys.getswitchinterval, sys.setswitchinterval),
+    _Part("longest number", sys.get_int_max_str_digits, sys.set_int_max_str_digits),
+    _Part("tracing", lambda: (sys.gettrace(), sys.getprofile())),
+    _Part(
+        "garbage collection",
+        lambda: (gc.isenabled(), gc.get_threshold(), gc.get_debug()),
+        _collection_write,
+    ),
+    _Part("collector's callbacks", lambda: list(gc.callbacks), imports=_always),
+    _Part("warnings filters", lambda: list(warnings.filters), _warnings_write, imports=_always),
+    _Part("logging", _logging, _logging_write, imports=_always),
+    _Part("socket timeout", socket.getdefaulttimeout, socket.setdefaulttimeout),
+    _Part(
+        "temporary folder",
+        lambda: tempfile.tempdir,
+        lambda before: setattr(tempfile, "tempdir", before),
+        imports=_always,  # it is found out when it is first asked for
+    ),
+    _Part("decimal's defaults", lambda: repr(decimal.DefaultContext)),
+    _Part("standard streams", _streams),
+    _Part("floating-point mode", _arithmetic),
+    _Part(
+        "threads",
+        lambda: frozenset(threading.enumerate()),
+        changed=lambda before, after: bool(after - before),
+        imports=_always,
+    ),
+    _Part(
+        "child processes",
+        _children,
+        _end_children,
+        changed=lambda before, after: after and not before,
+        enough=False,
+    ),
+    _Part("open files", _descriptors, changed=_descriptors_changed, imports=_always),
+)
+
+
+def _numpy_parts(np: Any) -> Iterator[_Part]:
+    """What numpy keeps for the process."""
+    yield _Part("numpy's errors", np.geterr, lambda before: np.seterr(**before))
+    yield _Part("numpy's error call", np.geterrcall, np.seterrcall)
+    yield _Part(
+        "numpy's printing", np.get_printoptions, lambda before: np.set_printoptions(**before)
+    )
+    yield _Part("numpy's buffer", np.getbufsize, np.setbufsize)
+    yield _Part(
+        "numpy's generator",
+        np.random.get_bit_generator,
+        np.random.set_bit_generator,
+        changed=lambda before, after: before is not after,
+    )
+
+
+def _torch_parts(torch: Any) -> Iterator[_Part]:
+    """What torch keeps for the process; each name is torch's own of this version."""
+    c = torch._C
+
+    def flag(getter: str, setter: str) -> Iterator[_Part]:
+        if hasattr(c, getter) and hasattr(c, setter):  # versions have more or fewer
+            yield _Part(f"torch's {getter.lstrip('_')}", getattr(c, getter), getattr(c, setter))
+
+    yield _Part("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype)
+    yield _Part("torch's default device", lambda: _torch_device(torch), torch.set_default_device)
+    yield _Part("torch's threads", torch.get_num_threads, torch.set_num_threads)
+    yield _Part("torch's threads between operations", torch.get_num_interop_threads)
+    yield _Part("torch's gradients", torch.is_grad_enabled, torch.set_grad_enabled)
+    yield _Part("torch's inference mode", torch.is_inference_mode_enabled)
+    yield _Part(
+        "torch's anomaly detection",
+        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+        lambda before: torch.autograd.set_detect_anomaly(*before),
+    )
+    yield _Part(
+        "torch's deterministic algorithms",
+        lambda: (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ),
+        lambda before: torch.use_deterministic_algorithms(before[0], warn_only=before[1]),
+    )
+    for name in _TORCH_FLAGS:
+        yield from flag(f"_get_{name}", f"_set_{name}")
+    for name in _TORCH_SDP:
+        yield from flag(f"_get_{name}_sdp_enabled", f"_set_sdp_use_{name}")
+    yield _Part(
+        "torch's matrix precision",
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+    )
+    yield _Part("torch's float32 precision", lambda: _precisions(c), lambda b: _precise(c, b))
+    yield _Part(
+        "torch's reduced precision",
+        lambda: (
+            c._get_cublas_allow_fp16_reduced_precision_reduction(),
+            c._get_cublas_allow_bf16_reduced_precision_reduction(),
+        ),
+        lambda before: (
+            c._set_cublas_allow_fp16_reduced_precision_reduction(*before[0]),
+            c._set_cublas_allow_bf16_reduced_precision_reduction(*before[1]),
+        ),
+    )
+    yield _Part(
+        "torch's autocast",
+        lambda: [
+            *((torch.is_autocast_enabled(d), torch.get_autocast_dtype(d)) for d in _DEVICES),
+            torch.is_autocast_cache_enabled(),
+        ],
+    )
+    yield _Part("torch's function modes", c._len_torch_function_stack)
+    yield _Part("torch's dispatch modes", c._len_torch_dispatch_stack)
+    yield _Part("torch's module hooks", lambda: _module_hooks(torch))
+    printing = vars(torch._tensor_str.PRINT_OPTS)
+    yield _Part("torch's printing", lambda: dict(printing), printing.update)
+
+
+_DEVICES = ("cpu", "cuda")
+
+_TORCH_FLAGS = (
+    *("cudnn_enabled", "cudnn_benchmark", "cudnn_deterministic", "cublas_allow_fp16_accumulation"),
+    *("mkldnn_enabled", "mkldnn_deterministic", "deterministic_fill_uninitialized_memory"),
+    *("cpu_allow_fp16_reduced_precision_reduction", "warnAlways", "qengine"),
+    *("linalg_preferred_backend", "blas_preferred_backend", "nnpack_enabled"),
+    "math_sdp_allow_fp16_bf16_reduction",
+)
+"""Torch's own names, without `_get_` and `_set_`."""
+
+_TORCH_SDP = ("flash", "mem_efficient", "math", "cudnn", "overrideable")
+
+_PRECISIONS = (
+    *(("generic", "all"), ("cuda", "all"), ("mkldnn", "all")),
+    *((backend, op) for backend in ("cuda", "mkldnn") for op in ("matmul", "conv", "rnn")),
+)
+
+
+def _precisions(c: Any) -> list[str]:
+    return [c._get_fp32_precision_getter(*key) for key in _PRECISIONS]
+
+
+def _precise(c: Any, before: Sequence[str]) -> None:
+    """Set what was set, and leave to torch what was left to it: set values stay."""
+    for key in _PRECISIONS:
+        c._set_fp32_precision_setter(*key, "none")
+    for key, value in zip(_PRECISIONS, before, strict=True):
+        if c._get_fp32_precision_getter(*key) != value:
+            c._set_fp32_precision_setter(*key, value)
+
+
+def _torch_device(torch: Any) -> Any:
+    """The device that was set as the default, or None."""
+    mode = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    return mode.device if mode is not None else None
+
+
+def _module_hooks(torch: Any) -> int:
+    held = vars(torch.nn.modules.module)
+    return sum(len(held[n]) for n in held if n.startswith("_global") and isinstance(held[n], dict))
+
+
+_LIBRARIES: Mapping[str, Callable[[Any], Iterator[_Part]]] = {
+    "numpy": _numpy_parts,
+    "torch": _torch_parts,
+}
+
+
+class ProcessState:
+    """What the process was like when this object was made.
+
+    Args:
+        seed: the global generators (random's, numpy's, torch's) are seeded with it, so that a
+            workload that reads them gives the same in every process.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed % _SEEDS
+        self._parts: dict[str, _Part] = {}
+        self._before: dict[str, Any] = {}
+        self._left: dict[str, None] = {}
+        """What cannot be put back, in the order in which it was noticed."""
+        self._add(_PROCESS)
+        for name in _LIBRARIES:
+            self.loaded(name)
+        random.seed(self._seed)
+        _WATCH.state = self
+
+    def loaded(self, library: str) -> None:
+        """Capture what a library keeps, as soon as it has been imported."""
+        module = sys.modules.get(library)
+        if module is None:
+            return
+        self._add(_LIBRARIES[library](module))
+        if library == "numpy":
+            module.random.seed(self._seed)
+        elif library == "torch":
+            module.manual_seed(self._seed)
+
+    def _add(self, parts: Iterable[_Part]) -> None:
+        for part in parts:
+            self._parts[part.name] = part
+            self._before[part.name] = _read(part)
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """Notice what the import of a module changes: it would change it once in a process.
+
+        So its first trial here would see another process than the next ones.
+        """
+        before = {name: _read(part) for name, part in self._parts.items()}
+        try:
+            yield
+        finally:
+            for name, part in self._parts.items():
+                was, now = before.get(name, self._before[name]), _read(part)
+                if not _changed(part, was, now):
+                    continue
+                if part.imports(was, now) and not _changed(part, self._before[name], was):
+                    self._before[name] = now
+                else:
+                    self._left[f"{name}, by an import"] = None
+
+    def restore(self) -> list[str]:
+        """Put back what has changed, and name what cannot be put back.
+
+        Returns:
+            Names of parts of the state; if there is one, this process must run no other trial.
+        """
+        _WATCH.state = None
+        for name, part in self._parts.items():
+            before = self._before[name]
+            if not _changed(part, before, _read(part)):
+                continue
+            if part.write is None:
+                gc.collect()  # a file that only a dead cycle holds is none that is left
+            else:
+                with suppress(Exception):
+                    part.write(before)
+            if not part.enough or _changed(part, before, _read(part)):
+                self._left[name] = None
+        return list(self._left)
+
+
+_UNREADABLE = "unreadable"
+
+
+def _read(part: _Part) -> Any:
+    try:
+        return part.read()
+    except Exception:  # noqa: BLE001 - a trial may have broken anything that this needs
+        return _UNREADABLE
+
+
+def _changed(part: _Part, before: Any, after: Any) -> bool:
+    if before is _UNREADABLE or after is _UNREADABLE:
+        return before is not after
+    return part.changed(before, after)
+
+
+class _ImportWatch(MetaPathFinder):
+    """Tells the state of the trial that runs when a module is imported."""
+
+    def __init__(self) -> None:
+        self.state: ProcessState | None = None
+        """None while no trial runs."""
+        self._depth = 0
+        self._finding = False
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find the module as the other finders do, and have its import noticed."""
+        if (
+            self.state is None
+            or self._finding
+            or threading.current_thread() is not threading.main_thread()
+        ):
+            return None
+        self._finding = True
+        try:
+            others = (finder for finder in sys.meta_path if finder is not self)
+            specs = (finder.find_spec(name, path, target) for finder in others)
+            spec = next(filter(None, specs), None)
+        finally:
+            self._finding = False
+        loader = spec.loader if spec else None
+        if isinstance(loader, _LOADERS):
+            loader.exec_module = partial(self._execute, loader)  # type: ignore[method-assign]
+        return spec
+
+    def _execute(self, loader: Any, module: ModuleType) -> None:
+        """Execute the module as its loader does."""
+        del loader.exec_module  # what was put there above
+        state = self.state
+        noticed = state.importing() if state and self._depth == 0 else nullcontext()
+        self._depth += 1
+        try:
+            with noticed:
+                loader.exec_module(module)
+                if state and module.__name__ in _LIBRARIES:
+                    state.loaded(module.__name__)
+        finally:
+            self._depth -= 1
+
+
+_LOADERS = (importlib.machinery.SourceFileLoader, importlib.machinery.ExtensionFileLoader)
+
+_WATCH = _ImportWatch()
+
+
+def watch_imports() -> None:
+    """Have all later imports of this process noticed."""
+    if _WATCH not in sys.meta_path:
+        sys.meta_path.insert(0, _WATCH)

@@ -1,0 +1,224 @@
+"""A trial on a warm worker equals the same trial in a fresh process, whatever ran before it."""
+
+import os
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import engine
+from harness.engine.process_state import ProcessState, watch_imports
+from harness.manifest import Resources
+from harness.plan import Job
+from harness.record import (
+    Checkpoint,
+    EpochRecord,
+    Failure,
+    FinalRecord,
+    Finished,
+    Message,
+    Started,
+    TrialSpec,
+)
+from tests.faults.wild import EPOCHS, FAULTS, WILD, WildParameters, look
+
+PUT_BACK = (
+    *("directory-changed", "directory-removed", "variables-cleared", "variables-deleted"),
+    *("time-zone", "umask", "signals-ignored", "few-files", "one-core", "import-paths"),
+    *("streams-replaced", "deep-recursion", "no-collection", "hook", "warnings-as-errors"),
+    *("numbers-of-a-locale", "numpy-errors", "torch-dtype", "torch-device", "torch-threads"),
+    "torch-flags",
+)
+"""Faults after which the same process may run another trial."""
+
+NOTICED = {
+    "clock-replaced": "replaced functions",
+    "generator-replaced": "replaced functions",
+    "torch-function-replaced": "replaced functions",
+    "module-replaced": "modules",
+    "thread-left": "threads",
+    "child-left": "child processes",
+    "file-left-open": "open files",
+    "torch-denormals": "floating-point mode",
+}
+"""Faults after which it may not, and what says so."""
+
+
+def _strike(fault: str) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
+    """What cannot be put back after a fault in this process, and what it looks like around it."""
+    what = "torch" if fault.startswith("torch") else "process"
+    watch_imports()
+    before = look(what)
+    state = ProcessState(0)
+    FAULTS[fault].strike(None)  # type: ignore[arg-type] - none of these looks at the run
+    left = state.restore()
+    return left, before, look(what)
+
+
+@pytest.mark.parametrize("fault", PUT_BACK)
+def test_what_a_trial_changes_is_put_back(fault: str) -> None:
+    left, before, after = _strike(fault)
+    assert left == []
+    assert after == before
+
+
+@pytest.mark.parametrize("fault", NOTICED)
+def test_what_cannot_be_put_back_is_noticed(fault: str) -> None:
+    assert NOTICED[fault] in _strike(fault)[0]
+    if fault == "torch-denormals":
+        sys.modules["torch"].set_flush_denormal(False)
+
+
+def test_a_process_that_nothing_has_changed_is_clean() -> None:
+    for _ in range(3):
+        assert ProcessState(0).restore() == []
+
+
+def test_a_module_whose_import_changes_the_process_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would change it for the first trial only: a module is imported once."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "quiet_module.py").write_text("import warnings\nwarnings.simplefilter('ignore')\n")
+    (tmp_path / "loud_inner.py").write_text("import os\nos.environ['LOUD'] = '1'\n")
+    (tmp_path / "loud_module.py").write_text("import loud_inner\n")
+    watch_imports()
+    state = ProcessState(0)
+    import quiet_module  # type: ignore[import-not-found] # noqa: F401, PLC0415
+
+    assert state.restore() == []
+    state = ProcessState(0)
+    import loud_module  # type: ignore[import-not-found] # noqa: F401, PLC0415
+
+    assert state.restore() == ["environment variables, by an import"]
+    assert "LOUD" not in os.environ
+
+
+def test_a_thread_of_the_trial_that_has_ended_is_none_that_is_left() -> None:
+    state = ProcessState(0)
+    thread = threading.Thread(target=time.sleep, args=[0.01])
+    thread.start()
+    thread.join()
+    assert state.restore() == []
+
+
+@dataclass
+class Kept:
+    """A sink that keeps what each job sends, by its experiment."""
+
+    sent: dict[str, list[Message]] = field(default_factory=lambda: defaultdict(list))
+
+    def resume_point(self, job: Job) -> Checkpoint | None:
+        return None
+
+    def receive(self, batch: Sequence[tuple[Job, Message]]) -> None:
+        for job, message in batch:
+            self.sent[job.experiment].append(message)
+
+    def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
+        self.sent[job.experiment].clear()
+
+    def results(self, experiment: str) -> list[Any]:
+        """What must not depend on the process: the environment, and all metrics."""
+        found: list[Any] = []
+        for message in self.sent[experiment]:
+            match message:
+                case Started():
+                    environment = replace(message.provenance.environment, hardware={})
+                    found.append((message.resumed_from, environment))
+                case EpochRecord() | FinalRecord():
+                    found.append((message.epoch, dict(message.metrics)))
+        return found
+
+    def process(self, experiment: str) -> str:
+        """The id of the process that ran the job."""
+        (started,) = (each for each in self.sent[experiment] if isinstance(each, Started))
+        return started.provenance.environment.hardware["pid"]
+
+
+def _job(experiment: str, *, epochs: int = EPOCHS, **parameters: Any) -> Job:
+    full = WildParameters(**parameters).model_dump(mode="json")
+    return Job(TrialSpec("wild", 1, full, 0, {}), experiment, epochs, Resources())
+
+
+def _run(jobs: list[Job], *, isolate: bool = False) -> Kept:
+    kept = Kept()
+    options = engine.Options(retries=1, backoff_s=0.01, checkpoint_interval_s=0.0, isolate=isolate)
+    engine.run(jobs, kept, workloads={"wild": WILD}, load_data=_none, options=options)
+    return kept
+
+
+def _none(workload: Any, name: str) -> Any:
+    raise NotImplementedError
+
+
+def _innocent(experiment: str, what: str) -> Job:
+    """The same trial every time, whatever its experiment is called here."""
+    return _job(experiment, look=what)
+
+
+def _after(faults: Sequence[str], what: str) -> list[Job]:
+    """Each fault, and an innocent trial behind it: the one worker runs them in turn."""
+    pairs = ((_job(fault, fault=fault), _innocent(f"after {fault}", what)) for fault in faults)
+    return [job for pair in pairs for job in pair]
+
+
+@pytest.fixture(scope="module")
+def one_worker() -> Iterator[None]:
+    with engine.cluster(cpus=1):
+        yield
+
+
+def _hold(faults: Sequence[str], what: str) -> Kept:
+    """Hold every innocent trial against the same one in a process of its own."""
+    fresh = _run([_innocent("alone", what)], isolate=True).results("alone")
+    assert len(fresh) == EPOCHS + 2
+    kept = _run(_after(faults, what))
+    for fault in faults:
+        assert kept.results(f"after {fault}") == fresh, fault
+    return kept
+
+
+@pytest.mark.usefixtures("one_worker")
+def test_an_innocent_trial_after_a_fault_equals_one_in_a_fresh_process() -> None:
+    kept = _hold(
+        [
+            *("directory-removed", "variables-cleared", "umask", "few-files", "few-digits"),
+            *("numpy-errors", "global-generators", "torch-dtype", "thread-left", "raises"),
+            *("streams-closed", "clock-replaced"),
+        ],
+        "process",
+    )
+    # Where all was put back the next trial is warm; where something was left, none came after it.
+    assert kept.process("umask") == kept.process("after umask")
+    for broken in ("thread-left", "raises", "streams-closed", "clock-replaced"):
+        process = kept.process(broken)
+        later = [name for name in kept.sent if kept.process(name) == process]
+        assert later[-1] == broken
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("one_worker")
+@pytest.mark.parametrize("what", ["process", "torch"])
+def test_an_innocent_trial_after_any_fault_equals_one_in_a_fresh_process(what: str) -> None:
+    wild = (name for name, each in FAULTS.items() if each.workload == "wild" and not each.hangs)
+    _hold([name for name in wild if what == "process" or name.startswith("torch")], what)
+
+
+@pytest.mark.usefixtures("one_worker")
+def test_a_worker_that_is_retired_loses_nothing_that_it_sent() -> None:
+    """Each time with as many messages on their way as a worker may be ahead of the driver."""
+    jobs = [_job(f"{n}", fault="thread-left", epochs=60) for n in range(12)]
+    kept = _run(jobs)
+    assert len({kept.process(job.experiment) for job in jobs}) == len(jobs)
+    for job in jobs:
+        sent = kept.sent[job.experiment]
+        assert [m.epoch for m in sent if isinstance(m, EpochRecord)] == list(range(1, 61))
+        assert isinstance(sent[-1], Finished)
