@@ -1,6 +1,7 @@
 """Faults that the user can mend. Everything else is our bug and keeps its traceback."""
 
 import re
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -106,3 +107,13 @@ def without_secrets(text: str) -> str:
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
     return text
+
+
+def one_line(message: str, width: int = 200) -> str:
+    """An error's message in one line that no terminal takes for a command.
+
+    >>> one_line("bad\\n\\x1b[31mvalue")
+    'bad [31mvalue'
+    """
+    plain = "".join(letter if letter.isprintable() else " " for letter in message)
+    return textwrap.shorten(plain, width, placeholder=" …")

@@ -13,7 +13,7 @@ from typing import Annotated
 import platformdirs
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from harness.manifest.sources import Frozen
+from harness.manifest.fields import Frozen
 from harness.record import Json
 
 

@@ -9,12 +9,12 @@ import typer
 from harness.cli import options
 from harness.cli.options import stored
 from harness.errors import UsageError
+from harness.manifest import of_seeds
 from harness.record import StoredTrial
 from harness.report import table
 from harness.session import Session, load
 from harness.session.committed import Addition, add
 from harness.store import Archive, Store
-from harness.verdict import of_seeds
 
 
 def export(

@@ -8,7 +8,7 @@ import typer
 from harness import workloads
 from harness.errors import UsageError
 from harness.manifest.draft import draft, read_table
-from harness.manifest.model import IDENTIFIER
+from harness.manifest.experiment import IDENTIFIER
 from harness.output import create
 
 

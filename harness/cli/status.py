@@ -10,9 +10,9 @@ from rich.text import Text
 
 from harness.cli import options
 from harness.cli.console import table as make_table
+from harness.errors import one_line
 from harness.session import Session, load
 from harness.session.status import State, experiment_statuses, trial_statuses
-from harness.verdict.wording import one_line
 
 
 def status(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from harness.compare.model import Change, Comparison, Standing
-from harness.verdict import of_seeds
+from harness.manifest import of_seeds
 
 SHOWN = 6
 """Differing surroundings named before the rest is counted."""

@@ -1,6 +1,5 @@
 """YAML to frozen, typed experiments; every fault at once."""
 
-from harness.manifest.change import change
 from harness.manifest.claims import (
     KINDS,
     BandClaim,
@@ -19,9 +18,7 @@ from harness.manifest.claims import (
     ValueClaim,
     by_interest,
 )
-from harness.manifest.faults import Finding, describe, suggest
-from harness.manifest.loader import discover, load
-from harness.manifest.model import (
+from harness.manifest.experiment import (
     Calibration,
     Expected,
     Experiment,
@@ -32,8 +29,9 @@ from harness.manifest.model import (
     Twin,
     WorkloadChoice,
 )
-from harness.manifest.seeds import parse_seeds
-from harness.manifest.sources import Basis, Sourced
+from harness.manifest.faults import Finding, describe, suggest
+from harness.manifest.fields import Basis, Sourced, of_seeds, parse_seeds, spell
+from harness.manifest.loader import change, discover, load
 
 __all__ = [
     "KINDS",
@@ -68,6 +66,8 @@ __all__ = [
     "describe",
     "discover",
     "load",
+    "of_seeds",
     "parse_seeds",
+    "spell",
     "suggest",
 ]

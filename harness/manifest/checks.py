@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pydantic import ValidationError
 
 from harness.manifest.claims import KINDS, BaseClaim, Claim
+from harness.manifest.experiment import TWIN, twin_row_name
 from harness.manifest.faults import Finding, findings, suggest
-from harness.manifest.model import TWIN, twin_row_name
 from harness.manifest.tree import Node, Path, show
 from harness.record import Json
 from harness.workload import Metric, Registry, Workload

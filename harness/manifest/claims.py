@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from harness.manifest.sources import (
+from harness.manifest.fields import (
     Decimals,
     Epoch,
     Frozen,

@@ -15,8 +15,8 @@ import yaml
 
 from harness.errors import Fault, ManifestError
 from harness.manifest.claims import KINDS
-from harness.manifest.document import content
-from harness.manifest.model import FORMAT
+from harness.manifest.experiment import FORMAT
+from harness.manifest.loader import content
 from harness.workload import Workload
 
 COLUMNS = ("metric", "epoch", "reported")

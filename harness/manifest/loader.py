@@ -1,19 +1,21 @@
-"""Manifests from files: every fault of every file at once."""
+"""Manifests from files, and changed in memory: every fault of every file at once."""
 
+import codecs
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from harness.errors import Fault, ManifestError
 from harness.manifest.checks import check, given
-from harness.manifest.document import content, fault_of
+from harness.manifest.experiment import IDENTIFIER, Experiment, Manifest
 from harness.manifest.faults import Finding, findings
-from harness.manifest.model import IDENTIFIER, Experiment, Manifest
-from harness.manifest.tree import Node, parse
-from harness.record import digest
+from harness.manifest.tree import Node, dotted, parse
+from harness.manifest.tree import Path as Place
+from harness.record import Json, canonical_json, digest
 from harness.workload import Parameters, Workload
 
 ENDINGS = (".yaml", ".yml")
@@ -121,3 +123,103 @@ def validate(root: Node, registry: Mapping[str, Workload]) -> tuple[Manifest | N
         return Manifest.model_validate_json(json.dumps(root.plain()), strict=True), wrong
     except ValidationError as error:
         return None, [*wrong, *findings(error, Manifest, root)]
+
+
+def change(
+    experiment: Experiment,
+    changes: Mapping[Place, Json],
+    registry: Mapping[str, Workload],
+    *,
+    id: str,
+    varied: Sequence[str],
+) -> tuple[Experiment | None, list[Finding]]:
+    """The experiment with other values in some places; in memory alone, its file stays as it is.
+
+    Args:
+        experiment: as loaded.
+        changes: what is to stand instead, by its place in the manifest, which must be there.
+        registry: the workloads that there are, by name.
+        id: the changed experiment's own.
+        varied: what was changed, as the command line says it.
+
+    Returns:
+        The experiment, or None, and every fault that the changed file would have.
+    """
+    plain = experiment.manifest.model_dump(mode="json")
+    for path, value in changes.items():
+        _put(plain, path, value)
+    root = Node.of(plain)
+    manifest, wrong = validate(root, registry)
+    if manifest is None or wrong:
+        return None, wrong
+    said = [[list(path), value] for path, value in sorted(changes.items(), key=str)]
+    changed = Experiment(
+        id=id,
+        path=experiment.path,
+        digest=digest(canonical_json([experiment.digest, said])),
+        manifest=manifest,
+        parameters=typed(root, registry[manifest.workload.name]),
+        varied=tuple(varied),
+    )
+    return changed, []
+
+
+def _put(plain: Json, path: Place, value: Json) -> None:
+    """Put a value where another stands."""
+    *way, last = path
+    for part in way:
+        plain = plain[part]
+    plain[last] = value
+
+
+MAX_BYTES = 2**20
+"""Far above any manifest; a file is never read whole before it is known to be below."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read(path: Path, model: type[M]) -> tuple[M, Node]:
+    """The file as a model, and the tree that knows its lines.
+
+    Raises:
+        ManifestError: with every fault of the file.
+    """
+    file = str(path)
+    root, faults = parse(content(path)[1], file)
+    if root is None:
+        raise ManifestError(faults)
+    try:
+        # By way of JSON: strict about types, yet a list may stand for a tuple.
+        found = model.model_validate_json(json.dumps(root.plain()), strict=True)
+    except ValidationError as error:
+        wrong = (fault_of(finding, root, file) for finding in findings(error, model, root))
+        raise ManifestError([*faults, *wrong]) from None
+    if faults:
+        raise ManifestError(faults)
+    return found, root
+
+
+def content(path: Path) -> tuple[bytes, str]:
+    """The file's bytes and their text.
+
+    Raises:
+        ManifestError: it cannot be read, is too large, or is not UTF-8.
+    """
+    line, said = 0, f"larger than {MAX_BYTES} bytes"
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) <= MAX_BYTES:
+            return content, content.decode("utf-8-sig")
+    except OSError as error:
+        said = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        why = "it is UTF-16; save it as UTF-8" if utf_16 else error.reason
+        line, said = content.count(b"\n", 0, error.start) + 1, f"not UTF-8: {why}"
+    raise ManifestError([Fault(str(path), line, "", said)])
+
+
+def fault_of(finding: Finding, root: Node, file: str) -> Fault:
+    """A finding with its file and line."""
+    return Fault(file, root.at(finding.path).line, dotted(finding.path), finding.message)

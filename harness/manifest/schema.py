@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from harness.manifest.model import Manifest
+from harness.manifest.experiment import Manifest
 from harness.record import Json
 from harness.workload import Workload
 

@@ -9,10 +9,9 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
 from pydantic import PositiveInt as Count
 
 from harness.errors import Fault, ManifestError, UsageError
-from harness.manifest.document import read
-from harness.manifest.model import IDENTIFIER
-from harness.manifest.seeds import Seeds
-from harness.manifest.sources import Frozen, Line, Text
+from harness.manifest.experiment import IDENTIFIER
+from harness.manifest.fields import Frozen, Line, Seeds, Text
+from harness.manifest.loader import read
 from harness.options import ClusterOptions, RunOptions
 
 FORMAT = 1

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from harness.compare import Comparison, Standing
 from harness.compare.wording import sentence
 from harness.errors import Exit
+from harness.manifest import spell
 from harness.nightly.book import NightRecord
 from harness.nightly.config import Quarantine
-from harness.report.wording import expectation, measured, number
-from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, as_words, spell
+from harness.report.wording import as_markdown, expectation, measured, number
+from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 COLOURS = {
     Exit.AS_EXPECTED: "🟢 green",
@@ -96,7 +97,7 @@ def _table(summary: Summary) -> str:
             f"{entry.state}{nights}",
             _since(summary.last.get(verdict.id)),
         )
-        lines.append(f"| {' | '.join(map(as_words, cells))} |")
+        lines.append(f"| {' | '.join(map(as_markdown, cells))} |")
     return "\n".join(lines)
 
 
@@ -121,7 +122,7 @@ def _failures(verdicts: Iterable[ExperimentVerdict]) -> Iterator[str]:
         if len(rows) > SHOWN:
             said.append(f"and {len(rows) - SHOWN} rows more")
         said += [note for note in verdict.notes if "failed" in note]
-        yield f"**{verdict.id}**: " + as_words("; ".join([verdict.verdict, *said]))
+        yield f"**{verdict.id}**: " + as_markdown("; ".join([verdict.verdict, *said]))
 
 
 def _row(row: ClaimResult) -> str:
@@ -136,21 +137,21 @@ def _changes(summary: Summary) -> Iterator[str]:
     for verdict in summary.verdicts:
         last, first = summary.last.get(verdict.id), summary.first.get(verdict.id)
         if last and last.found.standing is not Standing.UNCHANGED:
-            yield f"**{verdict.id}**, since {last.night}: {as_words(sentence(last.found))}"
+            yield f"**{verdict.id}**, since {last.night}: {as_markdown(sentence(last.found))}"
         if last and last.found.standing is Standing.MOVED:
             continue
         if first and first.found.standing is Standing.MOVED:
-            said = as_words(sentence(first.found))
+            said = as_markdown(sentence(first.found))
             yield f"**{verdict.id}**, over all nights since {first.night}: {said}"
 
 
 def _missing(summary: Summary) -> Iterator[str]:
     if summary.record.trouble:
-        yield f"not everything could run: {as_words(summary.record.trouble)}"
+        yield f"not everything could run: {as_markdown(summary.record.trouble)}"
     for verdict in summary.verdicts:
         if verdict.incomplete:
             said = "; ".join(verdict.notes) or str(Outcome.INCOMPLETE)
-            yield f"**{verdict.id}**: {as_words(said)}. This says nothing of the paper."
+            yield f"**{verdict.id}**: {as_markdown(said)}. This says nothing of the paper."
 
 
 def _quarantine(summary: Summary) -> Iterator[str]:
@@ -166,7 +167,7 @@ def _quarantine(summary: Summary) -> Iterator[str]:
         else:
             held = f"expired on {item.expires}: it counts again"
             aside = "; take the entry out or renew it"
-        yield f"**{item.experiment}**: {as_words(f'{held}, {item.owner}: {item.reason}{aside}')}"
+        yield f"**{item.experiment}**: {as_markdown(f'{held}, {item.owner}: {item.reason}{aside}')}"
 
 
 def _commands(summary: Summary) -> Iterator[str]:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import yaml
 
-from harness.verdict import ExperimentVerdict, Proposal, spell
+from harness.manifest import spell
+from harness.verdict import ExperimentVerdict, Proposal
 
 
 def block(verdict: ExperimentVerdict, proposal: Proposal | None) -> str:

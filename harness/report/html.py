@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from harness.manifest import spell
 from harness.record import Json, canonical_json
 from harness.report import figures, wording
 from harness.report.jinja import Filters, environment
 from harness.report.palette import themed
 from harness.report.provenance import facts, taken
-from harness.verdict import ExperimentVerdict, Outcome, spell
+from harness.verdict import ExperimentVerdict, Outcome
 
 _MARKS = {
     Outcome.REPRODUCED: ("✓", "holds"),

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from harness.manifest import spell
 from harness.report import wording
 from harness.report.jinja import Filters, environment
-from harness.verdict import ExperimentVerdict, Outcome, as_words, spell
+from harness.report.wording import as_markdown
+from harness.verdict import ExperimentVerdict, Outcome
 
 MARKS = {
     Outcome.REPRODUCED: "✅",
@@ -36,7 +38,7 @@ def _outcome(outcome: Outcome) -> str:
 
 
 _FILTERS: Filters = {
-    "text": as_words,
+    "text": as_markdown,
     "number": wording.number,
     "measured": wording.measured,
     "held": wording.held,

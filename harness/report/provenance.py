@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from harness.manifest import of_seeds
 from harness.record import WORKLOAD_CODE, Provenance, canonical_json
-from harness.verdict import Evidence, of_seeds
+from harness.verdict import Evidence
 
 
 @dataclass(frozen=True)

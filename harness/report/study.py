@@ -5,21 +5,23 @@ from math import isinf
 
 from rich.text import Text
 
+from harness.manifest import spell
 from harness.record import in_words
 from harness.report.jinja import Filters, environment
 from harness.report.markdown import MARKS
 from harness.report.tables import Column, FittedTable
 from harness.report.terminal import STYLES
+from harness.report.wording import as_markdown
 from harness.study import Factor, Hinge, Result, Study, claim_outcome
 from harness.study.factors import says
 from harness.study.model import share
 from harness.study.wording import named, sentences
-from harness.verdict import Outcome, as_words, spell
+from harness.verdict import Outcome
 
 WHOLE = "the experiment"
 """Among the claims, the verdict on all of them."""
 
-_FILTERS: Filters = {"text": as_words, "spell": spell, "words": in_words}
+_FILTERS: Filters = {"text": as_markdown, "spell": spell, "words": in_words}
 _HINGES = {Hinge.YES: "bold red", Hinge.OPEN: "yellow", Hinge.NO: "green", Hinge.NOT_RUN: "dim"}
 
 

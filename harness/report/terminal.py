@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from harness.manifest import spell
 from harness.report.tables import Column, FittedTable
 from harness.report.wording import (
     held,
@@ -16,7 +17,7 @@ from harness.report.wording import (
     statistics,
     tested,
 )
-from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, spell
+from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 STYLES = {
     Outcome.REPRODUCED: "green",

@@ -135,3 +135,10 @@ def p_value(p: float | None) -> str:
     if p is None:
         return ""
     return "<.001" if p < 0.001 else f"{p:.3f}"
+
+
+def as_markdown(text: str) -> str:
+    """Words of a manifest or an error for Markdown: they make no markup, no new cell or line."""
+    for character in "\\`*_[]<>|&":
+        text = text.replace(character, f"\\{character}")
+    return " ".join(text.split())

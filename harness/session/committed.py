@@ -6,10 +6,9 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.manifest import Experiment
+from harness.manifest import Experiment, of_seeds
 from harness.record import StoredTrial, TrialSpec
 from harness.store import Archive, merge
-from harness.verdict import of_seeds
 
 FOLDER = "records"
 """Beside the manifests."""

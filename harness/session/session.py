@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import manifest, workloads
-from harness.manifest import Experiment
+from harness.manifest import Experiment, of_seeds
 from harness.plan import Job, Request, Selection, jobs, specs
 from harness.record import StoredTrial, TrialSpec
 from harness.session.committed import Committed
 from harness.source import workload_code
 from harness.store import Store
-from harness.verdict import Case, ExperimentVerdict, judge, of_seeds
+from harness.verdict import Case, ExperimentVerdict, judge
 from harness.workload import Workload
 
 

@@ -8,17 +8,21 @@ from harness.stats.consistency import (
     Consistency,
     Family,
     consistency,
+    holm,
     left_out,
     not_normal,
     prediction_p,
 )
 from harness.stats.curves import Array, onset, value_at
-from harness.stats.equivalence import equivalence_p, mean_interval
-from harness.stats.multiple import holm
-from harness.stats.samples import Sample, summarise
-from harness.stats.seeds import more_for_consistency, more_for_equivalence, more_for_spread
-from harness.stats.spread import spread_bounds
-from harness.stats.tolerance import howe_factor
+from harness.stats.intervals import (
+    Sample,
+    equivalence_p,
+    howe_factor,
+    mean_interval,
+    spread_bounds,
+    summarise,
+)
+from harness.stats.sample_size import more_for_consistency, more_for_equivalence, more_for_spread
 
 __all__ = [
     "Array",

@@ -16,15 +16,16 @@ when the reported values are one more run:
   are not normal, nothing but the rank counts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from harness.stats.curves import Array
-from harness.stats.multiple import holm
-from harness.stats.samples import NOISE
+from harness.stats.intervals import NOISE
 
 TIED = 1e-6
 """Of two probabilities, as a share: equal deviations may differ in their last bits, of which a
@@ -203,3 +204,30 @@ def not_normal(column: Array) -> bool:
     from scipy.stats import shapiro  # noqa: PLC0415 - takes a second to import, and is seldom asked
 
     return bool(shapiro((there - there.min()) / size).pvalue < NORMALITY)
+
+
+def holm(ps: Sequence[float], weights: Sequence[float] | None = None) -> list[float]:
+    """Adjusted p-values, in the order given; each at most alpha where its hypothesis is rejected.
+
+    In the order of p / weight, each is multiplied by the weights of all that are left, divided by
+    its own, and never made less than those before it; with equal weights the k-th smallest of m is
+    multiplied by m - k + 1. The chance of any false rejection is at most alpha, however the tests
+    depend on one another.
+
+    Args:
+        ps: the p-values.
+        weights: what each counts, positive; a larger one gives its test more of alpha.
+
+    Source:
+        Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6(2),
+        the weighted form in its section 4.
+    """
+    shares = [1.0] * len(ps) if weights is None else list(weights)
+    order = sorted(range(len(ps)), key=lambda at: (ps[at] / shares[at], at))
+    left = list(accumulate(shares[place] for place in reversed(order)))[::-1]
+    adjusted = [0.0] * len(ps)
+    reached = 0.0
+    for place, weight in zip(order, left, strict=True):
+        reached = max(reached, min(1.0, ps[place] * weight / shares[place]))
+        adjusted[place] = reached
+    return adjusted

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from harness.errors import UsageError
+from harness.errors import UsageError, one_line
 from harness.manifest import Basis, Experiment, suggest
 from harness.manifest.tree import Path, parse, show
 from harness.record import Json
-from harness.verdict.wording import one_line
 
 METRIC_OF = "metric of "
 """Before a claim's name, or before a metric: then every claim of that metric is meant."""

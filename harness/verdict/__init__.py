@@ -6,7 +6,6 @@ from harness.verdict.evidence import Case, Evidence, TrialOf
 from harness.verdict.judgement import exit_code, judge
 from harness.verdict.power import Prospect, prospects
 from harness.verdict.results import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
-from harness.verdict.wording import as_words, of_seeds, spell
 
 __all__ = [
     "ALPHA",
@@ -19,12 +18,9 @@ __all__ = [
     "Proposal",
     "Prospect",
     "TrialOf",
-    "as_words",
     "exit_code",
     "gravest",
     "judge",
-    "of_seeds",
     "propose",
     "prospects",
-    "spell",
 ]

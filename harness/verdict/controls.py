@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.manifest.model import TWIN, Twin, twin_row_name
+from harness.manifest import of_seeds
+from harness.manifest.experiment import TWIN, Twin, twin_row_name
 from harness.verdict.evidence import CENSORED, NEVER, Evidence, Takeoffs
 from harness.verdict.results import ClaimResult, ExperimentVerdict, Outcome
-from harness.verdict.wording import of_seeds
 
 
 def judge_twin(twin: Twin, unit: str, control: Evidence) -> ClaimResult:

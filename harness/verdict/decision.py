@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from math import ceil
 
 from harness import stats
-from harness.manifest import Calibration, ComparedClaim, RowKey
+from harness.manifest import Calibration, ComparedClaim, RowKey, of_seeds
 from harness.stats import Sample
 from harness.verdict.consistency import RowConsistency
 from harness.verdict.evidence import MeasuredRow
 from harness.verdict.results import Outcome, gravest
-from harness.verdict.wording import of_seeds
 
 _FOUR = {
     (True, True): Outcome.REPRODUCED,

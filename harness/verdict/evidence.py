@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
-from harness.manifest import Experiment, ReportedNumber
-from harness.manifest.sources import LARGEST
+from harness.manifest import Experiment, ReportedNumber, of_seeds
+from harness.manifest.fields import LARGEST
 from harness.record import Failure, FailureKind, PastFailure, Provenance, StoredTrial
 from harness.stats import Array
-from harness.verdict.wording import of_seeds
 
 Mask = NDArray[np.bool_]
 

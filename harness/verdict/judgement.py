@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from harness import stats
-from harness.errors import Exit
-from harness.manifest import Basis, Claim, Experiment, Manifest
+from harness.errors import Exit, one_line
+from harness.manifest import Basis, Claim, Experiment, Manifest, of_seeds
 from harness.record import FailureKind, Overruled
 from harness.verdict.calibration import stale
 from harness.verdict.consistency import alpha_of, consistency
@@ -20,7 +20,6 @@ from harness.verdict.decision import Decision, Terms
 from harness.verdict.evidence import LIMIT, Case, Evidence, MeasuredRow, TrialOf, gather
 from harness.verdict.kinds import RULES, Rule
 from harness.verdict.results import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
-from harness.verdict.wording import of_seeds, one_line
 
 
 def judge(cases: Iterable[Case], trial_of: TrialOf) -> tuple[ExperimentVerdict, ...]:

@@ -24,13 +24,13 @@ from harness.manifest import (
     ReportedNumber,
     RowKey,
     ValueClaim,
+    of_seeds,
 )
 from harness.stats import Array
 from harness.verdict.consistency import Tested, weights
 from harness.verdict.decision import Decision, Terms, compare
 from harness.verdict.evidence import Evidence, Mask, MeasuredRow, Takeoffs
 from harness.verdict.results import Outcome
-from harness.verdict.wording import of_seeds
 
 BEYOND = "beyond the first {} epochs"
 OUTSIDE = "{} recorded nothing there once lined up at take-off"

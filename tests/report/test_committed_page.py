@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from harness import workloads
-from harness.manifest import load
+from harness.manifest import load, spell
 from harness.plan import Selection
 from harness.report.markdown import markdown
 from harness.session import CommittedUse, Session
 from harness.store import Store
-from harness.verdict import ExperimentVerdict, spell
+from harness.verdict import ExperimentVerdict
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 REPORT = EXPERIMENTS / "report"

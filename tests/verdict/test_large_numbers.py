@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.manifest.sources import LARGEST, SMALLEST
+from harness.manifest.fields import LARGEST, SMALLEST
 from harness.report import jsondoc
 from harness.report.terminal import claims as printed
 from harness.verdict import ExperimentVerdict, Outcome, propose

@@ -1,11 +1,14 @@
-"""What a manifest is made of: frozen models, and values that say how they are known."""
+"""What the fields of a manifest are made of: frozen models, sourced values, numbers and seeds."""
 
+import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -103,3 +106,82 @@ class Sourced(Frozen, Generic[T]):
             said = " and ".join(given) or "none"
             raise ValueError(f"say one of stated, inferred or assumed, got {said}")
         return self
+
+
+LIMIT = 2**32
+"""Seeds are below this: what every generator takes."""
+MAX_SEEDS = 1_000_000
+PATTERN = r"^\s*[0-9]+(-[0-9]+)?(\s*,\s*[0-9]+(-[0-9]+)?)*\s*$"
+
+_RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """The seeds that `text` names, in order, each once.
+
+    >>> parse_seeds("0-2,5")
+    (0, 1, 2, 5)
+
+    Raises:
+        ValueError: what is wrong with it, in a line.
+    """
+    seeds: set[int] = set()
+    for part in text.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        if match is None:
+            raise ValueError(f"seeds are written as 0-9 or 0-2,5, got {text[:40]!a}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ValueError(f"a range of seeds must rise, got {part.strip()}")
+        if last >= LIMIT:
+            raise ValueError(f"seeds lie between 0 and {LIMIT - 1}, got {last}")
+        if len(seeds) + last - first >= MAX_SEEDS:
+            raise ValueError(f"at most {MAX_SEEDS} seeds, got {text[:40]!a}")
+        seeds.update(range(first, last + 1))
+    return tuple(sorted(seeds))
+
+
+def _listed(seeds: object) -> object:
+    if isinstance(seeds, str):
+        return parse_seeds(seeds)
+    if isinstance(seeds, list | tuple):
+        return tuple(seeds)
+    hint = f"; write [{seeds}]" if isinstance(seeds, int) else ""
+    raise ValueError(f"must be a list, or a range such as 0-9, got {str(seeds)[:40]}{hint}")
+
+
+def _ordered(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(seeds)))
+
+
+Seed = Annotated[NonNegativeInt, Field(lt=LIMIT)]
+Seeds = Annotated[
+    tuple[Seed, ...],
+    Field(min_length=1),
+    BeforeValidator(
+        _listed, json_schema_input_type=Annotated[str, Field(pattern=PATTERN)] | tuple[Seed, ...]
+    ),
+    AfterValidator(_ordered),
+]
+"""A manifest's seeds, however they are written: in order, each once."""
+
+
+def spell(numbers: Iterable[int]) -> str:
+    """Numbers as the command line takes seeds.
+
+    >>> spell([0, 1, 2, 5])
+    '0-2,5'
+    """
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(map(str, run)) for run in runs)
+
+
+def of_seeds(seeds: Iterable[int]) -> str:
+    """'seed 3', or 'seeds 0-2,5'."""
+    named = sorted(set(seeds))
+    return f"seed{'s' if len(named) != 1 else ''} {spell(named)}"

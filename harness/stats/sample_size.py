@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtri, stdtrit
 
 from harness.stats.curves import Array
-from harness.stats.samples import Sample, spread_of
+from harness.stats.intervals import Sample, spread_of
 
 MOST = 1_000
 """More seeds than this are no advice."""

@@ -17,8 +17,7 @@ from pydantic import (
 )
 
 from harness.manifest.claims import AnyClaim, Claim, RowKey, Takeoff, by_interest
-from harness.manifest.seeds import Seeds
-from harness.manifest.sources import Epoch, Frozen, Line, Number, Sourced, Text
+from harness.manifest.fields import Epoch, Frozen, Line, Number, Seeds, Sourced, Text
 from harness.workload import Parameters
 
 FORMAT = 1

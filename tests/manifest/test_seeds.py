@@ -1,10 +1,10 @@
-"""How verdicts speak of seeds and errors."""
+"""Seeds as people write them, and messages on one line."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.manifest import parse_seeds
-from harness.verdict.wording import of_seeds, one_line, spell
+from harness.errors import one_line
+from harness.manifest import of_seeds, parse_seeds, spell
 
 
 @given(st.sets(st.integers(0, 60), min_size=1))
