@@ -146,13 +146,11 @@ def _refusal(text: str, named_by: str, fault: str) -> UsageError:
 
 
 def reach(address: ClusterAddress) -> None:
-    """Check within 2 x `ANSWER_S` seconds that a cluster's head answers. 'auto' is left to Ray.
+    """Check within 2 x `ANSWER_S` seconds that a cluster's head answers.
 
     Raises:
         ResourceError: the name does not resolve, nothing listens, or what listens is no head.
     """
-    if address.host == AUTO:
-        return
     fault = _resolution_fault(address) or greeting_fault(address.host, address.port)
     if fault:
         raise unreachable(address, fault)

@@ -15,7 +15,15 @@ import ray
 from ray._private import services
 from ray.exceptions import RayError
 
-from harness.cluster_address import VARIABLE, ClusterAddress, parse, reach, unreachable
+from harness.cluster_address import (
+    AUTO,
+    VARIABLE,
+    ClusterAddress,
+    greeting_fault,
+    parse,
+    reach,
+    unreachable,
+)
 from harness.engine import nodes
 from harness.engine.awake import AwakeClock
 from harness.engine.private_cluster import TOKEN, loopback, private_folder
@@ -26,6 +34,9 @@ _log = logging.getLogger(__name__)
 START_S = (30.0, 60.0, 120.0)
 """Seconds that the node of a private cluster may take to start, at each attempt in turn. The first
 is Ray's own limit, which a machine that is busy with other work exceeds."""
+
+_LOCAL_ANSWER_S = 3.0
+"""Seconds in which a head on this machine must answer; there may be several to ask."""
 
 
 @contextmanager
@@ -55,10 +66,29 @@ def cluster(
         if joined is None:
             stack.enter_context(_private_cluster(cpus, gpus))
         else:
+            joined = _running_here(joined) if joined.host == AUTO else joined
             reach(joined)
             stack.enter_context(_joined_cluster(joined, packages))
             nodes.require_same_software()
         yield
+
+
+def _running_here(auto: ClusterAddress) -> ClusterAddress:
+    """Find the cluster that 'auto' means: the one that `ray start` started last, or else another.
+
+    Ray would take the first that it finds and wait for it for minutes, also for the private cluster
+    of another driver, which does not let us in.
+
+    Raises:
+        ResourceError: none answers on this machine.
+    """
+    latest = services.find_bootstrap_address(None)
+    others = sorted(services.find_gcs_addresses())  # type: ignore[no-untyped-call]
+    for text in filter(None, (latest, *others)):
+        found = parse(text, named_by=f"{auto.named_by} {AUTO}:")
+        if found and not greeting_fault(found.host, found.port, timeout_s=_LOCAL_ANSWER_S):
+            return found
+    raise unreachable(auto, "no cluster runs on this machine")
 
 
 @contextmanager

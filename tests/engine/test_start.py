@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import ray
 
+from harness.cluster_address import parse
 from harness.engine import head_watch
 from harness.engine.awake import LONGEST_GAP_S, AwakeClock
 from harness.errors import ResourceError
@@ -133,3 +134,21 @@ def test_a_head_is_gone_by_the_time_awake_alone(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(ResourceError, match="is gone"):
             watch.answers()
         watch._closed.set()
+
+
+def test_auto_asks_every_cluster_of_this_machine_and_waits_for_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another driver's private cluster is found as well, and lets nobody in."""
+    heads = {"10.0.0.1:6379": "refused", "10.0.0.2:6379": "", "10.0.0.3:6379": ""}
+    monkeypatch.setattr(module.services, "find_bootstrap_address", lambda _: "10.0.0.1:6379")
+    monkeypatch.setattr(module.services, "find_gcs_addresses", lambda: set(heads))
+    monkeypatch.setattr(
+        module, "greeting_fault", lambda host, port, *, timeout_s: heads[f"{host}:{port}"]
+    )
+    auto = parse("auto", named_by="RAY_ADDRESS")
+    assert auto is not None
+    assert module._running_here(auto).text == "10.0.0.2:6379"
+    heads.update(dict.fromkeys(heads, "refused"))
+    with pytest.raises(ResourceError, match="RAY_ADDRESS auto: no Ray cluster answers: no cluster"):
+        module._running_here(auto)
