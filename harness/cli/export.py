@@ -1,6 +1,5 @@
 """`export`: the records as a table, or added to the committed ones."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,6 @@ from harness.cli import options
 from harness.cli.options import stored
 from harness.errors import UsageError
 from harness.manifest import of_seeds
-from harness.record import StoredTrial
 from harness.report import table
 from harness.session import Session, load
 from harness.session.committed import Addition, add
@@ -48,21 +46,12 @@ def export(
         raise UsageError("export needs one of --out FILE and --records DIR")
     if out is not None:
         session = stored(paths, seeds, epochs, workspace, committed=committed)
-        rows = table.write(out, _trials(session))
+        rows = table.write(out, ((name, trial) for (name, _), trial in session.stored_trials()))
         typer.echo(f"{out}: {rows} rows")
     elif records is not None:
         if committed:
             raise UsageError("--committed: --records takes from the workspace alone")
         _commit(Session(load(paths), options.selection(seeds, epochs), Store(workspace)), records)
-
-
-def _trials(session: Session) -> Iterator[tuple[str, StoredTrial]]:
-    """Everything that is known, each with its experiment's id."""
-    for experiment in session.experiments:
-        for seed in session.trials[experiment.id]:
-            trial = session.trial(experiment, seed)
-            if trial is not None:
-                yield experiment.id, trial
 
 
 def _commit(session: Session, records: Path) -> None:

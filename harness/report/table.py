@@ -10,6 +10,7 @@ from pyarrow import csv, parquet
 from harness.errors import UsageError
 from harness.output import replacing
 from harness.record import EpochRecord, FinalRecord, StoredTrial, TrialSpec
+from harness.verdict import ExperimentVerdict
 
 SCHEMA = pa.schema(
     [
@@ -57,6 +58,48 @@ def write(path: Path, trials: Iterable[tuple[str, StoredTrial]]) -> int:
             writer.write_table(table)
             rows += table.num_rows
     return rows
+
+
+def records(trials: Iterable[tuple[str, StoredTrial]]) -> pa.Table:
+    """The records of trials, each with its experiment's id, as one table of `SCHEMA`."""
+    rows = [row for experiment, trial in trials for row in _rows(experiment, trial)]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+VERDICTS = pa.schema(
+    [
+        ("experiment", pa.string()),
+        ("name", pa.string()),
+        ("claim", pa.string()),
+        ("kind", pa.string()),
+        ("metric", pa.string()),
+        ("unit", pa.string()),
+        ("epoch", pa.int64()),
+        ("reported", pa.float64()),
+        ("measured", pa.float64()),
+        ("difference", pa.float64()),
+        ("tolerance", pa.float64()),
+        ("verdict", pa.string()),
+        ("as_expected", pa.bool_()),
+        ("n", pa.int64()),
+        ("spread", pa.float64()),
+        ("p_equivalence", pa.float64()),
+        ("p_consistency", pa.float64()),
+        ("note", pa.string()),
+    ]
+)
+"""A row for each reported number; the columns are named as in the JSON document."""
+
+
+def verdicts(found: Iterable[ExperimentVerdict]) -> pa.Table:
+    """The results of verdicts as one table of `VERDICTS`."""
+    rows = [
+        {"experiment": verdict.id}
+        | {name: getattr(result, name) for name in VERDICTS.names if name != "experiment"}
+        for verdict in found
+        for result in verdict.results
+    ]
+    return pa.Table.from_pylist(rows, schema=VERDICTS)
 
 
 def read(path: Path) -> dict[tuple[str, int], StoredTrial]:

@@ -179,14 +179,7 @@ def _compared(
 
 
 def _tonight(session: Session) -> Side:
-    return Side(
-        {
-            (experiment.id, seed): trial
-            for experiment in session.experiments
-            for seed in session.trials[experiment.id]
-            if (trial := session.trial(experiment, seed)) is not None
-        }
-    )
+    return Side(dict(session.stored_trials()))
 
 
 def _excuse(item: Quarantine) -> str:

@@ -164,6 +164,14 @@ class Session:
         committed = self.committed.get(experiment.id)
         return committed.trials.get(trial_id) if committed else self.store.read(trial_id)
 
+    def stored_trials(self) -> Iterator[tuple[tuple[str, int], StoredTrial]]:
+        """Each stored trial that is asked for, finished or not, with its experiment and seed."""
+        for experiment in self.experiments:
+            for seed in self.trials[experiment.id]:
+                trial = self.trial(experiment, seed)
+                if trial is not None:
+                    yield (experiment.id, seed), trial
+
     def declared(self, experiment: Experiment) -> Mapping[str, float]:
         """Each claim's tolerance when the records were made; empty where that is not known."""
         committed = self.committed.get(experiment.id)

@@ -1,0 +1,356 @@
+"""The functions that `import harness` offers; the command line's commands call the same code.
+
+Every function takes manifests as paths, as folders of paths, or as experiments that
+`load_manifests` returned. Trouble is an exception of the `harness.HarnessError` family, whose
+`exit_code` is the one that the command line would end with. Nothing here prints.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.compare import Comparison
+from harness.errors import UsageError
+from harness.manifest import Experiment, parse_seeds
+from harness.options import RunOptions
+from harness.plan import Selection
+from harness.record import StoredTrial
+from harness.session.comparison import compare_paths
+from harness.session.progress import Observer
+from harness.session.runner import RunResult, run_session
+from harness.session.session import CommittedUse, Session, load
+from harness.store import Store
+from harness.verdict import ExperimentVerdict
+
+if TYPE_CHECKING:
+    import pyarrow
+
+PathLike = str | Path
+Manifests = PathLike | Experiment | Iterable[PathLike | Experiment]
+"""A manifest, a folder of manifests, an experiment, or several of these."""
+Seeds = str | Iterable[int] | None
+"""Seeds as text ("0-4,7") or numbers; None takes the manifest's own."""
+
+DEFAULT_WORKSPACE = Path("results")
+"""As in the command line."""
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial that a run would have."""
+
+    experiment: str
+    """The experiment's id, which is the name of its manifest."""
+    seed: int
+    trial: str
+    """The trial's id, a digest of all that determines its result."""
+    epochs: int
+    """How many epochs it runs."""
+    cpus: float
+    gpus: float
+    done: bool
+    """Whether the workspace holds it already, so that a run skips it."""
+
+
+def load_manifests(manifests: Manifests) -> tuple[Experiment, ...]:
+    """Read manifests and check them.
+
+    Args:
+        manifests: paths of manifests, or of folders that hold some.
+
+    Returns:
+        The experiments, sorted by path.
+
+    Raises:
+        ManifestError: a manifest has faults; its `faults` lists all of them, with file and line.
+
+    Example:
+        >>> import harness
+        >>> experiments = harness.load_manifests("experiments")
+        >>> experiments[0].manifest.title  # doctest: +SKIP
+        'Pairs of MNIST images with equal labels among ten classes'
+    """
+    given = [manifests] if isinstance(manifests, str | Path | Experiment) else list(manifests)
+    loaded = {item.path: item for item in given if isinstance(item, Experiment)}
+    paths = [Path(item) for item in given if not isinstance(item, Experiment)]
+    if paths or not given:
+        loaded |= {item.path: item for item in load(paths)}
+    return tuple(loaded.values())
+
+
+def open_session(
+    manifests: Manifests,
+    *,
+    seeds: Seeds = None,
+    epochs: int | None = None,
+    workspace: PathLike = DEFAULT_WORKSPACE,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | None = None,
+    use: CommittedUse = CommittedUse.NEVER,
+) -> Session:
+    """Join experiments, a selection of their trials, and a workspace.
+
+    Most callers want `plan_trials`, `run_trials`, `check_claims` or `read_records` instead.
+
+    Args:
+        manifests: what to work on.
+        seeds: instead of the manifests'.
+        epochs: only the first so many.
+        workspace: the folder that holds trials; a run makes it.
+        cpus_per_trial: CPUs for each trial, instead of the manifests'.
+        gpus_per_trial: GPUs for each trial; a fraction lets several trials share one.
+        use: when records that are committed beside the manifests stand in for the workspace.
+
+    Raises:
+        ManifestError: a manifest has faults.
+        UsageError: the seeds are no list of ranges, or epochs is below 1.
+    """
+    try:
+        chosen = parse_seeds(seeds) if isinstance(seeds, str) else seeds
+    except ValueError as fault:
+        raise UsageError(f"seeds: {fault}") from None
+    if epochs is not None and epochs < 1:
+        raise UsageError(f"epochs: must be at least 1, got {epochs}")
+    selection = Selection(
+        seeds=None if chosen is None else tuple(chosen),
+        epochs=epochs,
+        cpus=cpus_per_trial,
+        gpus=gpus_per_trial,
+    )
+    return Session(load_manifests(manifests), selection, Store(Path(workspace)), use)
+
+
+def plan_trials(
+    manifests: Manifests,
+    *,
+    seeds: Seeds = None,
+    epochs: int | None = None,
+    workspace: PathLike = DEFAULT_WORKSPACE,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | None = None,
+) -> tuple[PlannedTrial, ...]:
+    """List the trials that `run_trials` would have, without running any.
+
+    Args and errors: as of `open_session`.
+
+    Returns:
+        Every trial, done or not. A trial that two experiments share is listed once.
+
+    Example:
+        >>> import harness
+        >>> planned = harness.plan_trials("experiments/image-pair-4.yaml", seeds="0-4")
+        >>> len(planned)
+        5
+    """
+    session = open_session(
+        manifests,
+        seeds=seeds,
+        epochs=epochs,
+        workspace=workspace,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+    )
+    begun = frozenset(session.store.trials())
+    return tuple(
+        PlannedTrial(
+            experiment=job.experiment,
+            seed=job.spec.seed,
+            trial=job.spec.id,
+            epochs=job.epochs,
+            cpus=job.resources.cpus,
+            gpus=job.resources.gpus,
+            done=job.spec.id in begun and session.store.settled(job.spec.id, job.epochs),
+        )
+        for job in session.jobs()
+    )
+
+
+def run_trials(
+    manifests: Manifests,
+    *,
+    seeds: Seeds = None,
+    epochs: int | None = None,
+    workspace: PathLike = DEFAULT_WORKSPACE,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | None = None,
+    options: RunOptions | None = None,
+    observer: Observer | None = None,
+) -> RunResult:
+    """Run every trial that is not done yet on Ray, then judge all of them.
+
+    Call it from the main thread to have Ctrl-C stop the run in order.
+
+    Args:
+        manifests, seeds, epochs, workspace, cpus_per_trial, gpus_per_trial: as of `open_session`.
+        options: cluster, retries, timeouts, tracking, data; by default as the command line's.
+        observer: is told of every epoch; by default nobody is.
+
+    Returns:
+        The verdicts, and where the report is.
+
+    Raises:
+        ManifestError: a manifest has faults.
+        UsageError: an argument cannot be honoured.
+        StoppedError: Ctrl-C or SIGTERM stopped the run; the same call goes on from there.
+        ResourceError: no cluster, CPUs or GPUs as asked for.
+        DataError: a data set cannot be fetched, or has the wrong digest.
+        StoreError: the workspace cannot be written, or another run has it.
+
+    Example:
+        >>> import harness
+        >>> result = harness.run_trials("tiny.yaml", seeds="0-1")  # doctest: +SKIP
+        >>> [verdict.verdict for verdict in result.verdicts]  # doctest: +SKIP
+        ['REPRODUCED']
+    """
+    session = open_session(
+        manifests,
+        seeds=seeds,
+        epochs=epochs,
+        workspace=workspace,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+    )
+    return run_session(session, options or RunOptions(), observer)
+
+
+def check_claims(
+    manifests: Manifests,
+    *,
+    seeds: Seeds = None,
+    epochs: int | None = None,
+    workspace: PathLike = DEFAULT_WORKSPACE,
+    committed: bool = False,
+) -> tuple[ExperimentVerdict, ...]:
+    """Judge the stored records again. Nothing is run: no Ray, no MLflow, no torch.
+
+    Without `seeds` and `epochs` it judges what the last run in the workspace asked for.
+
+    Args:
+        manifests, seeds, epochs, workspace: as of `open_session`.
+        committed: whether to judge by the records committed beside the manifests, whatever the
+            workspace holds. An experiment of which it holds nothing is judged by them anyway.
+
+    Returns:
+        A verdict for each experiment, with a result for each reported number. Values are in the
+        manifest's unit.
+
+    Raises:
+        ManifestError: a manifest has faults.
+        UsageError: an argument cannot be honoured.
+        StoreError: records are damaged.
+
+    Example:
+        >>> import harness
+        >>> (verdict,) = harness.check_claims("experiments/image-pair-4.yaml", committed=True)
+        >>> harness.verdicts_table([verdict]).num_rows == len(verdict.results)
+        True
+    """
+    session = _judged(manifests, seeds, epochs, workspace, committed=committed)
+    return session.verdicts()
+
+
+def read_records(
+    manifests: Manifests,
+    *,
+    seeds: Seeds = None,
+    epochs: int | None = None,
+    workspace: PathLike = DEFAULT_WORKSPACE,
+    committed: bool = False,
+) -> Mapping[tuple[str, int], StoredTrial]:
+    """Read the stored trials, finished or not.
+
+    Args and errors: as of `check_claims`.
+
+    Returns:
+        The trials by experiment and seed. Each holds its epochs' metrics, in the units that its
+        workload declares, its failure if it failed, and where it ran.
+
+    Example:
+        >>> import harness
+        >>> trials = harness.read_records("experiments/image-pair-4.yaml", committed=True)
+        >>> harness.records_table(trials).column_names[:3]
+        ['experiment', 'trial', 'seed']
+    """
+    session = _judged(manifests, seeds, epochs, workspace, committed=committed)
+    return dict(session.stored_trials())
+
+
+def compare_records(
+    base: PathLike, new: PathLike, manifests: Sequence[PathLike] | None = None
+) -> tuple[Comparison, ...]:
+    """Compare two workspaces, nights, folders of committed records or exported tables.
+
+    Args:
+        base: what `new` is compared with.
+        new: the newer records.
+        manifests: whose claims are compared; by default those of the night `new`, or else those
+            in the folder `experiments`.
+
+    Returns:
+        A comparison for each experiment of which either side holds a seed: whether its records
+        are equal bit for bit, and which claims moved, in the manifest's unit.
+
+    Raises:
+        UsageError: a path does not exist, or is none of these.
+        ManifestError: a manifest has faults.
+        StoreError: records are damaged.
+
+    Example:
+        >>> import harness
+        >>> records = "experiments/records"
+        >>> {str(each.standing) for each in harness.compare_records(records, records)}
+        {'unchanged'}
+    """
+    paths = None if manifests is None else [Path(path) for path in manifests]
+    return compare_paths(Path(base), Path(new), paths)
+
+
+def records_table(trials: Mapping[tuple[str, int], StoredTrial]) -> "pyarrow.Table":
+    """Turn stored trials into a table; `.to_pandas()` makes a data frame of it.
+
+    Args:
+        trials: by experiment and seed, as `read_records` returns them.
+
+    Returns:
+        A row for each metric of each epoch and each final estimate, with the columns of
+        `harness export`: experiment, trial, seed, epoch, final, metric, value, ended_ms.
+
+    Example:
+        >>> import harness
+        >>> harness.records_table({}).num_rows
+        0
+    """
+    from harness.report import table  # noqa: PLC0415 - pyarrow takes a moment to import
+
+    return table.records((name, trial) for (name, _), trial in trials.items())
+
+
+def verdicts_table(verdicts: Iterable[ExperimentVerdict]) -> "pyarrow.Table":
+    """Turn verdicts into a table; `.to_pandas()` makes a data frame of it.
+
+    Args:
+        verdicts: as `check_claims` or `run_trials` return them.
+
+    Returns:
+        A row for each reported number: experiment, name, claim, kind, metric, unit, epoch,
+        reported, measured, difference, tolerance, verdict, as_expected, n (seeds with a value),
+        spread (their SD), p_equivalence, p_consistency, note. Values are in the row's unit; what
+        is unknown is null.
+
+    Example:
+        >>> import harness
+        >>> harness.verdicts_table([]).num_rows
+        0
+    """
+    from harness.report import table  # noqa: PLC0415 - as above
+
+    return table.verdicts(verdicts)
+
+
+def _judged(
+    manifests: Manifests, seeds: Seeds, epochs: int | None, workspace: PathLike, *, committed: bool
+) -> Session:
+    use = CommittedUse.ALWAYS if committed else CommittedUse.WHERE_EMPTY
+    session = open_session(manifests, seeds=seeds, epochs=epochs, workspace=workspace, use=use)
+    return session.as_last_requested() if seeds is None and epochs is None else session

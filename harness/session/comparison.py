@@ -1,0 +1,93 @@
+"""Compare what two folders or tables hold of some experiments, seed by seed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from harness import workloads
+from harness.compare import Comparison, Side, Standing, compare
+from harness.errors import Exit, UsageError
+from harness.manifest import Experiment
+from harness.nightly import read_record
+from harness.nightly.book import MANIFESTS
+from harness.plan import Selection, specs
+from harness.record import StoredTrial, TrialSpec
+from harness.session.session import load
+from harness.store import Archive, Store
+
+DEFAULT_EXPERIMENTS = Path("experiments")
+
+
+def compare_paths(
+    base: Path, new: Path, manifests: Sequence[Path] | None = None
+) -> tuple[Comparison, ...]:
+    """Compare each experiment of which either side holds a seed.
+
+    Args:
+        base: a workspace, a night, a folder of committed records, or an exported table.
+        new: another of these, which is compared with it.
+        manifests: whose claims are compared; by default those of the night `new`, or else those
+            in the folder `experiments`.
+
+    Raises:
+        UsageError: a path does not exist, or is none of these.
+        ManifestError: with every fault of every manifest.
+        StoreError: records are damaged.
+    """
+    for side in (base, new):
+        if not side.exists():
+            raise UsageError(f"{side}: no such workspace, night, records or exported table")
+    own = new / MANIFESTS
+    experiments = load(manifests or [own if own.is_dir() else DEFAULT_EXPERIMENTS])
+    found = compare(experiments, read_side(base, experiments), read_side(new, experiments))
+    return tuple(each for each in found if each.seeds or each.only_base or each.only_new)
+
+
+def comparison_code(comparisons: Sequence[Comparison]) -> Exit:
+    """The exit code that stands for these comparisons."""
+    standings = {each.standing for each in comparisons}
+    if Standing.MOVED in standings:
+        return Exit.NOT_AS_EXPECTED
+    if Standing.NOTHING in standings or not comparisons:
+        return Exit.INCOMPLETE
+    return Exit.INCONCLUSIVE if Standing.UNTESTED in standings else Exit.AS_EXPECTED
+
+
+def read_side(path: Path, experiments: Sequence[Experiment]) -> Side:
+    """Read what a workspace, a night, committed records or a table hold of the experiments."""
+    from harness.report import table  # noqa: PLC0415 - pyarrow takes a moment to import
+
+    if path.is_file():
+        return Side(table.read(path))
+    if Archive.there(path):
+        return Side(dict(_stored(Archive(path), experiments)))
+    store, record = Store(path), read_record(path)
+    if record is None:
+        return Side(dict(_stored(store, experiments)))
+    # A night records which trials belong to which experiment, so changed manifests do not matter.
+    named = (
+        (name, seed, store.read(trial))
+        for name, entry in record.experiments.items()
+        for seed, trial in entry.trials.items()
+    )
+    return Side({(name, seed): trial for name, seed, trial in named if trial is not None})
+
+
+def _stored(
+    store: Store | Archive, experiments: Sequence[Experiment]
+) -> Iterator[tuple[tuple[str, int], StoredTrial]]:
+    """The stored trials of any seed that belong to the manifests as they are now."""
+    registry = workloads.registry()
+    wanted: list[tuple[str, TrialSpec]] = []
+    for experiment in experiments:
+        workload = registry[experiment.manifest.workload.name]
+        (spec,) = specs(experiment, workload, Selection(seeds=(0,)))
+        wanted.append((experiment.id, spec))
+    for trial_id in store.trials():
+        trial = store.read(trial_id)
+        for name, spec in wanted:
+            if (
+                trial
+                and replace(spec, seed=trial.spec.seed, length=trial.spec.length) == trial.spec
+            ):
+                yield (name, trial.spec.seed), trial

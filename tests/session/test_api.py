@@ -1,0 +1,82 @@
+"""The public interface: what `import harness` offers, and the page that shows it."""
+
+import doctest
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.session import api
+
+PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+FUNCTIONS = [name for name in harness.__all__ if inspect.isfunction(getattr(harness, name))]
+
+
+def test_importing_it_and_reading_manifests_loads_neither_ray_mlflow_nor_torch() -> None:
+    code = (
+        "import sys, harness; print(sorted(m for m in sys.modules if m.startswith('harness')))\n"
+        "harness.load_manifests('experiments')\n"
+        "print(sorted({'ray', 'mlflow', 'torch', 'typer'} & set(sys.modules)))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PAGE.parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert loaded.stdout == "['harness']\n[]\n"
+
+
+def test_every_public_name_is_there_and_documented() -> None:
+    assert set(dir(harness)) >= set(harness.__all__)
+    for name in harness.__all__:
+        assert inspect.getdoc(getattr(harness, name)), name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        harness.nothing  # noqa: B018 - the look-up is the test
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_says_what_it_takes_returns_and_raises_and_shows_a_call(name: str) -> None:
+    function = getattr(harness, name)
+    text = inspect.getdoc(function) or ""
+    assert f"harness.{name}(" in text or name == "open_session"
+    for parameter in inspect.signature(function).parameters.values():
+        assert parameter.name in text or "as of" in text, parameter.name
+        assert parameter.annotation is not parameter.empty
+
+
+def test_the_examples_of_the_docstrings_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PAGE.parents[1])
+    for module in (api, harness):
+        assert doctest.testmod(module).failed == 0
+
+
+def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```(yaml|python)\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    (manifest,) = (text for kind, text in blocks if kind == "yaml")
+    (tmp_path / "tiny.yaml").write_text(manifest)
+    code = "\n".join(text for kind, text in blocks if kind == "python")
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "tiny REPRODUCED" in ran.stdout
+    assert "unchanged" in ran.stdout
+    assert "2 missing.yaml: no such file" in ran.stdout
+
+
+def test_faults_of_arguments_are_exceptions_with_the_argument_s_name() -> None:
+    with pytest.raises(harness.UsageError, match="seeds: "):
+        harness.plan_trials([], seeds="0-")
+    with pytest.raises(harness.UsageError, match="epochs: must be at least 1, got 0"):
+        harness.plan_trials([], epochs=0)
