@@ -25,14 +25,7 @@ from harness.cli import (
     validate,
 )
 from harness.cli import list as list_
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Does a paper's result reproduce, and does it still reproduce tonight?",
-    epilog="Exit codes: 0 as claimed or expected, 1 something not, 2 usage or manifest, "
-    "3 inconclusive, 4 incomplete or infrastructure, 70 our own bug, 130/143 interrupted.",
-)
+from harness.cli.options import expand
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_.list_,
@@ -55,5 +48,20 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "doctor": doctor.doctor,
     "data": data.data,
 }
-for _name, _command in _COMMANDS.items():
-    app.command(_name)(_command)
+
+
+def build() -> typer.Typer:
+    """Build the command line from its commands and the registered output formats."""
+    built = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help="Does a paper's result reproduce, and does it still reproduce tonight?",
+        epilog="Exit codes: 0 as claimed or expected, 1 something not, 2 usage or manifest, "
+        "3 inconclusive, 4 incomplete or infrastructure, 70 our own bug, 130/143 interrupted.",
+    )
+    for name, command in _COMMANDS.items():
+        built.command(name)(expand(command))
+    return built
+
+
+app = build()

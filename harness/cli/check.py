@@ -5,11 +5,10 @@ from rich.console import Console
 
 from harness.cli import options
 from harness.cli.console import show
-from harness.cli.options import Outputs, expand, judged
+from harness.cli.options import Outputs, judged
 from harness.verdict import exit_code
 
 
-@expand
 def check(
     paths: options.Paths,
     outputs: Outputs,

@@ -1,6 +1,5 @@
 """`compare`: two workspaces, nights, folders of committed records or tables, seed by seed."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +10,9 @@ from rich.text import Text
 
 from harness.cli import options
 from harness.compare import Comparison, Standing
-from harness.compare.document import document
 from harness.compare.wording import sentence
 from harness.output import STDOUT, write
+from harness.report.documents import comparisons_document
 from harness.report.tables import Column, FittedTable
 from harness.session.comparison import compare_paths, comparison_code
 
@@ -62,4 +61,4 @@ def _show(found: Sequence[Comparison], console: Console) -> None:
 
 def _save(found: Sequence[Comparison], json_file: str | None) -> None:
     if json_file is not None:
-        write(json_file, json.dumps(document(found), indent=2, allow_nan=False) + "\n")
+        write(json_file, comparisons_document(found).text())

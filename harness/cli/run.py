@@ -6,13 +6,12 @@ from rich.console import Console
 from harness.cli import options
 from harness.cli.console import show
 from harness.cli.live import ConsoleObserver, log_to
-from harness.cli.options import Outputs, expand
+from harness.cli.options import Outputs
 from harness.session import RunOptions, Session, load, run_session
 from harness.store import Store
 from harness.verdict import exit_code
 
 
-@expand
 def run(
     paths: options.Paths,
     run_options: RunOptions,

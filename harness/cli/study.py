@@ -1,6 +1,5 @@
 """`study`: which verdicts hinge on what the paper leaves open."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,22 +10,17 @@ from rich.console import Console
 from harness import workloads
 from harness.cli import options
 from harness.cli.live import ConsoleObserver, log_to
-from harness.cli.options import expand
 from harness.cli.plan import show_plan
 from harness.errors import Exit, UsageError
 from harness.manifest import Experiment
 from harness.output import STDOUT, check_target, write
-from harness.record import Json
-from harness.report import jsondoc
+from harness.report.documents import study_document
 from harness.session import RunOptions, Session, load, run_session
 from harness.store import Store
 from harness.study import Factor, Result, Study, Variant, factors, variants
-from harness.study.document import document
 from harness.study.wording import sentences
-from harness.verdict import ExperimentVerdict
 
 
-@expand
 def study(
     manifest: Annotated[
         Path, typer.Argument(metavar="FILE", help="One manifest.", show_default=False)
@@ -86,7 +80,7 @@ def study(
     results = tuple(map(Result, made, verdicts))
     found = Study(experiment, varied, results, grid)
     _show(found, console)
-    page = _write(found, verdicts, folder, json_file)
+    page = _write(found, folder, json_file)
     console.print(f"study: {page}", highlight=False, soft_wrap=True)
     raise typer.Exit(Exit.INCOMPLETE if found.incomplete else Exit.AS_EXPECTED)
 
@@ -117,9 +111,7 @@ def _show(found: Study, console: Console) -> None:
         console.print(sentence, highlight=False, markup=False)
 
 
-def _write(
-    found: Study, verdicts: Sequence[ExperimentVerdict], folder: Path, json_file: str | None
-) -> Path:
+def _write(found: Study, folder: Path, json_file: str | None) -> Path:
     """Page, figure and document into the folder; the document also where the option says."""
     from harness.report import figures, study_figure  # noqa: PLC0415 - as above
     from harness.report.study import markdown  # noqa: PLC0415 - as above
@@ -129,13 +121,8 @@ def _write(
         write(folder / "study.png", figures.image(drawn, "png"))
     page = folder / "study.md"
     write(page, markdown(found, "study.png" if drawn else None))
-    whole: dict[str, Json] = {**document(found), **_in_full(verdicts)}
-    text = json.dumps(whole, indent=2, allow_nan=False) + "\n"
+    text = study_document(found).text()
     write(folder / "study.json", text)
     if json_file is not None:
         write(json_file, text)
     return page
-
-
-def _in_full(verdicts: Sequence[ExperimentVerdict]) -> dict[str, Json]:
-    return {"experiments": jsondoc.document(verdicts)["experiments"]}

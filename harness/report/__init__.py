@@ -5,8 +5,7 @@ pages (`figures`, `html`, `markdown`) is imported by name: it takes a second tha
 spend.
 """
 
-from harness.report.jsondoc import document
 from harness.report.junit import junit
 from harness.report.terminal import claims, summary
 
-__all__ = ["claims", "document", "junit", "summary"]
+__all__ = ["claims", "junit", "summary"]

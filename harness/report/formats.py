@@ -4,7 +4,6 @@ To add a format, write a module that renders verdicts and add its entry to `FORM
 `--NAME FILE`, standard output and the handling of errors come with it.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,9 +25,9 @@ class Format:
 
 
 def _json(verdicts: Verdicts) -> str:
-    from harness.report.jsondoc import document  # noqa: PLC0415 - only what is asked for is loaded
+    from harness.report.documents import verdicts_document  # noqa: PLC0415 - loaded if asked for
 
-    return json.dumps(document(verdicts), indent=2, allow_nan=False) + "\n"
+    return verdicts_document(verdicts).text()
 
 
 def _junit(verdicts: Verdicts) -> bytes:

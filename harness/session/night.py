@@ -1,6 +1,5 @@
 """Finish a night: judge it, compare it with earlier nights, and keep it."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +7,12 @@ from pathlib import Path
 
 from harness import nightly
 from harness.compare import Side, compare
-from harness.compare.document import document as comparisons_document
 from harness.errors import Exit, HarnessError
 from harness.nightly import Book, Course, Entry, NightRecord, Opened, Quarantine, State
 from harness.nightly.book import FORMAT, Choose
 from harness.output import write
-from harness.record import Json
-from harness.report import jsondoc, table
+from harness.report import table
+from harness.report.documents import comparisons_document, verdicts_document
 from harness.report.junit import junit
 from harness.session.reports import Reports
 from harness.session.session import Session
@@ -191,17 +189,13 @@ def _write(
 ) -> None:
     """Every artifact of the night beside its workspace."""
     verdicts = summary.verdicts
-    _json(folder / "verdicts.json", jsondoc.document(verdicts))
+    write(folder / "verdicts.json", verdicts_document(verdicts).text())
     last = [since.found for since in summary.last.values()]
-    _json(folder / "comparison.json", comparisons_document(last))
-    _json(folder / "environment.json", nightly.environment())
+    write(folder / "comparison.json", comparisons_document(last).text())
+    write(folder / "environment.json", nightly.environment().text())
     xml = junit(verdicts, excuses=excuses, trouble=summary.record.trouble)
     write(folder / "junit.xml", xml)
     stored = ((name, trial) for (name, _), trial in _tonight(session).trials.items())
     table.write(folder / "records.parquet", stored)
     Reports.write(verdicts, folder / "report")
     write(folder / "summary.md", nightly.markdown(summary))
-
-
-def _json(path: Path, document: Json) -> None:
-    write(path, json.dumps(document, indent=2, allow_nan=False) + "\n")

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.compare import Comparison, Side, Standing, compare, results_digest
-from harness.compare.document import document
 from harness.compare.wording import sentence
 from harness.errors import UsageError
 from harness.manifest import Experiment
-from harness.record import FailureKind, StoredTrial, canonical_json
+from harness.record import FailureKind, StoredTrial
 from harness.report import table
+from harness.report.documents import comparisons_document
 from tests.verdict.builders import curve, experiment, failed, trial, value
 
 RISE = [0.0, 0.2, 1.0, 1.5]
@@ -168,5 +168,5 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path, content: str) -> N
 
 def test_the_document_holds_what_json_can(tmp_path: Path) -> None:
     for new in (side([0.0] * 3), side([0.1] * 3), side([0.1, 0.2, 0.1])):
-        text = canonical_json(document([compared(side([0.0] * 3), new)]))
+        text = comparisons_document([compared(side([0.0] * 3), new)]).text()
         assert '"standing"' in text

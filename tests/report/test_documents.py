@@ -8,7 +8,8 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from harness.errors import Exit
-from harness.report import document, junit
+from harness.report import junit
+from harness.report.documents import verdicts_document
 from harness.verdict import ExperimentVerdict, exit_code
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, trial, verdict_on
@@ -20,7 +21,7 @@ every_verdict = pytest.mark.parametrize("make", studies.ALL, ids=lambda make: ma
 @every_verdict
 def test_the_document_is_strict_json_and_says_what_the_verdict_says(make: Make) -> None:
     verdict = make()
-    (found,) = json.loads(json.dumps(document([verdict]), allow_nan=False))["experiments"]
+    (found,) = json.loads(verdicts_document([verdict]).text())["experiments"]
     assert (found["id"], found["verdict"]) == (verdict.id, str(verdict.verdict))
     assert found["as_expected"] is verdict.as_expected
     assert found["seeds"] == list(verdict.seeds)

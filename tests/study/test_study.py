@@ -16,9 +16,9 @@ from rich.console import Console
 from harness.manifest import Experiment
 from harness.record import StoredTrial
 from harness.report import figures, study_figure
+from harness.report.documents import study_document
 from harness.report.study import markdown, tables
 from harness.study import Hinge, Study, claim_outcome
-from harness.study.document import document
 from harness.study.model import _hinge
 from harness.study.wording import named, sentences
 from harness.verdict import Outcome
@@ -107,7 +107,7 @@ def test_numbers_stand_as_they_rise_whatever_their_order(studied: Make) -> None:
 
 def test_the_document_is_strict_json_and_says_what_the_study_says(studied: Make) -> None:
     study = studied("scale=2.0", "metric of end=other_end")
-    found = json.loads(json.dumps(document(study), allow_nan=False))
+    found = json.loads(study_document(study).text())
     assert [item["hinges"] for item in found["factors"]] == ["yes", "yes"]
     assert found["factors"][0]["basis"] == "assumed"
     for item, result in zip(found["variants"], study.results, strict=True):

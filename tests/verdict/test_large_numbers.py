@@ -1,6 +1,5 @@
 """Numbers at the ends of what a manifest may say, or beyond: a verdict stays calculable."""
 
-import json
 import warnings
 from collections.abc import Sequence
 
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.manifest.fields import LARGEST, SMALLEST
-from harness.report import jsondoc
+from harness.report.documents import verdicts_document
 from harness.report.terminal import claims as printed
 from harness.verdict import ExperimentVerdict, Outcome, propose
 from tests.verdict.builders import band, curve, exact, experiment, trial, value, verdict_on
@@ -45,7 +44,7 @@ def test_no_number_that_is_allowed_makes_a_warning_or_an_infinity(
 
 
 def _no_infinity(verdict: ExperimentVerdict) -> None:
-    json.dumps(jsondoc.document([verdict]), allow_nan=False)
+    verdicts_document([verdict]).text()
     printed(verdict, width=200)
 
 

@@ -18,7 +18,8 @@ from harness.manifest import Experiment, Manifest, ReportedNumber, claims, fault
 from harness.manifest.claims import KINDS, BaseClaim, Claim
 from harness.manifest.draft import Reported, draft
 from harness.manifest.schema import text as schema_text
-from harness.report import figures, jsondoc, terminal
+from harness.report import figures, terminal
+from harness.report.documents import verdicts_document
 from harness.report.html import html
 from harness.report.junit import junit
 from harness.report.markdown import markdown
@@ -142,7 +143,7 @@ def test_a_new_kind_is_loaded_judged_and_reported_everywhere(
     assert (row.name, row.kind, row.verdict, row.note) == ("bounded", "never", outcome, note)
     assert row.measured == pytest.approx(0.91)
 
-    document = json.dumps(jsondoc.document([verdict]), allow_nan=False)
+    document = verdicts_document([verdict]).text()
     assert json.loads(document)["experiments"][0]["claims"][0]["kind"] == "never"
     assert b'name="bounded"' in junit([verdict])
     assert "| bounded |" in markdown([verdict])
