@@ -89,7 +89,7 @@ def _prospects(session: Session, experiment: Experiment) -> Iterator[str]:
             yield (
                 f"{experiment.id}: warning: {row.name}: the tolerance {row.tolerance:g} is smaller "
                 f"than the spread {row.spread:.2g} of {row.stored} runs: chance alone may put the "
-                f"paper's run farther off, and then no number of seeds decides"
+                f"paper's run farther off, and then more seeds do not settle it"
             )
         elif row.room < 0:
             yield f"{experiment.id}: warning: {row.name}: needs {row.needed} seeds, not {seeds}"

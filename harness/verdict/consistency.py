@@ -115,8 +115,8 @@ def _by_row(
     return {
         row.number.key: RowConsistency(
             p=float(p),
-            method=(f"rank of {runs} runs" if by_rank else "t with Holm")
-            + (", the seeds not being normal" if abnormal else ""),
+            method=(f"rank among {runs} runs" if by_rank else "t-test with Holm correction")
+            + (", since the seeds are not normally distributed" if abnormal else ""),
             share=float(share),
             ranked=bool(by_rank),
         )

@@ -24,10 +24,10 @@ _FOUR = {
 """By whether the mean is equivalent, and the reported value consistent with the seeds."""
 
 NEVER = (
-    "no number of seeds would decide: the difference is larger than the tolerance, "
+    "more seeds would not settle it: the mean is farther off than the tolerance, "
     "and single runs differ by as much"
 )
-MORE = "{} more seed{} like these would decide"
+MORE = "{} more seed{} would probably settle it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,15 +160,16 @@ def _guard(
         return Outcome.REPRODUCED, ""
     low, _ = stats.spread_bounds(sample, terms.alpha / terms.guards)
     _, high = stats.spread_bounds(sample, terms.alpha)
-    said = f"spread between {low:.4f} and {high:.4f}, at most {limit.value:g} allowed"
+    confidence = 1 - terms.alpha - terms.alpha / terms.guards
+    bounds = f"SD between {low:.4f} and {high:.4f} ({confidence:.0%} CI), limit {limit.value:g}"
     # The bounds are those of normal samples; others spread more by chance.
     if low > limit.value and not stats.not_normal(row.values):
-        return Outcome.NOT_REPRODUCED, said
+        return Outcome.NOT_REPRODUCED, bounds
     if high <= limit.value:
         return Outcome.REPRODUCED, ""
     more = stats.more_for_spread(sample, limit.value, terms.alpha)
-    return Outcome.INCONCLUSIVE, said if more is None else f"{said}; {_so_many(more)}"
+    return Outcome.INCONCLUSIVE, bounds if more is None else f"{bounds}: {_so_many(more)}"
 
 
 def _so_many(more: int) -> str:
-    return MORE.format(more, "s" if more != 1 else "")
+    return MORE.format("one" if more == 1 else more, "s" if more != 1 else "")

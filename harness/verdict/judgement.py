@@ -233,14 +233,15 @@ def _notes(case: Case, evidence: Evidence, alpha: float) -> Iterator[str]:
     yield from _past_failures(evidence)
     for thing, values in sorted(evidence.environments.items()):
         if len(values) > 1:
-            yield f"records from {len(values)} versions of {thing}: {' / '.join(sorted(values))}"
+            listed = " / ".join(sorted(values))
+            yield f"the records come from {len(values)} versions of {thing}: {listed}"
 
 
 def _stale_bands(
     said: Manifest, results: Iterable[ClaimResult], evidence: Evidence
 ) -> Iterator[str]:
     if stale(said, results, evidence.seeds):
-        yield "the manifest's calibrated bands are of other records than these: calibrate again"
+        yield "the manifest's calibrated bands were made from other records: calibrate again"
 
 
 def _tolerances_changed(case: Case) -> Iterator[str]:
@@ -261,9 +262,9 @@ def _choice_of_seeds(said: Manifest, seeds: Collection[int], alpha: float) -> It
     if second & set(seeds):
         registered |= second
     if others := set(seeds) - registered:
-        yield f"exploratory: {of_seeds(others)} not among the manifest's"
+        yield f"exploratory: {of_seeds(others)} not in the manifest"
     elif unused := len(registered) - len(set(seeds)):
-        yield f"{unused} of the manifest's {len(registered)} seeds not asked for"
+        yield f"{unused} of the manifest's {len(registered)} seeds were not asked for"
     if second:
         stage = "first and second stage" if second & set(seeds) else "first of two stages"
         yield f"{stage}: judged at alpha {alpha:g}"
@@ -287,7 +288,7 @@ def _losses(evidence: Evidence) -> Iterator[str]:
     if unfinished := absent - never:
         yield f"{of_seeds(unfinished)}: not finished"
     if later := evidence.later_failures:
-        yield f"{of_seeds(later)} failed later, beyond what is judged here"
+        yield f"{of_seeds(later)} failed later, after the epochs that are judged here"
 
 
 def _past_failures(evidence: Evidence) -> Iterator[str]:

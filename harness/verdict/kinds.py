@@ -33,7 +33,7 @@ from harness.verdict.evidence import Evidence, Mask, MeasuredRow, Takeoffs
 from harness.verdict.results import Outcome
 
 BEYOND = "beyond the first {} epochs"
-OUTSIDE = "{} recorded nothing there once lined up at take-off"
+OUTSIDE = "{} recorded nothing here once the curves are lined up at take-off"
 
 C = TypeVar("C", bound=BaseClaim)
 Compared = TypeVar("Compared", bound=ComparedClaim)

@@ -74,7 +74,7 @@ def test_every_page_shows_what_the_statistics_rest_on() -> None:
     terminal, md, page = printed_claims(verdict), markdown([verdict]), html([verdict])
     left_out = "leave-one-out check: 0 of 3 seeds rejected by the others"
     for text in (terminal, md, page):
-        assert "two one-sided t-tests; consistency: t with Holm" in text
+        assert "two one-sided t-tests; consistency: t-test with Holm correction" in text
         assert left_out in text
     assert "early rows, take-off, test: equivalence" in terminal
     assert {"p equiv.", "p cons."} <= set(re.findall(r"p \w+\.", terminal))

@@ -81,7 +81,10 @@ def test_a_value_is_judged_by_nearness_and_by_chance(
     assert found.verdict is outcome
     assert found.by_seed == dict(enumerate(seeds))
     assert found.measured == pytest.approx(sum(seeds) / 3)
-    assert found.method == "equivalence: two one-sided t-tests; consistency: t with Holm"
+    assert (
+        found.method
+        == "equivalence: two one-sided t-tests; consistency: t-test with Holm correction"
+    )
 
 
 def test_one_seed_has_no_spread_and_makes_no_statistical_claim() -> None:
@@ -123,8 +126,8 @@ def test_rows_that_lining_up_puts_outside_the_records_are_not_run_and_say_so() -
     verdict = verdict_on(asked, {0: trial(early), 1: trial(late)})
     first, last = row(verdict, "early rows @ 1"), row(verdict, "early rows @ 6")
     assert (first.n, last.n) == (1, 1)
-    assert "seed 0 recorded nothing there" in first.note
-    assert "seed 1 recorded nothing there" in last.note
+    assert "seed 0 recorded nothing here" in first.note
+    assert "seed 1 recorded nothing here" in last.note
     alone = row(verdict_on(asked, {0: trial(early)}), "early rows @ 1")
     assert (alone.verdict, alone.measured, alone.n) == (NOT_RUN, None, 0)
 
@@ -166,7 +169,7 @@ def test_an_onset_that_is_censored_has_no_mean_and_no_interval() -> None:
     found = row(verdict_on(experiment(onset(2.5, 0.5, 3), epochs=8), seeds), "take-off")
     assert (found.measured, found.interval, found.p_equivalence) == (None, None, None)
     assert found.n == 2
-    assert "rank of 4 runs" in found.method
+    assert "rank among 4 runs" in found.method
 
 
 def test_a_seed_that_has_not_taken_off_in_the_first_epochs_is_censored_not_failed() -> None:

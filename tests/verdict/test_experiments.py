@@ -86,7 +86,7 @@ def test_a_failure_after_the_epochs_asked_for_is_told_and_decides_nothing() -> N
     asked = experiment(value({1: 1.0}), epochs=4)
     found = verdict_on(asked, {0: trial([1.0, 1.0], failure=failed(2))}, epochs=1)
     assert (found.verdict, found.failures) == (Outcome.REPRODUCED, {})
-    assert "seed 0 failed later, beyond what is judged here" in found.notes
+    assert "seed 0 failed later, after the epochs that are judged here" in found.notes
 
 
 @pytest.mark.parametrize("kind", FailureKind)
@@ -197,8 +197,8 @@ def test_the_exit_code_is_that_of_the_gravest(kinds: str, code: Exit) -> None:
     ("seeds", "note"),
     [
         ((0, 1, 2), None),
-        ((0, 1), "1 of the manifest's 3 seeds not asked for"),
-        ((0, 1, 2, 7, 8), "exploratory: seeds 7-8 not among the manifest's"),
+        ((0, 1), "1 of the manifest's 3 seeds were not asked for"),
+        ((0, 1, 2, 7, 8), "exploratory: seeds 7-8 not in the manifest"),
     ],
 )
 def test_seeds_other_than_the_manifests_mark_the_verdict(
@@ -211,7 +211,7 @@ def test_seeds_other_than_the_manifests_mark_the_verdict(
 def test_seeds_that_ran_with_different_versions_are_told() -> None:
     seeds = {n: trial([1.0, 1.0], versions={"torch": f"2.{n}"}) for n in (1, 2)}
     found = verdict_on(experiment(value(HOLDS), epochs=2, seeds=(1, 2)), seeds)
-    assert found.notes == ("records from 2 versions of torch: 2.1 / 2.2",)
+    assert found.notes == ("the records come from 2 versions of torch: 2.1 / 2.2",)
 
 
 def test_the_verdict_counts_how_its_parameters_are_known() -> None:

@@ -65,7 +65,7 @@ def test_an_inconclusive_row_says_how_many_more_seeds_would_decide() -> None:
     values = [0.9, 1.1, 1.05]
     found = judged(values)
     assert found.verdict is Outcome.INCONCLUSIVE
-    assert f"{found.more_seeds} more seeds like these would decide" in found.note
+    assert f"{found.more_seeds} more seeds would probably settle it" in found.note
     # So many more with the same mean and spread, and it is decided.
     mean, spread = np.mean(values), np.std(values, ddof=1)
     count = 3 + found.more_seeds
@@ -74,10 +74,10 @@ def test_an_inconclusive_row_says_how_many_more_seeds_would_decide() -> None:
     assert judged(more).p_equivalence <= 0.05
 
 
-def test_where_the_tolerance_is_smaller_than_chance_no_number_of_seeds_would_decide() -> None:
+def test_where_the_tolerance_is_smaller_than_chance_more_seeds_would_not_settle_it() -> None:
     found = judged([0.7, 1.0, 1.3], reported=1.2, tolerance=0.05)
     assert (found.verdict, found.more_seeds) == (Outcome.INCONCLUSIVE, None)
-    assert "no number of seeds would decide" in found.note
+    assert "more seeds would not settle it" in found.note
 
 
 def test_half_a_unit_of_the_last_digit_is_no_difference() -> None:
@@ -101,7 +101,7 @@ def test_a_mean_of_many_runs_is_held_to_less_chance() -> None:
         (NEAR, 0.007, Outcome.INCONCLUSIVE),
         (NEAR, 0.002, Outcome.NOT_REPRODUCED),
         ([1.0] * 4, 0.001, Outcome.REPRODUCED),
-        # The rank decides of the consistency here, and nothing of the spread.
+        # The rank decides of the consistency here, and nothing of the SD.
         (NORMAL, 0.004, Outcome.NOT_REPRODUCED),
         # Whether it is so wide is not shown: the bound is that of normal samples.
         ([*NEAR, 1.05], 0.005, Outcome.INCONCLUSIVE),
@@ -112,7 +112,7 @@ def test_seeds_may_not_scatter_by_more_than_is_allowed(
 ) -> None:
     found = judged(values, largest_spread=SpreadLimit(value=limit, reason="so it is"))
     assert found.verdict is outcome
-    assert ("spread between" in found.note) == (outcome is not Outcome.REPRODUCED)
+    assert ("SD between" in found.note) == (outcome is not Outcome.REPRODUCED)
 
 
 @given(st.integers(2, 9), st.integers(1, 3))
@@ -127,7 +127,7 @@ def test_the_seeds_in_turn_as_the_paper_are_counted_with_their_number(seeds: int
 
 def test_from_nineteen_seeds_on_the_rank_is_named() -> None:
     values = list(np.random.default_rng(0).normal(1.0, 0.01, size=19))
-    assert "rank of 20 runs" in judged(values).method
+    assert "rank among 20 runs" in judged(values).method
     assert judged(values, reported=1.5).verdict is Outcome.NOT_REPRODUCED
 
 
@@ -142,8 +142,8 @@ class TestSecondStage:
         [
             (3, 0.03, "first of two stages: judged at alpha 0.03"),
             (6, 0.02, "first and second stage: judged at alpha 0.02"),
-            (7, 0.02, "exploratory: seed 6 not among the manifest's"),
-            (5, 0.02, "1 of the manifest's 6 seeds not asked for"),
+            (7, 0.02, "exploratory: seed 6 not in the manifest"),
+            (5, 0.02, "1 of the manifest's 6 seeds were not asked for"),
         ],
     )
     def test_each_look_has_its_share_of_alpha(self, seeds: int, alpha: float, note: str) -> None:
