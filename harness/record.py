@@ -237,8 +237,8 @@ class Provenance:
     workload_code: WorkloadCode | None = None
     """None in older records, which hold the digest of the harness alone."""
 
-    def surroundings(self) -> Iterator[tuple[str, str]]:
-        """What may explain that two trials differ, thing by thing; the host's name may not."""
+    def conditions(self) -> Iterator[tuple[str, str]]:
+        """Yield what may explain that two trials differ. The host's name may not."""
         yield "source", self.source.digest[:8]
         if self.workload_code and not self.workload_code.in_harness:
             yield WORKLOAD_CODE, str(self.workload_code)

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.cli import options
-from harness.compare import Comparison, Standing
-from harness.compare.wording import sentence
+from harness.compare import Comparison, Standing, sentence
 from harness.output import STDOUT, write
 from harness.report.documents import comparisons_document
 from harness.report.tables import Column, FittedTable

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from harness.compare import Comparison, Standing
-from harness.compare.wording import sentence
+from harness.compare import Comparison, Standing, sentence
 from harness.errors import Exit
 from harness.manifest import spell
 from harness.nightly.book import NightRecord

@@ -162,7 +162,7 @@ class ChangeDocument(Document):
     """Seeds that have a value on both sides."""
     difference: float
     """New less base, the mean over the seeds."""
-    spread: float | None
+    spread: float | None = Field(validation_alias="sd")
     """The standard deviation of the seeds' differences; null for one seed."""
     share_of_tolerance: float = Field(validation_alias="share")
     effect: float | None
@@ -186,10 +186,10 @@ class SidesDocument(Document):
     new: str
 
 
-def _sides(surroundings: Mapping[str, tuple[str, str]] | None) -> object:
-    if surroundings is None:
+def _sides(conditions: Mapping[str, tuple[str, str]] | None) -> object:
+    if conditions is None:
         return None
-    return {name: {"base": base, "new": new} for name, (base, new) in surroundings.items()}
+    return {name: {"base": base, "new": new} for name, (base, new) in conditions.items()}
 
 
 class ComparedDocument(Document):
@@ -210,7 +210,9 @@ class ComparedDocument(Document):
     cut_short: tuple[int, ...]
     """Seeds that ended before `epochs` on one side or both."""
     changes: tuple[ChangeDocument, ...]
-    surroundings: Annotated[Mapping[str, SidesDocument] | None, BeforeValidator(_sides)]
+    surroundings: Annotated[Mapping[str, SidesDocument] | None, BeforeValidator(_sides)] = Field(
+        validation_alias="conditions"
+    )
     """Versions, hardware, code and parameters that differ; null where one side does not say."""
 
 

@@ -149,7 +149,7 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
     if trial.epochs:
         evidence.ended_ms[seed] = trial.epochs[-1].ended_ms
     for provenance in trial.provenance:
-        for thing, value in provenance.surroundings():
+        for thing, value in provenance.conditions():
             evidence.environments.setdefault(thing, set()).add(value)
 
 

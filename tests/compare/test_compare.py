@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.compare import Comparison, Side, Standing, compare, results_digest
-from harness.compare.wording import sentence
+from harness.compare import Comparison, Side, Standing, compare, results_digest, sentence
 from harness.errors import UsageError
 from harness.manifest import Experiment
 from harness.record import FailureKind, StoredTrial
@@ -109,7 +108,7 @@ def test_a_seed_that_broke_off_is_named_and_shortens_nothing() -> None:
     assert found.epochs == 4
     assert found.cut_short == (1,)
     assert found.identical == (0,)
-    assert "seed 1 broke off" in sentence(found)
+    assert "seed 1 ended early" in sentence(found)
 
 
 def test_all_experiments_are_one_family_of_tests() -> None:
@@ -147,8 +146,8 @@ def test_an_exported_table_compares_as_its_workspace_does(tmp_path: Path) -> Non
         table.write(tmp_path / name, _named(base))
         found = compared(Side(table.read(tmp_path / name)), new)
         assert found.changes == compared(base, new).changes
-        assert found.surroundings is None
-        assert "not known" in sentence(found)
+        assert found.conditions is None
+        assert "not recorded" in sentence(found)
 
 
 def _named(some: Side) -> list[tuple[str, StoredTrial]]:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness import source
-from harness.compare import Side, compare
-from harness.compare.wording import sentence
+from harness.compare import Side, compare, sentence
 from harness.manifest import Experiment, load
 from harness.plan import Job, Selection, jobs
 from harness.record import Source, StoredTrial, WorkloadCode
