@@ -1,4 +1,4 @@
-"""The protocol that a workload keeps: a paper's method, of which the core knows nothing else."""
+"""The protocol of a workload: all that the core knows of a paper's method."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict
 from harness.record import Environment, Json
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
-"""A data set as named arrays, read-only: workers share one copy of it."""
+"""A data set as named arrays. They are read-only: the workers of a node share one copy."""
 
 
 class Parameters(BaseModel):
-    """Base of a workload's typed parameters. No defaults: a manifest says where each is from."""
+    """Base class of a workload's parameters: no defaults, since a manifest gives each a source."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
@@ -27,33 +27,33 @@ class Metric:
     """A number that a workload records."""
 
     unit: str
-    """As a manifest names it: 'bits', 'accuracy', '%'."""
+    """As manifests name it: 'bits', 'accuracy', '%'."""
     description: str
     final: bool = False
-    """Estimated once, at the end of a trial, rather than after every epoch."""
+    """Whether it is estimated once, at the end of a trial, instead of after every epoch."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set, known by its digest before it is read."""
+    """A data set and the digest that it must have."""
 
     name: str
     digest: str
-    """SHA-256 of the data that the results rest on."""
+    """SHA-256 of the data."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a trial may use: with its parameters, everything that influences its result."""
+    """What a trial may use. With the parameters, this is all that may influence its result."""
 
     seed: int
     data: Mapping[str, Arrays]
-    """By the data set's name."""
+    """Arrays by the data set's name."""
     device: str
-    """'cpu' or 'cuda'; a workload that cannot honour it raises ResourceError."""
+    """'cpu' or 'cuda'. A workload that cannot use it raises ResourceError."""
     threads: int
     options: Mapping[str, Json] = field(default_factory=dict)
-    """Choices that change speed and not results (the form of the step, say)."""
+    """Choices that change speed but not results, such as the form of the step."""
     epochs: int | None = None
     """How many epochs the run has, for a learning-rate schedule. Only a workload whose `prefix` is
     False is told: its number of epochs is part of the trial's identity. Where `prefix` is True this
@@ -62,7 +62,7 @@ class Context:
 
 
 class Run(Protocol):
-    """One trial under way, in this process."""
+    """One running trial in this process."""
 
     environment: Environment
 
@@ -70,13 +70,13 @@ class Run(Protocol):
         """Run the next epoch and return its metrics."""
 
     def final(self) -> Mapping[str, float]:
-        """The final estimates at this point; leaves the run as it was, so that it can go on."""
+        """Return the final estimates. The run stays as it is, so that it can be continued."""
 
     def save(self) -> bytes:
-        """The whole state, from which `load` goes on bit for bit."""
+        """Return the whole state, from which `load` continues bit for bit."""
 
     def load(self, payload: bytes) -> None:
-        """Take up the state that `save` gave. Never executes what it reads.
+        """Restore the state that `save` returned. Must not execute what it reads.
 
         Raises:
             StoreError: the state does not fit this run, which stays as it was.
@@ -92,27 +92,27 @@ class Workload(Protocol):
 
     name: str
     revision: int
-    """Raised by hand whenever results change, so that nothing stale is reused."""
+    """Increase it whenever results change, so that no stale result is reused."""
     parameters: type[Parameters]
     metrics: Mapping[str, Metric]
     prefix: bool
-    """Whether N epochs are the first N of a longer run; then a longer run continues a shorter."""
+    """Whether N epochs equal the first N of a longer run: then a longer run continues a shorter."""
 
     def data_sets(self, parameters: Any) -> tuple[DataSet, ...]:
-        """What these parameters read, with the digests that it must have."""
+        """Return the data sets that these parameters need."""
 
     def load_data(self, name: str, cache: Path) -> Arrays:
-        """Read one data set, fetching it into `cache` first if it is not there.
+        """Read one data set; fetch it into `cache` first if it is missing.
 
         Raises:
-            DataError: no source answers, or the digest is another.
+            DataError: no source answers, or the data has another digest.
         """
 
     def start(self, parameters: Any, context: Context) -> Run:
         """Set up a trial at epoch 0.
 
         Raises:
-            ResourceError: the device that was asked for is not there.
+            ResourceError: the requested device is missing.
         """
 
 

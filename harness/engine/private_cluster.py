@@ -1,4 +1,4 @@
-"""What keeps a private cluster private: a folder of its own, and this machine alone."""
+"""Keep a private cluster private: a folder of its own, this machine only, and an orderly end."""
 
 import os
 import shutil
@@ -14,19 +14,20 @@ from ray._private import ray_constants
 
 _PREFIX = "harness-"
 _LONGEST = 40
-"""Ray puts sockets some 65 characters below its folder; a socket's path may have 107 in all."""
+"""Most characters of the folder's path. Ray puts sockets some 65 characters below it, and a
+socket's path may have 107 in all."""
 
 TOKEN = "token"  # noqa: S105 - a file's name
-"""Where the cluster's token lies; the path is in the environment of the cluster's processes."""
+"""Name of the token's file. Its path is in the environment of the cluster's processes."""
 
 _LOCK, _PID = "driver.lock", "driver.pid"
 
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder for Ray's sockets, logs and token that no other user can read.
+    """Make a folder for Ray's sockets, logs and token that no other user can read.
 
-    It goes with its driver, however that ends: what killed ones left behind is removed first.
+    It is removed with the context. What killed drivers left behind is removed first.
     """
     base = tempfile.gettempdir()
     short = base if len(base) + len(f"/{_PREFIX}12345678") <= _LONGEST else "/tmp"  # noqa: S108
@@ -42,10 +43,10 @@ def private_folder() -> Iterator[Path]:
 
 
 def remove_stale(base: Path) -> None:
-    """Remove this user's folders whose driver is dead, and end what is left of its cluster.
+    """Remove this user's folders whose driver is dead, and end what is left of their clusters.
 
-    The lock ends with the process that holds it, however that ends. A pid alone would not do: it
-    may be another process's by now, or mean nothing here if a container shares the folder.
+    The lock ends with the process that holds it, however that ends. The pid alone is not enough:
+    another process may have it by now, or a container that shares the folder counts its own pids.
     """
     for folder in base.glob(f"{_PREFIX}*"):
         if _is_ours(folder) and _is_free(folder / _LOCK):
@@ -54,11 +55,11 @@ def remove_stale(base: Path) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a driver of this user made it; the pid comes after the lock was taken."""
+    """Whether a driver of this user made the folder; the pid is written after the lock is taken."""
     try:
         made_by = folder.lstat().st_uid
         return made_by == os.getuid() and not folder.is_symlink() and (folder / _PID).is_file()
-    except OSError:  # its own driver was quicker
+    except OSError:  # its own driver removed it meanwhile
         return False
 
 
@@ -71,9 +72,10 @@ def _is_free(lock: Path) -> bool:
 
 
 def _end_processes(folder: Path) -> None:
-    """End what is left of a cluster; on Linux alone, where processes can be known.
+    """End the processes that are left of a cluster; only on Linux, which tells what they are.
 
-    Children that a workload forgot, and Ray's agents, which look for a dead cluster for a minute.
+    These are children that a workload left behind, and Ray's agents, which search for a dead
+    cluster for a minute.
     """
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # another user's, or ended by now
@@ -84,8 +86,8 @@ def _end_processes(folder: Path) -> None:
 def _belongs(process: Path, folder: Path) -> bool:
     """Whether a process has the cluster's token, or a file of the cluster open for writing.
 
-    The token alone would not do: a process that gives itself a title, as Ray's do, may have written
-    it over that part of its environment; and Ray's agents say what they say into a pipe.
+    Neither sign is enough alone. A process that gives itself a title, as Ray's do, may overwrite
+    that part of its environment; and Ray's agents write into a pipe instead of a file.
     """
     mark = f"RAY_AUTH_TOKEN_PATH={folder / TOKEN}".encode()
     if mark in (process / "environ").read_bytes().split(b"\0"):
@@ -94,9 +96,9 @@ def _belongs(process: Path, folder: Path) -> bool:
 
 
 def _writes(open_file: Path, folder: Path) -> bool:
-    """Whether the file is below the cluster's session; who merely reads a log is no part of it.
+    """Whether a file below the cluster's session is open for writing; readers of a log may go on.
 
-    The folder's own files are the drivers': another one may be looking whether the lock is free.
+    Files in the folder itself do not count: another driver may be trying its lock.
     """
     try:
         written = open_file.lstat().st_mode & stat.S_IWUSR
@@ -107,9 +109,9 @@ def _writes(open_file: Path, folder: Path) -> bool:
 
 @contextmanager
 def loopback() -> Iterator[None]:
-    """Let Ray listen on 127.0.0.1 alone, as it does of itself where clusters are not usual.
+    """Have Ray listen on 127.0.0.1 only, as it does on macOS and Windows.
 
-    It has no public way to say so on Linux: an address of 127.0.0.1 is taken for the machine's own.
+    Ray has no public setting for it on Linux: it replaces 127.0.0.1 by the machine's own address.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
