@@ -6,7 +6,7 @@ import secrets
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 START_S = (30.0, 60.0, 120.0)
 """Seconds that the node of a private cluster may take to start, at each attempt in turn. The first
 is Ray's own limit, which a machine that is busy with other work exceeds."""
+
+_JOIN_TRIES = 2
+"""How often Ray tries to reach a head that has greeted us, in up to 40 s each."""
 
 _LOCAL_ANSWER_S = 3.0
 """Seconds in which a head on this machine must answer; there may be several to ask."""
@@ -95,9 +98,10 @@ def _running_here(auto: ClusterAddress) -> ClusterAddress:
 def _joined_cluster(address: ClusterAddress, packages: Iterable[str]) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(
-                _connected(address=address.text, runtime_env=nodes.runtime_env(packages))
-            )
+            with _gcs_limit(_JOIN_TRIES):
+                stack.enter_context(
+                    _connected(address=address.text, runtime_env=nodes.runtime_env(packages))
+                )
         except Exception as error:
             if not _is_trouble_of_ray(error):
                 raise
@@ -138,7 +142,7 @@ def _start(stack: ExitStack, sizes: Mapping[str, int | None], limit_s: float) ->
     folder = stack.enter_context(private_folder())
     stack.enter_context(_environment(_settings(folder)))
     stack.enter_context(loopback())
-    with _start_limit(limit_s):
+    with _start_limit(limit_s), _gcs_limit(int(limit_s)):
         stack.enter_context(
             _connected(address="local", include_dashboard=False, _temp_dir=str(folder), **sizes)
         )
@@ -206,6 +210,14 @@ def _start_limit(limit_s: float) -> Iterator[None]:
         yield
     finally:
         services.get_node = ask
+
+
+def _gcs_limit(limit: int) -> AbstractContextManager[None]:
+    """Set Ray's own limit on waiting for a head: seconds for its own, attempts for another's.
+
+    An attempt takes up to 40 s if the head dies after it has greeted us, and Ray makes 20.
+    """
+    return _environment({"RAY_gcs_server_port_wait_time_s": str(limit)})
 
 
 def _settings(folder: Path) -> dict[str, str | None]:
