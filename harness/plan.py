@@ -35,8 +35,8 @@ class Selection:
 
     seeds: tuple[int, ...] | None = None
     epochs: int | None = None
-    cpus: float | None = None
-    gpus: float | None = None
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | None = None
     requests: Mapping[str, Request] = field(default_factory=dict)
     """By experiment's id, in place of `seeds` and `epochs`."""
 
@@ -66,12 +66,12 @@ class Selection:
         Raises:
             UsageError: no trial can have these.
         """
-        asked = {"cpus": self.cpus, "gpus": self.gpus}
+        asked = {"cpus": self.cpus_per_trial, "gpus": self.gpus_per_trial}
         changed = {name: value for name, value in asked.items() if value is not None}
         try:
             return Resources(**(experiment.manifest.resources.model_dump() | changed))
         except ValidationError as error:
-            said = (f"{e['loc'][0]}: {describe(e, Resources)}" for e in error.errors())
+            said = (f"{e['loc'][0]}_per_trial: {describe(e, Resources)}" for e in error.errors())
             raise UsageError("\n".join(said)) from error
 
 

@@ -112,7 +112,7 @@ def test_a_longer_run_continues_a_shorter_one_where_the_workload_allows_it() -> 
 
 
 def test_neither_name_nor_resources_nor_claims_are_part_of_an_id() -> None:
-    assert ids(experiment("one"), cpus=2.0) == ids(experiment("two"), gpus=0.5)
+    assert ids(experiment("one"), cpus_per_trial=2.0) == ids(experiment("two"), gpus_per_trial=0.5)
 
 
 @given(st.sets(st.integers(0, 50), min_size=1), st.sets(st.integers(0, 50)))
@@ -137,15 +137,18 @@ def test_resources_are_the_manifests_but_for_what_is_asked_for() -> None:
     one = experiment()
 
     assert Selection().resources_of(one) == Resources()
-    assert Selection(gpus=0.25).resources_of(one) == Resources(gpus=0.25)
-    assert Selection(cpus=2).resources_of(one) == Resources(cpus=2)
+    assert Selection(gpus_per_trial=0.25).resources_of(one) == Resources(gpus=0.25)
+    assert Selection(cpus_per_trial=2).resources_of(one) == Resources(cpus=2)
 
 
 @pytest.mark.parametrize(
     ("asked", "fault"),
     [
-        ({"gpus": 1.5}, "gpus: a fraction below 1, or a whole number of GPUs, got 1.5"),
-        ({"cpus": 0.0}, "cpus: must be positive, got 0.0"),
+        (
+            {"gpus_per_trial": 1.5},
+            "gpus_per_trial: a fraction below 1, or a whole number of GPUs, got 1.5",
+        ),
+        ({"cpus_per_trial": 0.0}, "cpus_per_trial: must be positive, got 0.0"),
     ],
 )
 def test_resources_that_no_trial_can_have_are_refused(asked: dict[str, Any], fault: str) -> None:

@@ -6,14 +6,14 @@ from rich.console import Console
 from harness.cli import options
 from harness.cli.console import show
 from harness.cli.options import Outputs, judged
+from harness.plan import Request
 from harness.verdict import exit_code
 
 
 def check(
     paths: options.Paths,
+    request: Request,
     outputs: Outputs,
-    seeds: options.Seeds = None,
-    epochs: options.Epochs = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     committed: options.Committed = False,
 ) -> None:
@@ -24,7 +24,7 @@ def check(
 
     Example: harness check experiments --json -
     """
-    session = judged(paths, seeds, epochs, workspace, committed=committed)
+    session = judged(paths, request, workspace, committed=committed)
     console = Console(stderr=outputs.use_stdout)
     for line in session.described_requests():
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from harness.cli import options
 from harness.cli.options import stored
 from harness.errors import UsageError
 from harness.manifest import of_seeds
+from harness.plan import Request
 from harness.report import table
 from harness.session import Session, load
 from harness.session.committed import Addition, add
@@ -17,6 +18,7 @@ from harness.store import Archive, Store
 
 def export(
     paths: options.Paths,
+    request: Request,
     out: Annotated[
         Path | None,
         typer.Option(help="A table: a file ending in .csv or .parquet.", show_default=False),
@@ -29,8 +31,6 @@ def export(
             show_default=False,
         ),
     ] = None,
-    seeds: options.Seeds = None,
-    epochs: options.Epochs = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     committed: options.Committed = False,
 ) -> None:
@@ -45,13 +45,13 @@ def export(
     if (out is None) == (records is None):
         raise UsageError("export needs one of --out FILE and --records DIR")
     if out is not None:
-        session = stored(paths, seeds, epochs, workspace, committed=committed)
+        session = stored(paths, request, workspace, committed=committed)
         rows = table.write(out, ((name, trial) for (name, _), trial in session.stored_trials()))
         typer.echo(f"{out}: {rows} rows")
     elif records is not None:
         if committed:
             raise UsageError("--committed: --records takes from the workspace alone")
-        _commit(Session(load(paths), options.selection(seeds, epochs), Store(workspace)), records)
+        _commit(Session(load(paths), options.selection(request), Store(workspace)), records)
 
 
 def _commit(session: Session, records: Path) -> None:

@@ -93,8 +93,8 @@ def _selection(asked: Night) -> Selection:
     return Selection(
         seeds=asked.seeds or None,
         epochs=asked.epochs,
-        cpus=asked.cpus_per_trial,
-        gpus=asked.gpus_per_trial,
+        cpus_per_trial=asked.cpus_per_trial,
+        gpus_per_trial=asked.gpus_per_trial,
     )
 
 

@@ -1,11 +1,12 @@
 """Options that several commands share: each has one name, one meaning and one text.
 
-A command that takes a `RunOptions` or `Outputs` gets one option for each of its fields or formats.
+A command that takes a `Request`, `Selection`, `RunOptions` or `Outputs` gets one option for each of
+its fields, or formats.
 """
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from harness.errors import UsageError
 from harness.manifest import describe, parse_seeds
 from harness.options import Flag, RunOptions
 from harness.output import STDOUT, check_target, write
-from harness.plan import Selection
+from harness.plan import Request, Selection
 from harness.report.formats import FORMATS
 from harness.session import CommittedUse, Session, load
 from harness.store import Store
@@ -81,38 +82,33 @@ DEFAULT_PORT = 5000
 """Of MLflow's server, as MLflow has it."""
 
 
-def selection(
-    seeds: str | None,
-    epochs: int | None,
-    cpus: float | None = None,
-    gpus: float | None = None,
-) -> Selection:
-    """What the options ask of every manifest.
+def request(seeds: str | None, epochs: int | None = None) -> Request:
+    """Which trials the options ask for.
 
     Raises:
         UsageError: the seeds are not a list of ranges.
     """
     try:
-        chosen = None if seeds is None else parse_seeds(seeds)
+        return Request(None if seeds is None else parse_seeds(seeds), epochs)
     except ValueError as fault:
         raise UsageError(f"--seeds: {fault}") from None
-    return Selection(seeds=chosen, epochs=epochs, cpus=cpus, gpus=gpus)
 
 
-def stored(
-    paths: list[Path], seeds: str | None, epochs: int | None, workspace: Path, *, committed: bool
-) -> Session:
-    """What a workspace holds of what the options ask for, or else what is committed of it."""
+def selection(asked: Request) -> Selection:
+    """The same request of every manifest."""
+    return Selection(seeds=asked.seeds, epochs=asked.epochs)
+
+
+def stored(paths: list[Path], asked: Request, workspace: Path, *, committed: bool) -> Session:
+    """What a workspace holds of what is asked for, or else the committed records of it."""
     use = CommittedUse.ALWAYS if committed else CommittedUse.WHERE_EMPTY
-    return Session(load(paths), selection(seeds, epochs), Store(workspace), use)
+    return Session(load(paths), selection(asked), Store(workspace), use)
 
 
-def judged(
-    paths: list[Path], seeds: str | None, epochs: int | None, workspace: Path, *, committed: bool
-) -> Session:
+def judged(paths: list[Path], asked: Request, workspace: Path, *, committed: bool) -> Session:
     """As `stored`; without --seeds and --epochs, what the last run asked for."""
-    session = stored(paths, seeds, epochs, workspace, committed=committed)
-    return session.as_last_requested() if seeds is None and epochs is None else session
+    session = stored(paths, asked, workspace, committed=committed)
+    return session.as_last_requested() if asked == Request() else session
 
 
 def existing(workspace: Path) -> Store:
@@ -157,7 +153,7 @@ class Outputs:
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of its `RunOptions` and format of its `Outputs`.
+    """Give a command an option for each field of the objects in `_GROUPS` that it takes.
 
     The result is for typer: its signature holds plain options, from which it builds the objects.
     """
@@ -214,16 +210,33 @@ def _run_options(given: dict[str, Any]) -> RunOptions:
         raise UsageError("\n".join(faults)) from None
 
 
+def _request_flags() -> Iterator[inspect.Parameter]:
+    yield _optional("seeds", Seeds)
+    yield _optional("epochs", Epochs)
+
+
+def _selection_flags() -> Iterator[inspect.Parameter]:
+    yield from _request_flags()
+    yield _optional("cpus_per_trial", CpusPerTrial)
+    yield _optional("gpus_per_trial", GpusPerTrial)
+
+
+def _selection(given: dict[str, Any]) -> Selection:
+    asked = request(given.pop("seeds"), given.pop("epochs"))
+    return replace(selection(asked), **given)
+
+
+def _optional(name: str, annotation: object) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+
+
 def _format_flags() -> Iterator[inspect.Parameter]:
     for form in FORMATS.values():
         help_ = f"Write the verdicts as {form.title}; - prints it and nothing else."
         option = typer.Option(f"--{form.name}", metavar="FILE", help=help_)
-        yield inspect.Parameter(
-            form.name.replace("-", "_"),
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[str | None, option],
-        )
+        yield _optional(form.name.replace("-", "_"), Annotated[str | None, option])
 
 
 def _outputs(given: dict[str, Any]) -> Outputs:
@@ -233,6 +246,8 @@ def _outputs(given: dict[str, Any]) -> Outputs:
 
 _Build = Callable[[dict[str, Any]], object]
 _GROUPS: Mapping[type, tuple[Callable[[], Iterator[inspect.Parameter]], _Build]] = {
+    Request: (_request_flags, lambda given: request(**given)),
+    Selection: (_selection_flags, _selection),
     RunOptions: (_run_flags, _run_options),
     Outputs: (_format_flags, _outputs),
 }

@@ -19,17 +19,13 @@ from harness.verdict import prospects
 
 def plan(
     paths: options.Paths,
-    seeds: options.Seeds = None,
-    epochs: options.Epochs = None,
+    selection: Selection,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
-    cpus_per_trial: options.CpusPerTrial = None,
-    gpus_per_trial: options.GpusPerTrial = None,
 ) -> None:
     """Which trials a run would have, what each needs, and what is already done.
 
     Example: harness plan experiments --seeds 0-9
     """
-    selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
     show_plan(load(paths), selection, Store(workspace))
 
 

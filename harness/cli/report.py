@@ -7,15 +7,15 @@ import typer
 
 from harness.cli import options
 from harness.cli.options import judged
+from harness.plan import Request
 from harness.session.reports import Reports
 from harness.session.tracking import chart_links
 
 
 def report(
     paths: options.Paths,
+    request: Request,
     out: Annotated[Path, typer.Option(help="Folder for the pages and their figures.")],
-    seeds: options.Seeds = None,
-    epochs: options.Epochs = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     committed: options.Committed = False,
     mlflow_url: Annotated[
@@ -29,7 +29,7 @@ def report(
 
     Example: harness report experiments --out report
     """
-    session = judged(paths, seeds, epochs, workspace, committed=committed)
+    session = judged(paths, request, workspace, committed=committed)
     for line in session.described_requests():
         typer.echo(line, err=True)
     links = {} if mlflow_url is None else chart_links(mlflow_url)

@@ -7,6 +7,7 @@ from harness.cli import options
 from harness.cli.console import show
 from harness.cli.live import ConsoleObserver, log_to
 from harness.cli.options import Outputs
+from harness.plan import Selection
 from harness.session import RunOptions, Session, load, run_session
 from harness.store import Store
 from harness.verdict import exit_code
@@ -14,13 +15,10 @@ from harness.verdict import exit_code
 
 def run(
     paths: options.Paths,
+    selection: Selection,
     run_options: RunOptions,
     outputs: Outputs,
-    seeds: options.Seeds = None,
-    epochs: options.Epochs = None,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
-    cpus_per_trial: options.CpusPerTrial = None,
-    gpus_per_trial: options.GpusPerTrial = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Run every trial that is not done yet, then judge all of them.
@@ -29,7 +27,6 @@ def run(
     """
     console = Console(stderr=outputs.use_stdout, quiet=quiet)
     log_to(Console(stderr=True))
-    selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
     found = run_session(
         Session(load(paths), selection, Store(workspace)), run_options, ConsoleObserver(console)
     )

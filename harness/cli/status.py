@@ -11,14 +11,14 @@ from rich.text import Text
 from harness.cli import options
 from harness.cli.console import table as make_table
 from harness.errors import one_line
+from harness.plan import Request
 from harness.session import Session, load
 from harness.session.status import State, experiment_statuses, trial_statuses
 
 
 def status(
     paths: options.Paths,
-    seeds: options.Seeds = None,
-    epochs: options.Epochs = None,
+    request: Request,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     all_: Annotated[
         bool, typer.Option("--all", help="A row per trial, each read in full.")
@@ -31,8 +31,8 @@ def status(
     Example: harness status experiments --workspace results
     """
     store = options.existing(workspace)
-    session = Session(load(paths), options.selection(seeds, epochs), store)
-    if seeds is None and epochs is None:
+    session = Session(load(paths), options.selection(request), store)
+    if request == Request():
         session = session.as_last_requested()
     console = Console()
     states = _show_trials(session, console) if all_ else _show_experiments(session, console)

@@ -14,6 +14,7 @@ from harness.cli.plan import show_plan
 from harness.errors import Exit, UsageError
 from harness.manifest import Experiment
 from harness.output import STDOUT, check_target, write
+from harness.plan import Selection
 from harness.report.documents import study_document
 from harness.session import RunOptions, Session, load, run_session
 from harness.store import Store
@@ -33,12 +34,11 @@ def study(
             "may be given several times.",
         ),
     ],
+    selection: Selection,
     run_options: RunOptions,
     grid: Annotated[
         bool, typer.Option("--grid", help="Every combination, not one change at a time.")
     ] = False,
-    seeds: options.Seeds = None,
-    epochs: options.Epochs = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what would be run and is done, and run nothing.")
     ] = False,
@@ -50,8 +50,6 @@ def study(
             show_default="study/ID in the workspace",
         ),
     ] = None,
-    cpus_per_trial: options.CpusPerTrial = None,
-    gpus_per_trial: options.GpusPerTrial = None,
     json_file: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -67,7 +65,6 @@ def study(
     log_to(Console(stderr=True))
     if json_file is not None:
         check_target(json_file)
-    selection = options.selection(seeds, epochs, cpus_per_trial, gpus_per_trial)
     experiment, varied, made = _variants(manifest, vary, grid=grid)
     store = Store(workspace)
     experiments = tuple(variant.experiment for variant in made)

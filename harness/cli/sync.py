@@ -3,6 +3,7 @@
 import typer
 
 from harness.cli import options
+from harness.plan import Request
 from harness.session import Session, load
 from harness.session.reports import Reports
 from harness.session.tracking import TrackingError, conclusions, refuse_malformed, tracked
@@ -10,8 +11,7 @@ from harness.session.tracking import TrackingError, conclusions, refuse_malforme
 
 def sync(
     paths: options.Paths,
-    seeds: options.Seeds = None,
-    epochs: options.Epochs = None,
+    request: Request,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     tracking_uri: options.TrackingUri = None,
 ) -> None:
@@ -25,8 +25,8 @@ def sync(
 
     refuse_malformed("--tracking-uri", tracking_uri or "")
     store = options.existing(workspace)
-    session = Session(load(paths), options.selection(seeds, epochs), store)
-    if seeds is None and epochs is None:
+    session = Session(load(paths), options.selection(request), store)
+    if request == Request():
         session = session.as_last_requested()
     for line in session.described_requests():
         typer.echo(line, err=True)

@@ -115,8 +115,8 @@ def open_session(
     selection = Selection(
         seeds=None if chosen is None else tuple(chosen),
         epochs=epochs,
-        cpus=cpus_per_trial,
-        gpus=gpus_per_trial,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
     )
     return Session(load_manifests(manifests), selection, Store(Path(workspace)), use)
 

@@ -18,7 +18,7 @@ from harness.session.session import Session
 from harness.session.signals import Stop, stop_on_signals
 from harness.session.tracking import Tracking, open_tracking
 from harness.variables import carried
-from harness.verdict import ExperimentVerdict
+from harness.verdict import ExperimentVerdict, exit_code
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class RunResult:
 
     verdicts: tuple[ExperimentVerdict, ...]
     reports: Reports
+
+    @property
+    def exit_code(self) -> Exit:
+        """The exit code that the command line ends with after this run."""
+        return exit_code(self.verdicts)
 
 
 def run_session(
