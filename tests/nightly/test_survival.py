@@ -82,7 +82,7 @@ def test_what_cannot_be_written_is_still_told(
         raise StoreError("no space left")
 
     monkeypatch.setattr(module, "_write", full)
-    monkeypatch.setattr(module.output, "write", full)
+    monkeypatch.setattr(module, "write", full)
     with caplog.at_level(logging.WARNING):
         summary = nights.night(1)
     assert summary.record.code is Exit.INCOMPLETE
