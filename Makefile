@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # MNIST is fetched once and stays in the clone unless you share a folder of your own.
 export HARNESS_DATA ?= $(CURDIR)/.data
 
-.PHONY: reproduce test chaos lint format bench data clean help
+.PHONY: reproduce test chaos docs lint format bench data clean help
 
 help:  ## this text
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,6 +23,10 @@ chaos: $(STAMP)  ## faults injected for real, then a suite under random ones; so
 	rm -f results/chaos/ledger.jsonl
 	HARNESS_CHAOS_LEDGER=results/chaos/ledger.jsonl $(BIN)/pytest -m chaos
 	$(BIN)/python ci/chaos.py --minutes 4 --ledger results/chaos/ledger.jsonl
+
+docs: $(STAMP)  ## the documentation as a site that reads without a network
+	$(BIN)/sphinx-build -q -W --keep-going -c ci/site . results/site
+	@echo "open results/site/ci/site/index.html"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -72,7 +72,7 @@ def mean_interval(sample: Sample, alpha: float) -> tuple[float, float]:
 def equivalence_p(sample: Sample, centre: float, margin: float) -> float:
     """The larger p of two one-sided t-tests that the mean lies within `margin` of `centre`.
 
-    t = (margin - |mean - centre|) / (s / sqrt(n)) with n - 1 degrees of freedom. It is at most
+    `t = (margin - |mean - centre|) / (s / sqrt(n))` with n - 1 degrees of freedom. It is at most
     alpha exactly where `mean_interval(sample, alpha)` lies inside the margin.
 
     Args:
