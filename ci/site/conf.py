@@ -1,6 +1,7 @@
 """The documentation as a site (Sphinx): `make docs` builds it, and it reads without a network.
 
-The pages are the repository's own Markdown files, where they lie; the reference is made of docstrings.
+The pages are the repository's own Markdown files, where they lie. The reference comes from the
+docstrings.
 """
 
 project = "harness"
@@ -10,7 +11,7 @@ html_title = "harness"
 html_show_copyright = False
 
 root_doc = "ci/site/index"
-include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "ci/**", "docs/**", "experiments/**"]
+include_patterns = ["*.md", "ci/**", "docs/**", "experiments/**"]
 exclude_patterns = ["ci/site/_build"]
 
 myst_heading_anchors = 3  # pages link to one another's headings

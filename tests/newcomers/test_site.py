@@ -11,7 +11,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 _FETCHED = re.compile(
     r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["'](?P<src>[^"']+)"""
-    r"""|<link\b(?=[^>]*\brel=["'](?:stylesheet|preload|icon|shortcut icon)["'])[^>]*\bhref=["'](?P<href>[^"']+)"""
+    r"""|<link\b(?=[^>]*\brel=["'](?:stylesheet|preload|(?:shortcut )?icon)["'])"""
+    r"""[^>]*\bhref=["'](?P<href>[^"']+)"""
     r"""|url\(["']?(?P<css>[^"')]+)""",
 )
 """What a browser fetches by itself; a link that a reader may follow is not one."""
