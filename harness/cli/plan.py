@@ -84,7 +84,7 @@ def _prospects(session: Session, experiment: Experiment) -> Iterator[str]:
         if row.hopeless:
             yield (
                 f"{experiment.id}: warning: {row.name}: the tolerance {row.tolerance:g} is smaller "
-                f"than the spread {row.spread:.2g} of {row.stored} runs: chance alone may put the "
+                f"than the SD {row.sd:.2g} of {row.stored} runs: chance alone may put the "
                 f"paper's run farther off, and then more seeds do not settle it"
             )
         elif row.room < 0:

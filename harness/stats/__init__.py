@@ -1,7 +1,6 @@
-"""Arrays in, numbers out: what verdicts rest on. Nothing here knows of papers or records.
+"""The statistics behind verdicts: arrays in, numbers out. Nothing here knows papers or records.
 
-Quantiles come from `scipy.special`: `scipy.stats` takes a second to import, so it is imported only
-where it alone has what is needed.
+Quantiles come from `scipy.special`, because importing `scipy.stats` takes a second.
 """
 
 from harness.stats.consistency import (
@@ -19,10 +18,10 @@ from harness.stats.intervals import (
     equivalence_p,
     howe_factor,
     mean_interval,
-    spread_bounds,
+    sd_bounds,
     summarise,
 )
-from harness.stats.sample_size import more_for_consistency, more_for_equivalence, more_for_spread
+from harness.stats.sample_size import more_for_consistency, more_for_equivalence, more_for_sd
 
 __all__ = [
     "Array",
@@ -37,11 +36,11 @@ __all__ = [
     "mean_interval",
     "more_for_consistency",
     "more_for_equivalence",
-    "more_for_spread",
+    "more_for_sd",
     "not_normal",
     "onset",
     "prediction_p",
-    "spread_bounds",
+    "sd_bounds",
     "summarise",
     "value_at",
 ]

@@ -1,4 +1,4 @@
-"""Curves: where they take off, and what they are between their epochs."""
+"""Curves: the epoch at which one takes off, and values between recorded epochs."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Array = NDArray[np.floating[Any]]
 
 
 def onset(epochs: Array, curve: Array, threshold: float) -> float:
-    """The place at which a curve first reaches `threshold`, with straight lines between epochs.
+    """The epoch at which a curve first reaches `threshold`, interpolated linearly.
 
     Args:
         epochs: where the curve was recorded, rising, shape (n,).
@@ -17,8 +17,8 @@ def onset(epochs: Array, curve: Array, threshold: float) -> float:
         threshold: in the curve's unit.
 
     Returns:
-        In epochs, with a fraction; the first epoch if the curve is over the threshold from the
-        start, and NaN if it never gets there.
+        The epoch, with a fraction. It is the first epoch if the curve starts above the threshold,
+        and NaN if the curve never reaches it.
     """
     over = np.flatnonzero(curve >= threshold)
     if not len(over):
@@ -32,7 +32,7 @@ def onset(epochs: Array, curve: Array, threshold: float) -> float:
 
 
 def value_at(epochs: Array, curve: Array, places: Array) -> Array:
-    """A curve's values between its epochs, by straight lines.
+    """A curve's values between its epochs, interpolated linearly.
 
     Args:
         epochs: where the curve was recorded, rising, shape (n,).
@@ -40,9 +40,9 @@ def value_at(epochs: Array, curve: Array, places: Array) -> Array:
         places: where to read it, in epochs, shape (m,).
 
     Returns:
-        Shape (m,); NaN outside what was recorded, for a curve is never carried on.
+        Shape (m,); NaN outside the recorded epochs: a curve is never extrapolated.
     """
-    there = ~np.isnan(curve)
-    if not there.any():
+    recorded = ~np.isnan(curve)
+    if not recorded.any():
         return np.full(len(places), np.nan)
-    return np.interp(places, epochs[there], curve[there], left=np.nan, right=np.nan)
+    return np.interp(places, epochs[recorded], curve[recorded], left=np.nan, right=np.nan)

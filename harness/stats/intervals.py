@@ -11,118 +11,120 @@ from harness.stats.curves import Array
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Mean and spread of the values that there are."""
+    """Size, mean and standard deviation (SD) of a sample."""
 
     n: int
     mean: float | None
-    """None of no values."""
-    spread: float | None
-    """Standard deviation with n - 1 in its divisor; None of fewer than two values."""
+    """None if there is no value."""
+    sd: float | None
+    """Standard deviation, divided by n - 1; None if there are fewer than two values."""
 
 
 def summarise(values: Array) -> Sample:
-    """Mean and spread of a sample.
+    """Summarise a sample.
 
     Args:
-        values: shape (n,); NaN marks a value that is not there.
+        values: shape (n,); NaN marks a missing value.
     """
-    # In sorted order, so that the order of the seeds cannot reach even the last bit.
-    there = np.sort(values[~np.isnan(values)])
-    n = len(there)
+    # Sorted, so that not even the last bit depends on the order of the seeds.
+    given = np.sort(values[~np.isnan(values)])
+    n = len(given)
     return Sample(
         n=n,
-        mean=float(there.mean()) if n else None,
-        spread=float(there.std(ddof=1)) if n > 1 else None,
+        mean=float(given.mean()) if n else None,
+        sd=float(given.std(ddof=1)) if n > 1 else None,
     )
 
 
 NOISE = 1e-12
-"""Share of its size up to which a value's last bits are the computer's, and no spread."""
+"""Relative size of rounding errors: an SD below this share of the mean counts as 0."""
 
 
-def spread_of(sample: Sample) -> tuple[float, float]:
-    """Mean and spread of two values or more; a spread that is only rounding is none.
+def mean_and_sd(sample: Sample) -> tuple[float, float]:
+    """Mean and SD of two values or more; an SD that is only rounding counts as 0.
 
     Raises:
-        ValueError: fewer than two values have no spread.
+        ValueError: the sample has fewer than two values, so it has no SD.
     """
-    if sample.mean is None or sample.spread is None:
-        raise ValueError(f"a sample of {sample.n} has no spread")
-    return sample.mean, 0.0 if sample.spread <= NOISE * abs(sample.mean) else sample.spread
+    if sample.mean is None or sample.sd is None:
+        raise ValueError(f"a sample of {sample.n} has no SD")
+    return sample.mean, 0.0 if sample.sd <= NOISE * abs(sample.mean) else sample.sd
 
 
 def mean_interval(sample: Sample, alpha: float) -> tuple[float, float]:
-    """The interval of the mean that two one-sided tests at `alpha` go with: mean -+ t s / sqrt(n).
+    """Confidence interval of the mean at level 1 - 2 alpha: mean ± t s / sqrt(n).
 
-    t is the quantile 1 - alpha of Student's distribution with n - 1 degrees of freedom, so that
-    the interval covers the mean with probability 1 - 2 alpha where the sample is normal.
+    t is the quantile 1 - alpha of Student's distribution with n - 1 degrees of freedom. The
+    interval assumes a normal sample. Two one-sided tests at `alpha` correspond to it.
 
     Args:
         sample: of two values or more.
-        alpha: of each side.
+        alpha: probability of missing the mean, on each side.
 
     Source:
         Student (1908), The probable error of a mean, Biometrika 6(1).
     """
-    mean, spread = spread_of(sample)
-    half = float(stdtrit(sample.n - 1, 1 - alpha)) * spread / sqrt(sample.n)
+    mean, sd = mean_and_sd(sample)
+    half = float(stdtrit(sample.n - 1, 1 - alpha)) * sd / sqrt(sample.n)
     return mean - half, mean + half
 
 
 def equivalence_p(sample: Sample, centre: float, margin: float) -> float:
-    """The larger p of two one-sided t-tests that the mean lies within `margin` of `centre`.
+    """How surely the mean lies within `margin` of `centre` (two one-sided t-tests).
 
-    `t = (margin - |mean - centre|) / (s / sqrt(n))` with n - 1 degrees of freedom. It is at most
-    alpha exactly where `mean_interval(sample, alpha)` lies inside the margin.
+    Returns the larger p of the two. `t = (margin - |mean - centre|) / (s / sqrt(n))`, with n - 1
+    degrees of freedom. p is at most alpha exactly if `mean_interval(sample, alpha)` lies within the
+    margin.
 
     Args:
-        sample: of two values or more; without spread the mean is known exactly.
-        centre: the value that the mean is held against.
+        sample: of two values or more; if the SD is 0, the mean is known exactly.
+        centre: the value that the mean is compared with.
         margin: the largest difference that does not matter.
 
     Source:
         Schuirmann (1987), A comparison of the two one-sided tests procedure and the power approach
         for assessing the equivalence of average bioavailability, J. Pharmacokin. Biopharm. 15(6).
     """
-    mean, spread = spread_of(sample)
+    mean, sd = mean_and_sd(sample)
     room = margin - abs(mean - centre)
-    if spread == 0.0:
+    if sd == 0.0:
         return 0.0 if room >= 0 else 1.0
-    return float(stdtr(sample.n - 1, -room / (spread / sqrt(sample.n))))
+    return float(stdtr(sample.n - 1, -room / (sd / sqrt(sample.n))))
 
 
-def spread_bounds(sample: Sample, alpha: float) -> tuple[float, float]:
-    """One-sided bounds of the standard deviation, each missed with probability `alpha`.
+def sd_bounds(sample: Sample, alpha: float) -> tuple[float, float]:
+    """Lower and upper confidence bound of the standard deviation, each at level 1 - alpha.
 
-    s sqrt((n - 1) / chi2), where chi2 is the quantile 1 - alpha (lower bound) or alpha (upper) of
-    the chi-square distribution with n - 1 degrees of freedom. Holds for normal samples only: heavy
-    tails widen the truth.
+    The bounds are s sqrt((n - 1) / chi2). chi2 is the quantile 1 - alpha (lower bound) or alpha
+    (upper bound) of the chi-square distribution with n - 1 degrees of freedom. They hold for
+    normal samples only: with heavy tails the true bounds are wider.
 
     Args:
         sample: of two values or more.
-        alpha: of each bound.
+        alpha: probability that a bound is wrong, for each of the two.
 
     Source:
         Cochran (1934), The distribution of quadratic forms in a normal system,
         Proc. Camb. Phil. Soc. 30(2).
     """
-    _, spread = spread_of(sample)
+    _, sd = mean_and_sd(sample)
     df = sample.n - 1
     # chdtri takes the probability above the quantile.
-    lower, upper = (spread * sqrt(df / float(chdtri(df, above))) for above in (alpha, 1 - alpha))
+    lower, upper = (sd * sqrt(df / float(chdtri(df, above))) for above in (alpha, 1 - alpha))
     return lower, upper
 
 
 def howe_factor(n: int, coverage: float, confidence: float) -> float:
-    """k, so that mean -+ k s holds at least `coverage` of a normal population, most of the time.
+    """Factor k such that mean ± k s contains at least `coverage` of a normal population.
 
-    k = z sqrt((n - 1)(1 + 1 / n) / chi2), with z the normal quantile (1 + coverage) / 2 and chi2
-    the quantile 1 - confidence of the chi-square distribution with n - 1 degrees of freedom.
+    This is true with probability `confidence`. k = z sqrt((n - 1)(1 + 1 / n) / chi2), with z the
+    normal quantile (1 + coverage) / 2 and chi2 the quantile 1 - confidence of the chi-square
+    distribution with n - 1 degrees of freedom.
 
     Args:
-        n: how many values mean and spread are of, at least 2.
+        n: size of the sample that mean and s were computed from, at least 2.
         coverage: share of the population.
-        confidence: share of the samples of which it is to be true.
+        confidence: probability that the interval covers that share.
 
     Source:
         Howe (1969), Two-sided tolerance limits for normal populations, some improvements,

@@ -1,4 +1,4 @@
-"""How many more seeds would decide, if they came out like those that there are."""
+"""How many more seeds would settle a question, if they are like those already recorded."""
 
 from collections.abc import Callable
 from math import sqrt
@@ -8,54 +8,54 @@ from numpy.typing import NDArray
 from scipy.special import chdtri, stdtrit
 
 from harness.stats.curves import Array
-from harness.stats.intervals import Sample, spread_of
+from harness.stats.intervals import Sample, mean_and_sd
 
 MOST = 1_000
-"""More seeds than this are no advice."""
+"""Nobody runs more seeds than this, so no larger number is proposed."""
 
 
 def more_for_equivalence(sample: Sample, centre: float, margin: float, alpha: float) -> int | None:
-    """The seeds to add until `mean_interval` lies inside the margin; None if none would do.
+    """How many seeds to add until `mean_interval` lies within the margin; None if too many.
 
-    Mean and spread are taken to stay as they are.
+    Assumes that mean and SD stay as they are.
     """
-    mean, spread = spread_of(sample)
+    mean, sd = mean_and_sd(sample)
     room = margin - abs(mean - centre)
     return _first(
-        sample.n, lambda n: np.asarray(stdtrit(n - 1, 1 - alpha) * spread / np.sqrt(n) <= room)
+        sample.n, lambda n: np.asarray(stdtrit(n - 1, 1 - alpha) * sd / np.sqrt(n) <= room)
     )
 
 
 def more_for_consistency(sample: Sample, gap: float, runs: int, alpha: float) -> int | None:
-    """The seeds to add until `prediction_p` falls to alpha; None if none would do.
+    """How many seeds to add until `prediction_p` falls to alpha; None if too many.
 
     Args:
-        sample: of two values or more; its spread is taken to stay as it is.
-        gap: between the mean and the reported value, rounding allowed for.
-        runs: how many runs the reported value is the mean of.
-        alpha: what the one test may spend.
+        sample: of two values or more; its SD is assumed to stay as it is.
+        gap: distance between the mean and the reported value, less the rounding.
+        runs: how many runs the paper averages in the reported value.
+        alpha: level of this one test.
     """
-    _, spread = spread_of(sample)
+    _, sd = mean_and_sd(sample)
 
     def shown(n: NDArray[np.int64]) -> Array:
-        reach = spread * np.sqrt(1 / runs + 1 / n)
+        reach = sd * np.sqrt(1 / runs + 1 / n)
         return np.asarray(stdtrit(n - 1, 1 - alpha / 2) * reach <= gap)
 
-    # With ever so many seeds the normal quantile times the spread of a run remains.
-    return _first(sample.n, shown) if gap > spread / sqrt(runs) else None
+    # However many seeds there are, a single run still varies by its SD.
+    return _first(sample.n, shown) if gap > sd / sqrt(runs) else None
 
 
-def more_for_spread(sample: Sample, limit: float, alpha: float) -> int | None:
-    """The seeds to add until the upper one of `spread_bounds` falls to a limit; None if none do."""
-    _, spread = spread_of(sample)
+def more_for_sd(sample: Sample, limit: float, alpha: float) -> int | None:
+    """How many seeds to add until the upper `sd_bounds` falls to a limit; None if too many."""
+    _, sd = mean_and_sd(sample)
 
     def bounded(n: NDArray[np.int64]) -> Array:
-        return np.asarray(spread * np.sqrt((n - 1) / chdtri(n - 1, 1 - alpha)) <= limit)
+        return np.asarray(sd * np.sqrt((n - 1) / chdtri(n - 1, 1 - alpha)) <= limit)
 
     return _first(sample.n, bounded)
 
 
 def _first(n: int, holds: Callable[[NDArray[np.int64]], Array]) -> int | None:
-    """How far beyond n the first number lies that holds."""
-    found = np.flatnonzero(holds(np.arange(n + 1, n + 1 + MOST)))
-    return int(found[0]) + 1 if len(found) else None
+    """How much larger than n the first number is for which the condition holds."""
+    fulfilled = np.flatnonzero(holds(np.arange(n + 1, n + 1 + MOST)))
+    return int(fulfilled[0]) + 1 if len(fulfilled) else None

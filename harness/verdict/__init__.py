@@ -1,4 +1,4 @@
-"""Claims and records to verdicts: pure, so that anyone can take one again, offline."""
+"""Verdicts from claims and records. Pure, so that anyone can repeat a verdict offline."""
 
 from harness.verdict.calibration import Proposal, propose
 from harness.verdict.consistency import ALPHA

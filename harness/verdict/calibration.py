@@ -1,4 +1,4 @@
-"""From a study to bands for verdicts on one seed."""
+"""Propose bands for verdicts on one seed, from a study of several seeds."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,42 +13,45 @@ from harness.stats import Array
 from harness.verdict.results import ClaimResult, ExperimentVerdict
 
 FEWEST = 3
-"""With fewer seeds none can be left out to see whether the bands of the others hold it."""
+"""The leave-one-out check of the bands needs at least this many seeds."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """Bands as a manifest's `calibration` takes them, and what speaks for them."""
+    """Bands as a manifest's `calibration` takes them, and how well they cover the seeds."""
 
     seeds: tuple[int, ...]
     records: str
-    """SHA-256 of the values that the bands are made of."""
+    """SHA-256 of the values that the bands were computed from."""
     coverage: float
     confidence: float
     bands: Mapping[str, tuple[float, float]]
-    """By row; rounded outwards."""
+    """Lower and upper limit by the row's printed name; rounded outwards."""
     factor: float
-    """How many spreads a band reaches to either side of the mean."""
+    """Half the width of a band, in SDs of the row."""
     inside: int
-    """How many seeds lie in every band of the others, each left out in turn."""
+    """Leave-one-out check: how many seeds lie in every band computed from the other seeds."""
     without: Mapping[str, str]
-    """Rows that get no band, and why: there the tolerance goes on to decide."""
+    """Rows that get no band, and why; the tolerance still decides them."""
 
 
 def propose(verdict: ExperimentVerdict, *, coverage: float, confidence: float) -> Proposal | None:
-    """Bands that hold a further run in every row at once; None where too few rows or seeds do.
+    """Propose bands that contain one more run in every row at once.
 
-    Tolerance intervals of each row by Howe, at shares of 1 - coverage and of 1 - confidence that
-    Bonferroni leaves each of the rows. Only rows that hold get one: a band says that a run is like
-    those of the study, and that says something of the paper only where the study agrees with it.
+    Each row gets a tolerance interval (Howe). Bonferroni's correction divides 1 - coverage and
+    1 - confidence by the number of rows. Only rows that hold get a band: a band says that a run is
+    like those of the study, which says something about the paper only if the study agrees with it.
 
     Args:
-        verdict: on the study, by its statistics.
-        coverage: share of all runs that are to lie in every band.
-        confidence: that they do.
+        verdict: on the study.
+        coverage: share of runs that lie in every band.
+        confidence: probability that the bands cover that share.
+
+    Returns:
+        None if there are too few seeds, or if no row holds.
     """
-    without = {row.name: why for row in verdict.results if (why := _unfit(row, verdict))}
-    fit = [row for row in verdict.results if row.name not in without and _compared(row)]
+    compared = [row for row in verdict.results if row.p_consistency is not None]
+    fit = [row for row in compared if not _unfit(row, verdict)]
     if len(verdict.seeds) < FEWEST or not fit:
         return None
     values = np.array([list(row.by_seed.values()) for row in fit]).T
@@ -64,19 +67,19 @@ def propose(verdict: ExperimentVerdict, *, coverage: float, confidence: float) -
         },
         factor=factor,
         inside=_inside(values, coverage, confidence),
-        without=without,
+        without={row.name: why for row in compared if (why := _unfit(row, verdict))},
     )
 
 
-def stale(said: Manifest, results: Iterable[ClaimResult], seeds: tuple[int, ...]) -> bool:
-    """Whether the manifest's bands are of other values than those of the very seeds that it names.
+def stale(manifest: Manifest, results: Iterable[ClaimResult], seeds: tuple[int, ...]) -> bool:
+    """Whether the manifest's bands were computed from other values than today's.
 
-    Other seeds, and fewer epochs, tell nothing of it.
+    Known only if all seeds that the calibration names were judged, in every row that has a band.
     """
-    calibration = said.calibration
+    calibration, bands = manifest.calibration, manifest.bands()
     if calibration is None or calibration.seeds != seeds:
         return False
-    rows = [row for row in results if row.name in calibration.bands and row.n == len(seeds)]
+    rows = [row for row in results if row.key in bands and row.n == len(seeds)]
     return len(rows) == len(calibration.bands) and _digest(rows) != calibration.records
 
 
@@ -84,19 +87,13 @@ def _digest(rows: Iterable[ClaimResult]) -> str:
     return digest(canonical_json({row.name: _by_seed(row) for row in rows}))
 
 
-def _compared(row: ClaimResult) -> bool:
-    return row.p_consistency is not None
-
-
 def _unfit(row: ClaimResult, verdict: ExperimentVerdict) -> str:
-    """Why a row that is compared with the seeds gets no band."""
-    if not _compared(row):
-        return ""
+    """Why a row that is compared with the seeds gets no band; empty if it gets one."""
     if not row.verdict.holds:
         return str(row.verdict)
     if row.n < len(verdict.seeds):
         return f"{row.n} of {len(verdict.seeds)} seeds have a value"
-    return "" if row.spread else "no spread"
+    return "" if row.spread else "all seeds are equal"
 
 
 def _by_seed(row: ClaimResult) -> dict[str, float]:
@@ -114,7 +111,7 @@ def _bands(values: Array, factor: float) -> tuple[Array, Array]:
 
 
 def _inside(values: Array, coverage: float, confidence: float) -> int:
-    """How many seeds lie in every band of the others."""
+    """How many seeds lie in every band computed from the other seeds."""
     n, rows = values.shape
     factor = _factor(n - 1, rows, coverage, confidence)
     count = 0
@@ -125,7 +122,7 @@ def _inside(values: Array, coverage: float, confidence: float) -> int:
 
 
 def _outwards(low: float, high: float) -> tuple[float, float]:
-    """To four decimals, or as many as it takes to show the band's width to two digits."""
+    """Round outwards to four decimals, or to more if the width needs them for two digits."""
     unit = 10.0 ** -max(4, 2 - floor(log10(high - low)))
     digits = round(-log10(unit))
     return round(floor(low / unit) * unit, digits), round(ceil(high / unit) * unit, digits)

@@ -16,12 +16,13 @@ from harness.verdict.evidence import Evidence, MeasuredRow
 from harness.verdict.results import LeftOut
 
 ALPHA = 0.05
-"""Of the test for equivalence in each row, and of that for consistency over all rows together."""
+"""Level of the equivalence test in each row, and of the consistency test over all rows."""
 
 REGISTERED = 0.8
-"""The registered rows' share of what their claim may spend; no row is out of the test's reach."""
+"""Share of a claim's alpha that its registered rows get; the other rows share the rest."""
 
 MOST_BY_DEFAULT = 4
+"""How many rows count as registered if the manifest names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +38,19 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class RowConsistency:
-    """What the test for consistency says of one row."""
+    """Result of the test for consistency in one row."""
 
     p: float
-    """Adjusted for all rows."""
+    """Corrected for all rows."""
     method: str
     share: float
-    """What the row may spend, as a share of alpha, where it is tested by itself."""
+    """The row's share of alpha in Holm's correction."""
     ranked: bool
     """Whether the rank alone decided."""
 
 
 def alpha_of(manifest: Manifest, seeds: Sequence[int]) -> float:
-    """What a verdict on these seeds may spend: less than all where there is a second look."""
+    """The alpha of a verdict on these seeds; a manifest with a second stage divides it in two."""
     stage = manifest.second_stage
     if stage is None:
         return ALPHA
@@ -58,11 +59,11 @@ def alpha_of(manifest: Manifest, seeds: Sequence[int]) -> float:
 
 
 def weights(rows: Sequence[MeasuredRow], registered: Sequence[int] | None) -> list[float]:
-    """What each of a claim's rows may spend of alpha; together 1, so all claims have the same.
+    """Each row's share of its claim's alpha; they sum to 1, so that all claims have the same.
 
     Args:
         rows: those that join the test.
-        registered: the epochs that share `REGISTERED`; None means at most four, spaced evenly.
+        registered: the epochs that share `REGISTERED`; None means up to four, spaced evenly.
     """
     if not rows:
         return []
@@ -80,9 +81,9 @@ def weights(rows: Sequence[MeasuredRow], registered: Sequence[int] | None) -> li
 def consistency(
     tested: Sequence[Tested], evidence: Evidence, alpha: float
 ) -> tuple[Mapping[RowKey, RowConsistency], LeftOut | None]:
-    """Test all rows together, and report how the test treats each seed if it were the paper.
+    """Test all rows together, and make the leave-one-out check of the test.
 
-    Returns nothing of fewer than two seeds, or of no rows.
+    Both results are empty if there are fewer than two seeds, or no rows.
     """
     if len(evidence.seeds) < 2 or not tested:
         return {}, None
@@ -99,7 +100,7 @@ def consistency(
 
 
 def _values(row: MeasuredRow, evidence: Evidence) -> Array:
-    """A seed's value; for one that is censored the last epoch, which is as early as it can be."""
+    """The seeds' values; a censored one counts as the last epoch, its earliest possible value."""
     if row.censored is None:
         return row.values
     return np.where(row.censored, float(evidence.epochs), row.values)
@@ -108,10 +109,10 @@ def _values(row: MeasuredRow, evidence: Evidence) -> Array:
 def _by_row(
     rows: Sequence[MeasuredRow], values: Array, family: Family, alpha: float
 ) -> Mapping[RowKey, RowConsistency]:
-    found = stats.consistency(values, family, alpha)
+    tested = stats.consistency(values, family, alpha)
     shares = family.weights / family.weights.sum()
     runs = len(values) + 1
-    ranked = found.ranked | found.abnormal
+    ranked = tested.ranked | tested.abnormal
     return {
         row.number.key: RowConsistency(
             p=float(p),
@@ -121,13 +122,13 @@ def _by_row(
             ranked=bool(by_rank),
         )
         for row, p, share, by_rank, abnormal in zip(
-            rows, found.p, shares, ranked, found.abnormal, strict=True
+            rows, tested.p, shares, ranked, tested.abnormal, strict=True
         )
         if not np.isnan(p)
     }
 
 
 def _left_out(values: Array, family: Family, alpha: float) -> LeftOut | None:
-    """None below three seeds: one alone has no SD to be tested against."""
+    """The leave-one-out check; None below three seeds, because one other seed has no SD."""
     n = len(values)
     return LeftOut(n, stats.left_out(values, family, alpha)) if n > 2 else None

@@ -1,4 +1,8 @@
-"""Controls gate the rest of their paper, and must not pass because nothing was learnt."""
+"""Controls: if one fails, no other verdict on its paper counts.
+
+A control could pass because nothing was learnt at all. Its twin, a dependent run with the same
+seeds, must therefore learn.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,14 +16,14 @@ from harness.verdict.results import ClaimResult, ExperimentVerdict, Outcome
 
 
 def judge_twin(twin: Twin, unit: str, control: Evidence) -> ClaimResult:
-    """Whether the twin's curve takes off with each of the control's seeds.
+    """Judge whether the twin's curve takes off with each of the control's seeds.
 
-    Undecided, not failed, where the twin is not among the experiments that are judged.
+    The result is INCONCLUSIVE if the twin is not judged in the same call.
 
     Args:
-        twin: what the control's manifest says.
-        unit: the manifest's.
-        control: of the control; the twin's is beside it, if it is judged too.
+        twin: as the control's manifest states it.
+        unit: the manifest's unit.
+        control: the control's evidence; the twin's is in `control.beside`.
     """
     other = control.beside.get(twin.experiment)
     curves = other.curves.get(twin.metric) if other else None
@@ -71,7 +75,10 @@ def _learnt(twin: Twin, control: Evidence, other: Evidence) -> tuple[Outcome, st
 
 
 def gate(verdicts: Sequence[ExperimentVerdict]) -> tuple[ExperimentVerdict, ...]:
-    """Where a control fails, whatever holds in its paper may hold for a wrong reason."""
+    """Turn verdicts that hold into INCONCLUSIVE if a control of their paper fails.
+
+    They may hold for a wrong reason.
+    """
     return tuple(_gated(verdict, verdicts) for verdict in verdicts)
 
 
@@ -83,8 +90,8 @@ def _gated(verdict: ExperimentVerdict, all_: Sequence[ExperimentVerdict]) -> Exp
     ]
     failed = [other.id for other in controls if other.verdict is Outcome.NOT_REPRODUCED]
     open_ = [f"control {other.id} is {other.verdict}" for other in controls if _open(other)]
-    said = [f"control {', '.join(failed)} failed"] if failed else []
-    noted = replace(verdict, notes=(*verdict.notes, *said, *open_))
+    lost = [f"control {', '.join(failed)} failed"] if failed else []
+    noted = replace(verdict, notes=(*verdict.notes, *lost, *open_))
     if not failed or not verdict.verdict.holds:
         return noted
     still = False if verdict.as_expected is False else None

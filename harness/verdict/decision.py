@@ -21,7 +21,7 @@ _FOUR = {
     (False, True): Outcome.INCONCLUSIVE,
     (False, False): Outcome.NOT_REPRODUCED,
 }
-"""By whether the mean is equivalent, and the reported value consistent with the seeds."""
+"""By whether the mean is close enough, and whether the reported value could be one more run."""
 
 NEVER = (
     "more seeds would not settle it: the mean is farther off than the tolerance, "
@@ -32,7 +32,7 @@ MORE = "{} more seed{} would probably settle it"
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What is said of a row, and the numbers that it rests on."""
+    """The outcome of a row, and the numbers that it rests on."""
 
     outcome: Outcome
     why: str = ""
@@ -45,12 +45,12 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What all rows of an experiment are judged by."""
+    """What is the same for all rows of an experiment."""
 
     alpha: float
-    """Of each test."""
+    """Level of each test."""
     guards: int
-    """How many rows of the experiment have their SD limited: these share alpha."""
+    """How many rows of the experiment have a limit on their SD; these share alpha."""
     consistency: Mapping[RowKey, RowConsistency]
     calibration: Calibration | None
     bands: Mapping[RowKey, tuple[float, float]]
@@ -58,7 +58,7 @@ class Terms:
 
 
 def compare(claim: ComparedClaim, row: MeasuredRow, terms: Terms) -> Decision:
-    """Decide a row of which no seed that should have a value lacks it."""
+    """Decide a row; every seed that should have a value has one."""
     sample = stats.summarise(row.values)
     if sample.mean is None:
         return Decision(outcome=Outcome.NOT_RUN)
@@ -69,7 +69,7 @@ def compare(claim: ComparedClaim, row: MeasuredRow, terms: Terms) -> Decision:
 
 
 def one_seed(row: MeasuredRow, value: float, terms: Terms) -> Decision:
-    """By the band that a study left, else by the tolerance: one value alone shows no more."""
+    """Decide by the calibrated band, or else by the tolerance: one seed carries no test."""
     number = row.number
     band = terms.bands.get(number.key)
     if terms.calibration is None or band is None:
@@ -92,15 +92,15 @@ def four_way(
     found: RowConsistency,
     terms: Terms,
 ) -> Decision:
-    """Decide a row that has a value of two seeds or more.
+    """Decide a row in which two or more seeds have a value, by both tests.
 
     Args:
         claim: the row's.
-        row: what the seeds gave; a seed that is censored keeps it from being equivalent.
-        sample: mean and spread of the values.
-        found: by the test for consistency.
-        terms: of the experiment. The test for equivalence needs no correction of its alpha, since
-            all rows must pass.
+        row: the seeds' values; if one is censored, equivalence cannot be shown.
+        sample: the same values, summarised.
+        found: result of the test for consistency.
+        terms: of the experiment. The equivalence test needs no correction for many rows, because
+            every row must pass.
 
     Source:
         Berger (1982), Multiparameter hypothesis testing and acceptance sampling, Technometrics
@@ -133,7 +133,7 @@ def four_way(
 def _more(
     claim: ComparedClaim, row: MeasuredRow, sample: Sample, found: RowConsistency, alpha: float
 ) -> int | None:
-    """The fewest further seeds that bring the mean near enough, or show that chance is not it."""
+    """How many more seeds would show that the mean is close enough, or that it is not chance."""
     number = row.number
     difference = abs((sample.mean or 0.0) - number.value)
     near = stats.more_for_equivalence(
@@ -143,31 +143,33 @@ def _more(
         sample, max(0.0, difference - number.half_unit), claim.runs, alpha * found.share
     )
     if off is not None and found.ranked:
-        off = max(off, ceil(1 / alpha) - 1 - sample.n)  # no rank shows anything below that
+        off = max(
+            off, ceil(1 / alpha) - 1 - sample.n
+        )  # fewer seeds cannot reach p <= alpha by rank
     return min((more for more in (near, off) if more is not None), default=None)
 
 
 def _guard(
     claim: ComparedClaim, row: MeasuredRow, sample: Sample, terms: Terms
 ) -> tuple[Outcome, str]:
-    """Whether the seeds scatter by no more than the manifest allows.
+    """Whether the SD over the seeds stays within the manifest's limit.
 
-    That some row exceeds it is claimed of many at once, so its bound shares alpha; that none does
-    must hold in every row, which needs no correction.
+    A failure may come from any of many rows, so the lower bound shares alpha among them. A pass
+    needs every row, so the upper bound needs no correction.
     """
     limit = claim.largest_spread
     if limit is None:
         return Outcome.REPRODUCED, ""
-    low, _ = stats.spread_bounds(sample, terms.alpha / terms.guards)
-    _, high = stats.spread_bounds(sample, terms.alpha)
+    low, _ = stats.sd_bounds(sample, terms.alpha / terms.guards)
+    _, high = stats.sd_bounds(sample, terms.alpha)
     confidence = 1 - terms.alpha - terms.alpha / terms.guards
     bounds = f"SD between {low:.4f} and {high:.4f} ({confidence:.0%} CI), limit {limit.value:g}"
-    # The bounds are those of normal samples; others spread more by chance.
+    # The bounds hold for normal samples; others vary more by chance.
     if low > limit.value and not stats.not_normal(row.values):
         return Outcome.NOT_REPRODUCED, bounds
     if high <= limit.value:
         return Outcome.REPRODUCED, ""
-    more = stats.more_for_spread(sample, limit.value, terms.alpha)
+    more = stats.more_for_sd(sample, limit.value, terms.alpha)
     return Outcome.INCONCLUSIVE, bounds if more is None else f"{bounds}: {_so_many(more)}"
 
 

@@ -1,7 +1,7 @@
-"""The stored trials of one experiment as arrays: what was asked for, what is there, what is not.
+"""The stored trials of one experiment as arrays, with the seeds that failed or are missing.
 
-Rows of claims begin here too: `MeasuredRow` is what the seeds say of one reported number, and
-`Takeoffs` is where their curves leave the plateau.
+Two views of them serve every kind of claim: `MeasuredRow` holds the seeds' values for one reported
+number, and `Takeoffs` the epochs at which their curves leave the plateau.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,51 +20,51 @@ from harness.stats import Array
 Mask = NDArray[np.bool_]
 
 LIMIT = 10 * LARGEST
-"""A recorded value farther from 0 counts as this large, so that verdicts can calculate with it."""
+"""Larger recorded values count as this large, so that verdicts can calculate with them."""
 
 TrialOf = Callable[[Experiment, int], StoredTrial | None]
-"""Reads the trial of an experiment and a seed; None if the store has none."""
+"""A function that reads the trial of an experiment and a seed; None if there is none."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One experiment to judge, and what was asked of it."""
+    """One experiment to judge, with the seeds and epochs that were asked for."""
 
     experiment: Experiment
     seeds: tuple[int, ...]
     epochs: int
     """At most the manifest's."""
     declared: Mapping[str, float] = field(default_factory=dict)
-    """Each claim's tolerance when its records were made; empty where that is not known."""
+    """Each claim's tolerance when its records were made; empty if that is not known."""
 
 
 @dataclass
 class Evidence:
-    """What the seeds of one case left behind; the rows of every array are the seeds, in order."""
+    """What the seeds of one case recorded. The first axis of every array is the seeds, in order."""
 
     seeds: tuple[int, ...]
     epochs: int
     full: int
-    """The manifest's number of epochs; final estimates belong to it alone."""
+    """The manifest's number of epochs; final estimates are used only after all of them."""
     curves: Mapping[str, Array]
     """By metric, shape (seeds, epochs); NaN where nothing was recorded."""
     finals: Mapping[str, Array]
-    """By metric, shape (seeds,); NaN where there is none."""
+    """By metric, shape (seeds,); NaN if there is none."""
     recorded: NDArray[np.int64]
-    """The last epoch looked at, shape (seeds,)."""
+    """The last recorded epoch, shape (seeds,)."""
     failed: Mask
     """Seeds with a scientific failure, shape (seeds,)."""
     missing: Mask
     """Seeds absent, unfinished or lost to infrastructure, shape (seeds,)."""
     failures: dict[int, Failure] = field(default_factory=dict)
     distrusted: dict[int, str] = field(default_factory=dict)
-    """Why a seed's records are not believed; they count as missing."""
+    """By seed, why its records are not used; the seed counts as missing."""
     later_failures: dict[int, Failure] = field(default_factory=dict)
-    """Of trials that have all the epochs that were asked for, and broke when they went on."""
+    """By seed, failures after the epochs that were asked for."""
     past_failures: dict[int, tuple[PastFailure, ...]] = field(default_factory=dict)
     """By seed, failures that are not the trial's outcome."""
     environments: dict[str, set[str]] = field(default_factory=dict)
-    """What the attempts ran on and with: each thing's values."""
+    """Versions, hardware and settings of the attempts: every value that each has."""
     clipped: set[int] = field(default_factory=set)
     """Seeds with a value beyond `LIMIT`."""
     provenance: dict[int, tuple[Provenance, ...]] = field(default_factory=dict)
@@ -80,12 +80,12 @@ class Evidence:
         return self.epochs < self.full
 
     def named(self, mask: Mask) -> tuple[int, ...]:
-        """The seeds under a mask of shape (seeds,)."""
+        """The seeds for which a mask, shape (seeds,), is true."""
         return tuple(np.asarray(self.seeds)[mask].tolist())
 
 
 def gather(case: Case, trial_of: TrialOf) -> Evidence:
-    """Read a case's trials one by one, so that never more than one is held."""
+    """Read a case's trials one after the other, so that only one is in memory at a time."""
     curve_metrics, final_metrics = _metrics(case.experiment)
     seeds = tuple(sorted(set(case.seeds)))
     shape = (len(seeds), case.epochs)
@@ -112,7 +112,7 @@ def gather(case: Case, trial_of: TrialOf) -> Evidence:
 
 
 def _metrics(experiment: Experiment) -> tuple[set[str], set[str]]:
-    """The claims' metrics: those recorded every epoch, and the final ones."""
+    """The metrics of the claims: those recorded every epoch, and the final ones."""
     curves: set[str] = set()
     finals: set[str] = set()
     for claim in experiment.manifest.claims:
@@ -121,14 +121,14 @@ def _metrics(experiment: Experiment) -> tuple[set[str], set[str]]:
 
 
 def _other_data(trial: StoredTrial) -> str:
-    """The data sets of which an attempt read something else than the trial is defined by."""
-    found = {
+    """Names the data sets of which an attempt read another version than the trial's."""
+    other = {
         name
         for provenance in trial.provenance
         for name, digest in provenance.environment.data.items()
         if trial.spec.data.get(name, digest) != digest
     }
-    return ", ".join(sorted(found))
+    return ", ".join(sorted(other))
 
 
 def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
@@ -140,7 +140,7 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
     if final is not None:
         for metric, values in evidence.finals.items():
             values[row] = final.metrics.get(metric, np.nan)
-    _place(evidence, row, trial)
+    _set_state(evidence, row, trial)
     _clip(evidence, row)
     seed = evidence.seeds[row]
     evidence.provenance[seed] = trial.provenance
@@ -154,14 +154,14 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
 
 
 def _clip(evidence: Evidence, row: int) -> None:
-    """Bring a seed's values within `LIMIT`, which no sound value reaches."""
+    """Limit a seed's values to `LIMIT`, which no sound value reaches."""
     for values in (*evidence.curves.values(), *evidence.finals.values()):
         if (np.abs(values[row]) > LIMIT).any():
             values[row] = np.clip(values[row], -LIMIT, LIMIT)
             evidence.clipped.add(evidence.seeds[row])
 
 
-def _place(evidence: Evidence, row: int, trial: StoredTrial) -> None:
+def _set_state(evidence: Evidence, row: int, trial: StoredTrial) -> None:
     """Decide whether the seed is complete, failed or missing."""
     seed, failure = evidence.seeds[row], trial.failure
     reached = evidence.recorded[row] == evidence.epochs
@@ -178,29 +178,29 @@ def _place(evidence: Evidence, row: int, trial: StoredTrial) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRow:
-    """What the seeds say of one reported number, before it is judged.
+    """The seeds' values for one reported number, not judged yet.
 
     Arrays and masks have shape (seeds,).
     """
 
     number: ReportedNumber
     values: Array
-    """NaN where a seed has none."""
+    """NaN if a seed has none."""
     absent: Mask
-    """Seeds that should have a value but do not (failed or missing, as the evidence says)."""
+    """Seeds that should have a value but do not (failed or missing)."""
     off: Mask | None = None
-    """Seeds that fail the row on their own; None where the mean over the seeds decides."""
+    """Seeds that fail the row on their own; None if the mean over the seeds decides."""
     not_run: str = ""
-    """Why there is nothing to judge; the row is judged where this is empty."""
+    """Why the row is not judged; empty if it is."""
     fails: str = ""
-    """Why the row fails whatever its values are."""
+    """Why the row fails, whatever its values are."""
     undecided: str = ""
-    """Why the row cannot hold yet, whatever its values are."""
+    """Why the row is open, whatever its values are."""
     censored: Mask | None = None
     """Seeds whose value is only known to lie beyond the last epoch."""
     note: str = ""
     farthest: float | None = None
-    """To be shown in place of the mean."""
+    """Shown in place of the mean: the value farthest from the reported one."""
 
     @property
     def any_censored(self) -> bool:
@@ -214,18 +214,18 @@ CENSORED = "{} had not taken off by epoch {}"
 
 @dataclass(frozen=True)
 class Takeoffs:
-    """Where each seed's curve leaves its plateau. Arrays and masks have shape (seeds,)."""
+    """The epoch at which each seed's curve takes off. Arrays and masks have shape (seeds,)."""
 
     onsets: Array
-    """NaN where none came."""
+    """NaN if the curve did not take off."""
     absent: Mask
-    """Seeds that broke off before they took off: they might have."""
+    """Seeds whose trial ended too early to know whether the curve takes off."""
     never: Mask
-    """Seeds that ran all epochs that were asked for without."""
+    """Seeds that ran all epochs that were asked for and did not take off."""
 
     @classmethod
     def of(cls, metric: str, threshold: float, evidence: Evidence) -> "Takeoffs":
-        """Read them from a metric's curves; `threshold` is in its unit."""
+        """Find the take-offs of a metric's curves; `threshold` is in the metric's unit."""
         epochs = np.arange(1.0, evidence.epochs + 1)
         curves = evidence.curves[metric]
         onsets = np.array([stats.onset(epochs, curve, threshold) for curve in curves])
@@ -234,9 +234,9 @@ class Takeoffs:
         return cls(onsets, none & broke_off, none & ~broke_off)
 
     def fault(self, evidence: Evidence, latest: float = inf) -> str:
-        """Why a run fails: no seed takes off as the paper's did.
+        """Why the row fails: no seed takes off, although the paper's run did. Empty if it does not.
 
-        A shorter run is censored, unless it reaches the latest epoch that would still do.
+        If fewer epochs were asked for, it fails only if they include the latest allowed epoch.
         """
         if not self.never.all():
             return ""
@@ -245,12 +245,12 @@ class Takeoffs:
         return NEVER.format(of_seeds(evidence.seeds))
 
     def doubt(self, evidence: Evidence) -> str:
-        """Which seeds of a full run never took off: how long a plateau lasts is chance."""
+        """Why the row is open: some seeds never took off. How long a plateau lasts is chance."""
         named = evidence.named(self.never)
         some = named and not evidence.partial and not self.never.all()
         return NEVER.format(of_seeds(named)) if some else ""
 
     def censored(self, evidence: Evidence) -> str:
-        """Which seeds a shorter run says nothing of."""
+        """Names the seeds that had not taken off by the last epoch that was asked for."""
         named = evidence.named(self.never)
         return CENSORED.format(of_seeds(named), evidence.epochs) if named else ""

@@ -1,4 +1,4 @@
-"""From claims to the verdict on an experiment, and from experiments to an exit code."""
+"""Judge experiments: every claim by the rule of its kind, then the whole, then the exit code."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -23,19 +23,20 @@ from harness.verdict.results import ClaimResult, ExperimentVerdict, LeftOut, Out
 
 
 def judge(cases: Iterable[Case], trial_of: TrialOf) -> tuple[ExperimentVerdict, ...]:
-    """Judge every case by its stored trials, and let the controls gate the rest.
+    """Judge every case by its stored trials; a control that fails leaves its paper inconclusive.
 
-    Reads one trial at a time, each once; the same manifests and records give the same verdicts.
+    Reads every trial once, and one at a time. Pure: the same manifests and records give the same
+    verdicts.
     """
     gathered = [(case, gather(case, trial_of)) for case in cases]
-    beside = {case.experiment.id: found for case, found in gathered}
-    for found in beside.values():
-        found.beside = beside
-    return gate([_judge_case(case, found) for case, found in gathered])
+    beside = {case.experiment.id: evidence for case, evidence in gathered}
+    for evidence in beside.values():
+        evidence.beside = beside
+    return gate([_judge_case(case, evidence) for case, evidence in gathered])
 
 
 def exit_code(verdicts: Sequence[ExperimentVerdict]) -> Exit:
-    """The command line's answer: of several the gravest, as `harness.errors.Exit` has it."""
+    """The exit code for these verdicts: the gravest, in the order of `harness.errors.Exit`."""
     if any(verdict.as_expected is False for verdict in verdicts):
         return Exit.NOT_AS_EXPECTED
     if any(verdict.incomplete for verdict in verdicts):
@@ -46,12 +47,12 @@ def exit_code(verdicts: Sequence[ExperimentVerdict]) -> Exit:
 
 
 def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
-    said = case.experiment.manifest
-    listed = frozenset(said.expected.not_reproduced if said.expected else ())
-    alpha = alpha_of(said, evidence.seeds)
-    judged, left_out = _judge_claims(said, evidence, alpha)
-    if said.twin:
-        judged.append(judge_twin(said.twin, said.unit, evidence))
+    manifest = case.experiment.manifest
+    listed = frozenset(manifest.expected.not_reproduced if manifest.expected else ())
+    alpha = alpha_of(manifest, evidence.seeds)
+    judged, left_out = _judge_claims(manifest, evidence, alpha)
+    if manifest.twin:
+        judged.append(judge_twin(manifest.twin, manifest.unit, evidence))
     results: list[ClaimResult] = []
     for name, rows in groupby(judged, key=lambda result: result.claim):
         results += _expect(tuple(rows), name in listed, evidence)
@@ -59,20 +60,20 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
     expected = _expected(results, listed, evidence)
     return ExperimentVerdict(
         id=case.experiment.id,
-        title=said.title,
-        unit=said.unit,
-        paper=said.paper.title,
-        control=said.control,
+        title=manifest.title,
+        unit=manifest.unit,
+        paper=manifest.paper.title,
+        control=manifest.control,
         verdict=verdict,
         expected=expected,
-        expected_reason=said.expected.reason if said.expected else None,
+        expected_reason=manifest.expected.reason if manifest.expected else None,
         as_expected=_as_expected(verdict, expected, results, evidence),
         results=tuple(results),
         seeds=evidence.seeds,
         epochs=evidence.epochs,
         failures=evidence.failures,
         missing=evidence.named(evidence.missing),
-        notes=(*_notes(case, evidence, alpha), *_stale_bands(said, results, evidence)),
+        notes=(*_notes(case, evidence, alpha), *_stale_bands(manifest, results, evidence)),
         bases=_bases(case.experiment),
         alpha=alpha,
         left_out=left_out,
@@ -84,7 +85,7 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
 def _judge_claims(
     manifest: Manifest, evidence: Evidence, alpha: float
 ) -> tuple[list[ClaimResult], LeftOut | None]:
-    """The results of all rows, in the manifest's order, and how the seeds fare if left out."""
+    """The results of all rows, in the manifest's order, and the leave-one-out check."""
     judged = [
         (claim, rule, list(rule.rows(claim, evidence)))
         for claim in manifest.claims
@@ -110,7 +111,7 @@ def _judge_claims(
 def _decide(
     claim: Claim, rule: Rule[Any], row: MeasuredRow, evidence: Evidence, terms: Terms
 ) -> Decision:
-    """What decides even if a trial is missing comes first; a mean waits for all of its seeds."""
+    """Decide a row: first what a missing trial cannot change, then the rule of its kind."""
     if row.not_run:
         return Decision(outcome=Outcome.NOT_RUN, why=row.not_run)
     broken = evidence.named(row.absent & evidence.failed)
@@ -148,7 +149,7 @@ def _result(
         measured=measured,
         tolerance=number.tolerance,
         n=sample.n,
-        spread=sample.spread if row.farthest is None and not row.any_censored else None,
+        spread=sample.sd if row.farthest is None and not row.any_censored else None,
         by_seed=dict(zip(evidence.named(recorded), row.values[recorded].tolist(), strict=True)),
         verdict=decision.outcome,
         note="; ".join(filter(None, (decision.why, row.note))),
@@ -162,7 +163,7 @@ def _result(
 
 
 def _combine(results: Collection[ClaimResult], evidence: Evidence) -> Outcome:
-    """The gravest row; failed and missing seeds count too, even if no row needed them."""
+    """The outcome of the experiment: its gravest row, or a failed or missing seed."""
     found = [result.verdict for result in results]
     if evidence.failed.any():
         found.append(Outcome.NOT_REPRODUCED)
@@ -176,7 +177,7 @@ def _fails(rows: Iterable[ClaimResult]) -> bool:
 
 
 def _passes(rows: Collection[ClaimResult], evidence: Evidence) -> bool:
-    """Whether a claim holds as a whole; some first epochs of a run cannot show that."""
+    """Whether a claim holds in every row; if only some epochs ran, that is not known."""
     judged = [row for row in rows if row.verdict is not Outcome.NOT_RUN]
     all_ran = bool(judged) and (not evidence.partial or len(judged) == len(rows))
     return all_ran and all(row.verdict.holds for row in judged)
@@ -185,7 +186,7 @@ def _passes(rows: Collection[ClaimResult], evidence: Evidence) -> bool:
 def _expect(
     rows: Sequence[ClaimResult], known_to_fail: bool, evidence: Evidence
 ) -> Iterator[ClaimResult]:
-    """Mark a claim's rows: one that is known to fail must do so in at least one of them."""
+    """Mark the rows of a claim; a claim that is known to fail must fail in at least one row."""
     unexpected_pass = known_to_fail and _passes(rows, evidence)
     for row in rows:
         if row.verdict is Outcome.NOT_REPRODUCED:
@@ -199,7 +200,7 @@ def _expect(
 def _expected(
     results: Iterable[ClaimResult], listed: frozenset[str], evidence: Evidence
 ) -> Outcome:
-    """What the manifest expects of the claims that ran."""
+    """The outcome that the manifest expects, given which claims ran."""
     by_claim: dict[str, list[ClaimResult]] = {name: [] for name in listed}
     for result in results:
         if result.claim in listed:
@@ -222,10 +223,10 @@ def _as_expected(
 
 
 def _notes(case: Case, evidence: Evidence, alpha: float) -> Iterator[str]:
-    said = case.experiment.manifest
+    manifest = case.experiment.manifest
     if evidence.partial:
         yield f"first {evidence.epochs} epochs"
-    yield from _choice_of_seeds(said, evidence.seeds, alpha)
+    yield from _choice_of_seeds(manifest, evidence.seeds, alpha)
     if len(evidence.seeds) == 1:
         yield "one seed: no statistical claim is made"
     yield from _tolerances_changed(case)
@@ -238,27 +239,27 @@ def _notes(case: Case, evidence: Evidence, alpha: float) -> Iterator[str]:
 
 
 def _stale_bands(
-    said: Manifest, results: Iterable[ClaimResult], evidence: Evidence
+    manifest: Manifest, results: Iterable[ClaimResult], evidence: Evidence
 ) -> Iterator[str]:
-    if stale(said, results, evidence.seeds):
+    if stale(manifest, results, evidence.seeds):
         yield "the manifest's calibrated bands were made from other records: calibrate again"
 
 
 def _tolerances_changed(case: Case) -> Iterator[str]:
-    """A tolerance that was set once the records were there may have been set to suit them."""
+    """Names tolerances that changed after the run: they may have been chosen to fit."""
     for claim in case.experiment.manifest.claims:
         if claim.exact or claim.name not in case.declared:
             continue
         now, then = claim.margin, case.declared[claim.name]
         if now != then:
-            said = f"tolerance of {claim.name} changed since its records were made"
-            yield f"{said}: {then:g} → {now:g}"
+            changed = f"tolerance of {claim.name} changed since its records were made"
+            yield f"{changed}: {then:g} → {now:g}"
 
 
-def _choice_of_seeds(said: Manifest, seeds: Collection[int], alpha: float) -> Iterator[str]:
-    """Whether these are the seeds that were fixed beforehand."""
-    second = set(said.second_stage.seeds) if said.second_stage else set()
-    registered = set(said.seeds)
+def _choice_of_seeds(manifest: Manifest, seeds: Collection[int], alpha: float) -> Iterator[str]:
+    """Names how the judged seeds differ from those that the manifest fixed beforehand."""
+    second = set(manifest.second_stage.seeds) if manifest.second_stage else set()
+    registered = set(manifest.seeds)
     if second & set(seeds):
         registered |= second
     if others := set(seeds) - registered:
@@ -271,11 +272,11 @@ def _choice_of_seeds(said: Manifest, seeds: Collection[int], alpha: float) -> It
 
 
 def _losses(evidence: Evidence) -> Iterator[str]:
-    """Every seed that is not there in full, and why."""
+    """Names every seed whose records are incomplete, and why."""
     for seed, failure in evidence.failures.items():
         kind = "failed" if failure.kind is FailureKind.SCIENTIFIC else "was lost"
-        said = one_line(f"{failure.error}: {failure.message}")
-        yield f"seed {seed} {kind} after epoch {failure.epoch}: {said}"
+        why = one_line(f"{failure.error}: {failure.message}")
+        yield f"seed {seed} {kind} after epoch {failure.epoch}: {why}"
     recorded = dict(zip(evidence.seeds, evidence.recorded.tolist(), strict=True))
     for seed, why in evidence.distrusted.items():
         yield f"seed {seed} {why}; its records are not used"
@@ -313,6 +314,8 @@ def _past_failures(evidence: Evidence) -> Iterator[str]:
 
 
 def _bases(experiment: Experiment) -> dict[Basis, int]:
-    said = experiment.manifest
-    counted = Counter(item.basis for item in (said.epochs, *said.workload.parameters.values()))
+    manifest = experiment.manifest
+    counted = Counter(
+        item.basis for item in (manifest.epochs, *manifest.workload.parameters.values())
+    )
     return {basis: counted[basis] for basis in Basis}

@@ -1,4 +1,4 @@
-"""What seeds that are planned can decide, by the spread of those that are stored."""
+"""What the planned seeds can show, given the SD of the stored ones (power)."""
 
 from dataclasses import dataclass
 
@@ -9,30 +9,32 @@ from harness.verdict.results import ExperimentVerdict
 
 @dataclass(frozen=True)
 class Prospect:
-    """One row: what is known of its spread, and what that lets the planned seeds show."""
+    """What the planned seeds can show in one row."""
 
     name: str
     tolerance: float
     stored: int
-    """How many seeds the spread is of."""
-    spread: float
+    """How many seeds the SD was computed from."""
+    sd: float
     room: float
-    """How far the mean may lie from the reported value and still be shown to be equivalent;
-    negative where these seeds cannot show it even of a mean that is equal."""
+    """How far the mean may lie from the reported value and still be shown to be equivalent.
+
+    Negative if the planned seeds cannot show it even for a mean that is equal.
+    """
     needed: int | None
-    """How many seeds could show it of a mean that is equal; None where a thousand could not."""
+    """How many seeds could show it for a mean that is equal; None if a thousand could not."""
 
     @property
     def hopeless(self) -> bool:
-        """Whether single runs differ by more than matters: the paper's may, too, by chance."""
-        return self.spread > self.tolerance
+        """Whether single runs differ by more than the tolerance, as the paper's run may, too."""
+        return self.sd > self.tolerance
 
 
 def prospects(verdict: ExperimentVerdict, seeds: int) -> tuple[Prospect, ...]:
-    """The prospects of every row that is compared with the seeds and has a spread.
+    """What the planned seeds can show, for every row that is compared with them and has an SD.
 
     Args:
-        verdict: on what is stored, complete or not.
+        verdict: on the stored seeds, complete or not.
         seeds: how many are planned.
     """
     return tuple(
@@ -40,7 +42,7 @@ def prospects(verdict: ExperimentVerdict, seeds: int) -> tuple[Prospect, ...]:
             name=row.name,
             tolerance=row.tolerance,
             stored=row.n,
-            spread=row.spread,
+            sd=row.spread,
             room=_room(row.tolerance, row.spread, seeds, verdict.alpha),
             needed=_needed(row.tolerance, row.spread, verdict.alpha),
         )
@@ -49,16 +51,16 @@ def prospects(verdict: ExperimentVerdict, seeds: int) -> tuple[Prospect, ...]:
     )
 
 
-def _room(tolerance: float, spread: float, seeds: int, alpha: float) -> float:
+def _room(tolerance: float, sd: float, seeds: int, alpha: float) -> float:
     if seeds < 2:
         return -tolerance
-    low, high = stats.mean_interval(Sample(seeds, 0.0, spread), alpha)
+    low, high = stats.mean_interval(Sample(seeds, 0.0, sd), alpha)
     return tolerance - (high - low) / 2
 
 
-def _needed(tolerance: float, spread: float, alpha: float) -> int | None:
-    more = stats.more_for_equivalence(Sample(2, 0.0, spread), 0.0, tolerance, alpha)
+def _needed(tolerance: float, sd: float, alpha: float) -> int | None:
+    more = stats.more_for_equivalence(Sample(2, 0.0, sd), 0.0, tolerance, alpha)
     if more is None:
         return None
-    two = stats.mean_interval(Sample(2, 0.0, spread), alpha)[1] <= tolerance
+    two = stats.mean_interval(Sample(2, 0.0, sd), alpha)[1] <= tolerance
     return 2 if two else 2 + more

@@ -1,4 +1,4 @@
-"""What a verdict is: plain, frozen results that every report is made of."""
+"""The results of a verdict: plain, frozen data from which every report is made."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from harness.verdict.evidence import Evidence
 
 
 class Outcome(StrEnum):
-    """What can be said of one reported number, or of a whole experiment."""
+    """The verdict on one reported number, or on a whole experiment."""
 
     REPRODUCED = "REPRODUCED"
     IMMATERIAL_DIFFERENCE = "IMMATERIAL DIFFERENCE"
@@ -18,9 +18,9 @@ class Outcome(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
     NOT_REPRODUCED = "NOT REPRODUCED"
     INCOMPLETE = "INCOMPLETE"
-    """Trials are missing, or lost to infrastructure: says nothing about the paper."""
+    """Trials are missing, or lost to infrastructure. This says nothing about the paper."""
     NOT_RUN = "NOT RUN"
-    """What the number is about was not asked for."""
+    """The number needs epochs that were not asked for."""
 
     @property
     def holds(self) -> bool:
@@ -29,12 +29,12 @@ class Outcome(StrEnum):
 
     @property
     def undecided(self) -> bool:
-        """Whether it was looked at and nothing can be said yet."""
+        """Whether it was judged and the answer is still open."""
         return self in (Outcome.INCONCLUSIVE, Outcome.INCOMPLETE)
 
     @property
     def severity(self) -> int:
-        """Larger for what a reader must hear of first; the one order of all reports."""
+        """Larger if a reader must see it first. All reports use this order."""
         return _BY_SEVERITY.index(self)
 
 
@@ -50,17 +50,17 @@ _BY_SEVERITY = (
 
 
 def gravest(outcomes: Iterable[Outcome]) -> Outcome:
-    """The most severe of some outcomes.
+    """The most severe of several outcomes.
 
     Raises:
-        ValueError: there are none.
+        ValueError: no outcome is given.
     """
     return max(outcomes, key=lambda outcome: outcome.severity)
 
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """One reported number beside what the seeds gave."""
+    """One reported number and what the seeds measured."""
 
     name: str
     """As reports print it; `key` identifies the row."""
@@ -73,28 +73,28 @@ class ClaimResult:
     epoch: int | None
     reported: float
     measured: float | None
-    """Mean over the seeds; for a control's every epoch, the value farthest off."""
+    """Mean over the seeds; for a control's row about every epoch, the value farthest off."""
     tolerance: float
     n: int
     """How many seeds have a value."""
     spread: float | None
-    """Standard deviation over the seeds; None of fewer than two."""
+    """Standard deviation over the seeds; None if fewer than two have a value."""
     by_seed: Mapping[int, float]
     verdict: Outcome
     note: str
-    """Why, where the numbers do not say it; names the seeds."""
+    """The reason for the verdict, if the numbers do not show it; names the seeds."""
     as_expected: bool | None = None
-    """None as long as nothing can be said."""
+    """None while the verdict is open."""
     method: str = ""
-    """What decided."""
+    """The test or rule that decided."""
     interval: tuple[float, float] | None = None
-    """Of the mean, with confidence 1 - 2 alpha: it must lie within the tolerance."""
+    """Confidence interval of the mean at level 1 - 2 alpha; it must lie within the tolerance."""
     p_equivalence: float | None = None
-    """Of two one-sided tests; at most alpha where the mean is as near as matters."""
+    """p of two one-sided tests; at most alpha if the mean is close enough."""
     p_consistency: float | None = None
-    """That the reported value is one more run, adjusted for all rows that were tested with it."""
+    """p that the reported value is one more run, corrected for all rows tested with it."""
     more_seeds: int | None = None
-    """How many more, if they came out like these, would decide what is inconclusive."""
+    """How many more seeds, if like these, would settle an inconclusive row."""
     about: BaseClaim | None = field(default=None, repr=False, compare=False)
     """The claim as the manifest has it; None for a control's twin."""
 
@@ -111,16 +111,16 @@ class ClaimResult:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Each seed in turn taken for the paper, and tested against the others."""
+    """Leave-one-out check: each seed in turn stands for the paper, and the others test it."""
 
     seeds: int
     alarms: int
-    """How many of them the test would have rejected."""
+    """How many of them the test rejects."""
 
 
 @dataclass(frozen=True)
 class ExperimentVerdict:
-    """The verdict on one experiment, and all that it rests on."""
+    """The verdict on one experiment, and everything that it rests on."""
 
     id: str
     title: str
@@ -129,32 +129,32 @@ class ExperimentVerdict:
     control: bool
     verdict: Outcome
     expected: Outcome
-    """Of the claims that ran: NOT REPRODUCED where the manifest says so of one of them."""
+    """NOT REPRODUCED if the manifest expects that of one of the claims that ran."""
     expected_reason: str | None
     as_expected: bool | None
-    """None as long as it is open: incomplete, or inconclusive."""
+    """None while it is open: incomplete or inconclusive."""
     results: tuple[ClaimResult, ...]
     seeds: tuple[int, ...]
     epochs: int
-    """How many were judged: the paper's, or fewer where fewer were asked for."""
+    """How many were judged: the paper's number, or fewer if fewer were asked for."""
     failures: Mapping[int, Failure]
-    """By seed, what kept a trial from the epochs that were asked for."""
+    """By seed, the failure that ended its trial before the epochs that were asked for."""
     missing: tuple[int, ...]
     """Seeds whose trials are absent, unfinished or lost to infrastructure."""
     notes: tuple[str, ...]
     bases: Mapping[Basis, int]
     """How many parameters are stated, inferred and assumed."""
     alpha: float
-    """Of each of the two tests, over all rows together."""
+    """Level of each of the two tests, for all rows together."""
     left_out: LeftOut | None
-    """What the test for consistency does to the seeds themselves; None where it was not made."""
+    """Leave-one-out check of the test for consistency; None if there are too few seeds."""
     experiment: Experiment = field(repr=False, compare=False)
-    """What was judged, for reports that tell where its numbers come from."""
+    """What was judged, for reports that show where its numbers come from."""
     evidence: Evidence = field(repr=False, compare=False)
     """The curves, for figures, and where they were recorded."""
 
     @property
     def incomplete(self) -> bool:
-        """Whether something that was asked for is not there."""
+        """Whether something that was asked for is missing."""
         rows = (result.verdict is Outcome.INCOMPLETE for result in self.results)
         return bool(self.missing) or self.verdict is Outcome.INCOMPLETE or any(rows)

@@ -94,10 +94,10 @@ def test_a_sample_does_not_depend_on_the_order(sample: list[float], random: Rand
 
 
 @given(st.lists(values, min_size=2), values)
-def test_a_shift_moves_the_mean_and_leaves_the_spread(sample: list[float], by: float) -> None:
+def test_a_shift_moves_the_mean_and_leaves_the_sd(sample: list[float], by: float) -> None:
     plain, moved = stats.summarise(np.array(sample)), stats.summarise(np.array(sample) + by)
     assert moved.mean == pytest.approx(plain.mean + by, abs=1e-9)
-    assert moved.spread == pytest.approx(plain.spread, abs=1e-6)
+    assert moved.sd == pytest.approx(plain.sd, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_p_is_small_exactly_where_the_interval_lies_inside(
 
 def test_the_interval_is_that_of_a_textbook() -> None:
     """Mean 5, spread 2, n 9: t(0.95; 8) = 1.860 in every table."""
-    sample = stats.Sample(n=9, mean=5.0, spread=2.0)
+    sample = stats.Sample(n=9, mean=5.0, sd=2.0)
     low, high = stats.mean_interval(sample, 0.05)
     assert (low, high) == pytest.approx((5 - 1.860 * 2 / 3, 5 + 1.860 * 2 / 3), abs=1e-3)
 
@@ -51,7 +51,7 @@ def test_without_spread_the_mean_is_known(centre: float, p: float) -> None:
 
 
 def test_one_value_has_no_interval() -> None:
-    with pytest.raises(ValueError, match="no spread"):
+    with pytest.raises(ValueError, match="no SD"):
         stats.mean_interval(stats.summarise(np.array([1.0])), 0.05)
 
 
@@ -59,7 +59,7 @@ def test_one_value_has_no_interval() -> None:
 def test_so_many_more_seeds_would_do_and_one_fewer_would_not(
     n: int, spread: float, difference: float, margin: float
 ) -> None:
-    sample = stats.Sample(n=n, mean=difference, spread=spread)
+    sample = stats.Sample(n=n, mean=difference, sd=spread)
 
     def decided(count: int) -> bool:
         return stats.equivalence_p(stats.Sample(count, difference, spread), 0.0, margin) <= 0.05
@@ -92,10 +92,8 @@ def test_so_many_more_seeds_would_show_that_it_is_no_chance(
 
 
 def test_so_many_more_seeds_would_bound_the_spread() -> None:
-    more = stats.more_for_spread(stats.Sample(10, 0.0, 1.0), 1.5, 0.05)
+    more = stats.more_for_sd(stats.Sample(10, 0.0, 1.0), 1.5, 0.05)
     assert more is not None
-    bounds = [
-        stats.spread_bounds(stats.Sample(10 + n, 0.0, 1.0), 0.05)[1] for n in (more - 1, more)
-    ]
+    bounds = [stats.sd_bounds(stats.Sample(10 + n, 0.0, 1.0), 0.05)[1] for n in (more - 1, more)]
     assert bounds[0] > 1.5 >= bounds[1]
-    assert stats.more_for_spread(stats.Sample(10, 0.0, 1.0), 1.0, 0.05) is None
+    assert stats.more_for_sd(stats.Sample(10, 0.0, 1.0), 1.0, 0.05) is None

@@ -15,7 +15,7 @@ counts = st.integers(2, 200)
 def test_the_bounds_of_the_spread_are_those_of_the_chi_square_distribution(
     n: int, spread: float, alpha: float
 ) -> None:
-    low, high = stats.spread_bounds(stats.Sample(n, 0.0, spread), alpha)
+    low, high = stats.sd_bounds(stats.Sample(n, 0.0, spread), alpha)
     for bound, quantile in ((low, 1 - alpha), (high, alpha)):
         assert (n - 1) * (spread / bound) ** 2 == pytest.approx(
             reference.chi2.ppf(quantile, n - 1), rel=1e-6

@@ -246,7 +246,7 @@ class TestCalibration:
         mean, spread = np.mean(STUDY), np.std(STUDY, ddof=1)
         assert (low, high) == pytest.approx((mean - k * spread, mean + k * spread), abs=2e-4)
         assert proposal.inside >= 9
-        assert proposal.without == {"take-off": "no spread"}
+        assert proposal.without == {"take-off": "all seeds are equal"}
 
     def test_more_rows_make_wider_bands(self) -> None:
         curves = np.random.default_rng(4).normal(1.0, 0.01, size=(10, 4))
@@ -270,7 +270,7 @@ class TestCalibration:
         study = self.study()
         proposal = propose(study, coverage=0.95, confidence=0.95)
         text = calibration.block(study, proposal)
-        assert "no band for take-off: no spread" in text
+        assert "no band for take-off: all seeds are equal" in text
         read = yaml.safe_load(text)["calibration"]
         taken = Calibration.model_validate_json(json.dumps(read), strict=True)
         assert taken.bands == proposal.bands
@@ -322,7 +322,7 @@ class TestProspects:
     def test_the_room_is_what_the_interval_leaves(self) -> None:
         spread = np.std(NEAR, ddof=1)
         found = self.of(9, 0.02)
-        assert (found.stored, found.spread) == (6, pytest.approx(spread))
+        assert (found.stored, found.sd) == (6, pytest.approx(spread))
         assert found.room == pytest.approx(0.02 - 1.8595 * spread / 3, abs=1e-5)
         assert not found.hopeless
 
