@@ -1,4 +1,4 @@
-"""Every command of the command line, each in the module that says what it is about."""
+"""The list of commands, and the command line that is built from it."""
 
 from collections.abc import Callable
 
@@ -55,9 +55,10 @@ def build() -> typer.Typer:
     built = typer.Typer(
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        help="Does a paper's result reproduce, and does it still reproduce tonight?",
-        epilog="Exit codes: 0 as claimed or expected, 1 something not, 2 usage or manifest, "
-        "3 inconclusive, 4 incomplete or infrastructure, 70 our own bug, 130/143 interrupted.",
+        help="Re-run a paper's experiments and learn which of its numbers hold.",
+        epilog="Exit codes: 0 all as claimed or expected, 1 something is not, 2 wrong usage or "
+        "manifest, 3 inconclusive, 4 incomplete or infrastructure trouble, "
+        "70 a bug of the harness, 130/143 interrupted.",
     )
     for name, command in _COMMANDS.items():
         built.command(name)(expand(command))

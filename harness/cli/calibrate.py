@@ -17,13 +17,19 @@ def calibrate(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     committed: options.Committed = False,
     coverage: Annotated[
-        float, typer.Option(min=0.5, max=0.999, help="Share of all runs to lie in every band.")
+        float,
+        typer.Option(
+            min=0.5, max=0.999, help="Share of all runs that should lie within every band."
+        ),
     ] = 0.95,
     confidence: Annotated[
-        float, typer.Option(min=0.5, max=0.999, help="That the bands hold so many.")
+        float,
+        typer.Option(
+            min=0.5, max=0.999, help="Confidence that the bands cover that share of runs."
+        ),
     ] = 0.95,
 ) -> None:
-    """Propose bands for verdicts on one seed from a stored study: YAML to put into the manifest.
+    """Propose bands for judging a single seed, from a stored study, as YAML for the manifest.
 
     Example: harness calibrate experiments/image-pair-4.yaml --seeds 0-9
     """

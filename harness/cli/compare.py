@@ -1,4 +1,4 @@
-"""`compare`: two workspaces, nights, folders of committed records or tables, seed by seed."""
+"""`compare`: compare two sets of records, seed by seed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,20 +25,20 @@ def compare(
             help="A workspace, a night, committed records, or an exported .csv or .parquet."
         ),
     ],
-    new: Annotated[Path, typer.Argument(help="Another, to be compared with it.")],
+    new: Annotated[Path, typer.Argument(help="Another of these, to compare with it.")],
     manifests: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Manifests, or folders of them, whose claims are compared.",
+            help="Manifests, or folders of them, whose claims to compare.",
             show_default="those of the night NEW, else experiments",
         ),
     ] = None,
     json_file: options.Json = None,
 ) -> None:
-    """What changed from BASE to NEW: digests first, then each claim seed by seed.
+    """Show what changed from BASE to NEW: digests first, then each claim seed by seed.
 
-    Exit 0: nothing is shown to have moved; 1: something moved; 3: one seed, and it differs;
-    4: nothing to compare.
+    Exit 0: no claim moved; 1: a claim moved; 3: a single seed differs, which no test can judge;
+    4: there is nothing to compare.
 
     Example: harness compare results/nights/light/2026-01-01T020000Z results
     """

@@ -1,4 +1,4 @@
-"""`export`: the records as a table, or added to the committed ones."""
+"""`export`: write records as a table, or add them to the committed ones."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,9 @@ def export(
     request: Request,
     out: Annotated[
         Path | None,
-        typer.Option(help="A table: a file ending in .csv or .parquet.", show_default=False),
+        typer.Option(
+            help="The table to write; the name ends in .csv or .parquet.", show_default=False
+        ),
     ] = None,
     records: Annotated[
         Path | None,
@@ -36,26 +38,28 @@ def export(
 ) -> None:
     """Write the records of all trials as one table, or add them to the committed ones.
 
-    A table has a row for each metric of each epoch, and committed records serve as in
-    `harness check`. What is committed already is never lost or changed: other results of the
-    same trial are refused.
+    The table has a row for each metric of each epoch. Where the workspace holds nothing of an
+    experiment, it holds the committed records. Records that are committed already never change:
+    if the workspace has other results for the same trial, nothing is added.
 
     Example: harness export experiments --records experiments/records
     """
     if (out is None) == (records is None):
-        raise UsageError("export needs one of --out FILE and --records DIR")
+        raise UsageError("export needs either --out FILE or --records DIR")
     if out is not None:
         session = stored(paths, request, workspace, committed=committed)
         rows = table.write(out, ((name, trial) for (name, _), trial in session.stored_trials()))
         typer.echo(f"{out}: {rows} rows")
     elif records is not None:
         if committed:
-            raise UsageError("--committed: --records takes from the workspace alone")
+            raise UsageError(
+                "--committed cannot go with --records, which adds trials of the workspace"
+            )
         _commit(Session(load(paths), options.selection(request), Store(workspace)), records)
 
 
 def _commit(session: Session, records: Path) -> None:
-    """Add what is finished to the committed records, and say what is not."""
+    """Add the finished trials to the committed records, and name the others."""
     additions = [
         Addition(each.id, tuple(session.finished(each)), session.store.declared(each.id))
         for each in session.experiments

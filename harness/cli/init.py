@@ -1,4 +1,4 @@
-"""`init`: draft a manifest."""
+"""`init`: draft a manifest from a table of reported numbers."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,18 +17,23 @@ def init(
         Path,
         typer.Argument(
             metavar="FILE.csv",
-            help="The reported numbers: columns metric, epoch (blank for a final one), reported.",
+            help="The reported numbers, in columns metric, epoch (blank if final) and reported.",
         ),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="FILE", help="The manifest to write; its name is the id.")
+        Path,
+        typer.Option(
+            metavar="FILE", help="The manifest to write. Its name is the experiment's id."
+        ),
     ],
     workload: Annotated[
         str | None,
-        typer.Option(help="An installed workload, whose parameters are then listed."),
+        typer.Option(help="An installed workload, to list its parameters in the draft."),
     ] = None,
 ) -> None:
-    """Draft a manifest from a table of reported numbers; what is left blank, validate names.
+    """Draft a manifest from a table of reported numbers.
+
+    `harness validate` then names every field that you still have to fill in.
 
     Example: harness init table.csv --workload mine_image_pair --out experiments/mine.yaml
     """
@@ -37,9 +42,9 @@ def init(
         raise UsageError(f"--workload: no workload {workload!r}; there are {', '.join(registry)}")
     if out.suffix != ".yaml" or not IDENTIFIER.fullmatch(out.stem):
         raise UsageError(
-            f"--out: {out.name}: the name is the experiment's id and .yaml: small letters, digits "
-            "and single hyphens"
+            f"--out: {out.name}: the name must be the experiment's id (small letters, digits and "
+            "single hyphens) and .yaml"
         )
     text = draft(read_table(table), registry[workload] if workload else None)
     create(out, text)
-    typer.echo(f"{out}: written; next: harness validate {out}, which names what is blank")
+    typer.echo(f"{out}: written; next: harness validate {out}, which names the blank fields")

@@ -1,4 +1,4 @@
-"""`list`: what experiments there are."""
+"""`list`: list experiments."""
 
 from rich.console import Console
 
@@ -8,18 +8,18 @@ from harness.session import load
 
 
 def list_(paths: options.Paths) -> None:
-    """What experiments there are.
+    """List the experiments: title, epochs, seeds and number of claims.
 
     Example: harness list experiments
     """
     shown = table("experiment", "title", "epochs", "seeds", "claims")
     for experiment in load(paths):
-        said = experiment.manifest
+        manifest = experiment.manifest
         shown.add_row(
             experiment.id,
-            said.title + (" (control)" if said.control else ""),
-            str(said.epochs.value),
-            str(len(said.seeds)),
-            str(len(said.claims)),
+            manifest.title + (" (control)" if manifest.control else ""),
+            str(manifest.epochs.value),
+            str(len(manifest.seeds)),
+            str(len(manifest.claims)),
         )
     Console().print(shown)

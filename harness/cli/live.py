@@ -1,4 +1,4 @@
-"""What a person sees while trials run: bars on a terminal, plain lines elsewhere."""
+"""Show trials while they run: bars on a terminal, plain lines elsewhere."""
 
 import logging
 import time
@@ -24,12 +24,12 @@ from harness.record import EpochRecord, Failure
 from harness.session.progress import SilentView, TrialView
 
 PLAIN_INTERVAL_S = 20.0
-"""A line a trial this often, where there is no terminal: enough to see that it is alive."""
+"""Seconds between two lines about one trial in a log, enough to see that it runs."""
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The one curve of an experiment to watch, and what the paper printed of it."""
+    """The curve of an experiment that is shown while it runs, and its reported values."""
 
     metric: str
     reported: Mapping[int, float]
@@ -51,7 +51,7 @@ class Headline:
         return cls(metric, rows)
 
     def text(self, record: EpochRecord) -> str:
-        """The current estimate beside the latest reported row that it has reached."""
+        """The current estimate, and the latest reported value that it has reached."""
         value = f"{record.metrics[self.metric]:.4f}"
         reached = max((epoch for epoch in self.reported if epoch <= record.epoch), default=None)
         if reached is None:
@@ -61,7 +61,7 @@ class Headline:
 
 @dataclass
 class Tally:
-    """How many trials stand where."""
+    """Counts of the trials that are done, failed and left."""
 
     total: int
     done: int = 0
@@ -88,46 +88,46 @@ def _name(job: Job) -> str:
 
 
 class PlainView:
-    """Lines for a log: a trial's start, its end, and now and then where it stands."""
+    """Prints lines for a log: when a trial starts and ends, and now and then its epoch."""
 
     def __init__(self, console: Console, total: int, headlines: Mapping[str, Headline]) -> None:
         self._console = console
         self._tally = Tally(total)
         self._headlines = headlines
-        self._said: dict[str, float] = {}
+        self._printed_at: dict[str, float] = {}
 
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def started(self, job: Job, epoch: int) -> None:
-        """Say that it runs, and from where."""
-        whence = f", from epoch {epoch + 1}" if epoch else ""
-        self._print(f"{_name(job)}: started{whence}")
-        self._said[job.spec.id] = time.monotonic()
+        """Print that the trial starts, and from which epoch."""
+        origin = f", from epoch {epoch + 1}" if epoch else ""
+        self._print(f"{_name(job)}: started{origin}")
+        self._printed_at[job.spec.id] = time.monotonic()
 
     def progressed(self, job: Job, record: EpochRecord) -> None:
-        """Say where it stands, unless that was said a moment ago."""
+        """Print the epoch, unless one was printed a moment ago."""
         now = time.monotonic()
-        if now - self._said.get(job.spec.id, now) < PLAIN_INTERVAL_S:
+        if now - self._printed_at.get(job.spec.id, now) < PLAIN_INTERVAL_S:
             return
-        self._said[job.spec.id] = now
+        self._printed_at[job.spec.id] = now
         headline = self._headlines.get(job.experiment)
         value = f": {headline.text(record)}" if headline else ""
         self._print(f"{_name(job)}: epoch {record.epoch}/{job.epochs}{value}")
 
     def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
-        """Say what was lost and what comes."""
+        """Print why the attempt was lost and when the next one starts."""
         self._print(f"{_name(job)}: {failure.message}; attempt {attempt} follows in {wait_s:.0f} s")
 
     def ended(self, job: Job, failure: Failure | None) -> None:
-        """Say how it ended and how many are left."""
+        """Print how the trial ended and how many are left."""
         self._tally.end(failure)
         how = "done" if failure is None else f"FAILED ({failure.error}: {failure.message})"
         self._print(f"{_name(job)}: {how}; {self._tally}")
 
 
 class LiveView:
-    """A bar for each running trial and one for all, on a terminal."""
+    """Shows a bar for each running trial and one for all of them, on a terminal."""
 
     def __init__(
         self, progress: Progress, total: int, headlines: Mapping[str, Headline], epochs: int
@@ -135,13 +135,13 @@ class LiveView:
         self._progress = progress
         self._tally = Tally(total)
         self._headlines = headlines
-        # Epochs, not trials, are what the time remaining can be reckoned from.
+        # The remaining time is estimated from epochs: trials end too rarely.
         self._all = progress.add_task("all trials", total=epochs, estimate=str(self._tally))
         self._bars: dict[str, TaskID] = {}
         self._at: dict[str, int] = {}
 
     def started(self, job: Job, epoch: int) -> None:
-        """Show its bar, at the epoch from which it goes on."""
+        """Show the trial's bar, at the epoch from which it resumes."""
         self._move(job, epoch)
         if job.spec.id not in self._bars:
             bar = self._progress.add_task(_name(job), total=job.epochs, estimate="")
@@ -149,7 +149,7 @@ class LiveView:
         self._progress.update(self._bars[job.spec.id], completed=epoch)
 
     def progressed(self, job: Job, record: EpochRecord) -> None:
-        """Move its bar and show the estimate beside what the paper printed."""
+        """Move the trial's bar and show the estimate beside the reported value."""
         self._move(job, record.epoch)
         headline = self._headlines.get(job.experiment)
         self._progress.update(
@@ -159,7 +159,7 @@ class LiveView:
         )
 
     def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
-        """Say beside its bar what was lost."""
+        """Show beside the trial's bar why the attempt was lost."""
         bar = self._bars.get(job.spec.id)
         if bar is not None:
             self._progress.update(
@@ -167,7 +167,7 @@ class LiveView:
             )
 
     def ended(self, job: Job, failure: Failure | None) -> None:
-        """Take its bar away and count it."""
+        """Remove the trial's bar and count the trial."""
         self._tally.end(failure)
         self._move(job, job.epochs)
         bar = self._bars.pop(job.spec.id, None)
@@ -183,7 +183,7 @@ class LiveView:
         self._progress.update(self._all, estimate=str(self._tally))
 
     def _move(self, job: Job, epoch: int) -> None:
-        """Advance the bar of all by what this trial has gained (or lost, on a new attempt)."""
+        """Move the bar of all trials by the epochs that this one gained, or lost to a retry."""
         self._progress.advance(self._all, epoch - self._at.get(job.spec.id, 0))
         self._at[job.spec.id] = epoch
 
@@ -192,7 +192,7 @@ class LiveView:
 def watching(
     console: Console, experiments: Sequence[Experiment], jobs: Sequence[Job], *, quiet: bool
 ) -> Iterator[TrialView]:
-    """The view that fits where the output goes; warnings are shown above its bars."""
+    """Choose the view that fits the output: bars, lines or nothing."""
     pairs = ((experiment.id, Headline.of(experiment)) for experiment in experiments)
     headlines = {name: headline for name, headline in pairs if headline}
     if quiet:
@@ -230,7 +230,7 @@ class ConsoleObserver:
 
 
 def log_to(console: Console) -> None:
-    """Send warnings of our own modules to the console, in one line each."""
+    """Print warnings of the harness on the console, one line each."""
     handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
     logger = logging.getLogger("harness")
     logger.handlers = [handler]

@@ -1,4 +1,4 @@
-"""`nightly`: a night from its empty workspace to its summary and exit code."""
+"""`nightly`: run one configured night, from its empty workspace to its summary."""
 
 import logging
 import os
@@ -27,31 +27,32 @@ DEFAULT_CONFIG = Path("ci/nightly.yaml")
 
 
 def nightly(
-    night: Annotated[str, typer.Option(help="Which of the configured nights to run.")] = "light",
+    night: Annotated[str, typer.Option(help="Name of the configured night to run.")] = "light",
     config: Annotated[
-        Path, typer.Option(metavar="FILE", help="What each night runs.")
+        Path, typer.Option(metavar="FILE", help="The file that configures the nights.")
     ] = DEFAULT_CONFIG,
     workspace: Annotated[
-        Path, typer.Option(envvar="HARNESS_WORKSPACE", help="Nights are kept in its nights folder.")
+        Path,
+        typer.Option(envvar="HARNESS_WORKSPACE", help="Folder whose nights/ keeps every night."),
     ] = options.DEFAULT_WORKSPACE,
     tracking_uri: options.TrackingUri = None,
     data: options.Data = DEFAULT_DATA,
     quiet: options.Quiet = False,
 ) -> None:
-    """Run a night in an empty workspace, judge it, compare it with the last good one, and tell.
+    """Run a night in an empty workspace, judge it, compare it with the last good one, and report.
 
     Example: harness nightly --night light
     """
     console = Console(quiet=quiet)
     log_to(Console(stderr=True))
     if not config.exists():
-        said = "no such file; a clone of the harness has one, and --config names another"
-        raise UsageError(f"{config}: {said}")
+        hint = "no such file; use the one in a clone of the harness, or name one with --config"
+        raise UsageError(f"{config}: {hint}")
     configured = nights.load(config)
     asked = configured.night(night)
     experiments = load([config.parent / path for path in asked.experiments])
     book = Book(workspace / "nights" / night)
-    book.nights()  # what cannot be read should be known before hours are spent
+    book.nights()  # find out now whether earlier nights can be read, not after hours of work
     opened = book.begin(experiments, datetime.now(UTC))
     session = Session(experiments, _selection(asked), Store(opened.folder))
     console.print(f"night {night}: {opened.folder}", highlight=False, soft_wrap=True)
@@ -71,9 +72,9 @@ def nightly(
 
 
 def tell(text: str, webhook_env: str | None) -> None:
-    """Hand the summary on to GitHub and to the webhook, where they are there.
+    """Send the summary to GitHub and to the webhook, if they are configured.
 
-    A night is not one whit worse for a message that did not arrive: that is said, and no more.
+    A failed delivery is logged; it does not change the night's result.
     """
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     if page:

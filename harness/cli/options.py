@@ -1,7 +1,7 @@
-"""Options that several commands share: each has one name, one meaning and one text.
+"""The options that several commands share, each with one name, one meaning and one help text.
 
-A command that takes a `Request`, `Selection`, `RunOptions` or `Outputs` gets one option for each of
-its fields, or formats.
+A command that takes a `Request`, `Selection`, `RunOptions` or `Outputs` gets one option for each
+field or format.
 """
 
 import inspect
@@ -24,26 +24,32 @@ from harness.store import Store
 from harness.verdict import ExperimentVerdict
 
 Paths = Annotated[
-    list[Path], typer.Argument(help="Manifests, or folders of them.", show_default=False)
+    list[Path],
+    typer.Argument(help="Manifests, or folders that hold manifests.", show_default=False),
 ]
 Seeds = Annotated[
     str | None,
-    typer.Option(help="Seeds instead of the manifest's, as 0-4 or 0,2,5-7.", show_default=False),
+    typer.Option(
+        help="Seeds to use instead of the manifest's: 0-4 or 0,2,5-7.", show_default=False
+    ),
 ]
 Epochs = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Only the first N epochs; later claims are 'not run'.", show_default=False
+        min=1,
+        help="Only the first N epochs; claims about later ones are 'not run'.",
+        show_default=False,
     ),
 ]
 Workspace = Annotated[
-    Path, typer.Option(envvar="HARNESS_WORKSPACE", help="Folder that holds trials and reports.")
+    Path,
+    typer.Option(envvar="HARNESS_WORKSPACE", help="Folder that holds the trials and the report."),
 ]
 Data = Annotated[
     Path,
     typer.Option(
         envvar="HARNESS_DATA",
-        help="Cache of data sets; processes may share it.",
+        help="Folder of data sets; several processes may share it.",
         show_default="the user's cache folder",
     ),
 ]
@@ -51,12 +57,14 @@ Committed = Annotated[
     bool,
     typer.Option(
         "--committed",
-        help="Use the records committed beside the manifests, whatever the workspace holds.",
+        help="Judge by the records committed beside the manifests, not by the workspace.",
     ),
 ]
 Json = Annotated[
     str | None,
-    typer.Option("--json", metavar="FILE", help="Write the result as JSON; - prints it alone."),
+    typer.Option(
+        "--json", metavar="FILE", help="Write the result as JSON; - prints it and nothing else."
+    ),
 ]
 TrackingUri = Annotated[
     str | None,
@@ -67,11 +75,14 @@ TrackingUri = Annotated[
     ),
 ]
 CpusPerTrial = Annotated[
-    float | None, typer.Option(min=0.01, help="CPUs a trial, instead of the manifest's.")
+    float | None, typer.Option(min=0.01, help="CPUs for each trial, instead of the manifest's.")
 ]
 GpusPerTrial = Annotated[
     float | None,
-    typer.Option(min=0, help="GPUs a trial, a fraction shares one; instead of the manifest's."),
+    typer.Option(
+        min=0,
+        help="GPUs for each trial, instead of the manifest's; with 0.5, two trials share one.",
+    ),
 ]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")
@@ -83,7 +94,7 @@ DEFAULT_PORT = 5000
 
 
 def request(seeds: str | None, epochs: int | None = None) -> Request:
-    """Which trials the options ask for.
+    """Read --seeds and --epochs.
 
     Raises:
         UsageError: the seeds are not a list of ranges.
@@ -95,18 +106,18 @@ def request(seeds: str | None, epochs: int | None = None) -> Request:
 
 
 def selection(asked: Request) -> Selection:
-    """The same request of every manifest."""
+    """Make the same request of every manifest."""
     return Selection(seeds=asked.seeds, epochs=asked.epochs)
 
 
 def stored(paths: list[Path], asked: Request, workspace: Path, *, committed: bool) -> Session:
-    """What a workspace holds of what is asked for, or else the committed records of it."""
+    """Open a workspace for reading; committed records stand in for what it lacks."""
     use = CommittedUse.ALWAYS if committed else CommittedUse.WHERE_EMPTY
     return Session(load(paths), selection(asked), Store(workspace), use)
 
 
 def judged(paths: list[Path], asked: Request, workspace: Path, *, committed: bool) -> Session:
-    """As `stored`; without --seeds and --epochs, what the last run asked for."""
+    """Open a workspace for judging; without --seeds and --epochs, what the last run asked for."""
     session = stored(paths, asked, workspace, committed=committed)
     return session.as_last_requested() if asked == Request() else session
 
@@ -139,7 +150,7 @@ class Outputs:
 
     @property
     def use_stdout(self) -> bool:
-        """Whether standard output holds a document, and nothing else may be printed there."""
+        """Whether a document goes to standard output, so that nothing else may be printed there."""
         return STDOUT in self.targets.values()
 
     def write(self, verdicts: Sequence[ExperimentVerdict]) -> None:
@@ -251,4 +262,4 @@ _GROUPS: Mapping[type, tuple[Callable[[], Iterator[inspect.Parameter]], _Build]]
     RunOptions: (_run_flags, _run_options),
     Outputs: (_format_flags, _outputs),
 }
-"""What stands for several options: how to list them, and how to build it from their values."""
+"""The objects that stand for several options: how to list these, and how to build the object."""

@@ -1,4 +1,4 @@
-"""`plan`: which trials a run would have."""
+"""`plan`: show which trials a run would have."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ def plan(
     selection: Selection,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
 ) -> None:
-    """Which trials a run would have, what each needs, and what is already done.
+    """Show which trials a run would have, what each needs, and which are done.
 
     Example: harness plan experiments --seeds 0-9
     """

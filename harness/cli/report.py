@@ -1,4 +1,4 @@
-"""`report`: the pages on what was found."""
+"""`report`: write the verdicts as pages with figures."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +23,7 @@ def report(
         typer.Option(help="A running MLflow server, to link to its charts.", show_default=False),
     ] = None,
 ) -> None:
-    """Write what was found as one HTML file, and as a Markdown page with figures.
+    """Write the verdicts as one HTML file, and as a Markdown page with figures.
 
     Which seeds, epochs and records are judged is chosen as in `harness check`.
 

@@ -21,7 +21,7 @@ def run(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     quiet: options.Quiet = False,
 ) -> None:
-    """Run every trial that is not done yet, then judge all of them.
+    """Run every trial that is not done yet, then judge all of them and write a report.
 
     Example: harness run experiments --seeds 0-4 --workspace results
     """
@@ -34,6 +34,7 @@ def run(
     outputs.write(found.verdicts)
     console.print(f"report: {found.reports.html}", highlight=False, soft_wrap=True)
     if run_options.tracking_uri is None:
-        said = f"`harness ui --workspace {workspace}` shows it at http://127.0.0.1:{options.DEFAULT_PORT}"
-        console.print(f"MLflow: {said}", highlight=False, soft_wrap=True)
+        url = f"http://127.0.0.1:{options.DEFAULT_PORT}"
+        shown = f"MLflow: `harness ui --workspace {workspace}` shows it at {url}"
+        console.print(shown, highlight=False, soft_wrap=True)
     raise typer.Exit(exit_code(found.verdicts))

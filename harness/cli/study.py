@@ -1,4 +1,4 @@
-"""`study`: which verdicts hinge on what the paper leaves open."""
+"""`study`: find out which verdicts depend on parameters that the paper leaves open."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,17 +30,18 @@ def study(
         list[str],
         typer.Option(
             metavar="NAME=VALUE,...",
-            help="An assumed or inferred parameter, or 'metric of CLAIM', and the values to try; "
-            "may be given several times.",
+            help="An assumed or inferred parameter, or 'metric of CLAIM', and the values to try. "
+            "Give it several times to vary several.",
         ),
     ],
     selection: Selection,
     run_options: RunOptions,
     grid: Annotated[
-        bool, typer.Option("--grid", help="Every combination, not one change at a time.")
+        bool, typer.Option("--grid", help="Try every combination, not one change at a time.")
     ] = False,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Say what would be run and is done, and run nothing.")
+        bool,
+        typer.Option("--plan", help="Show what would be run and what is done, and run nothing."),
     ] = False,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     out: Annotated[
@@ -53,11 +54,11 @@ def study(
     json_file: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Run an experiment with other values of what its paper leaves open, and say what hinges on it.
+    """Run a sensitivity analysis: re-run with other values and report which verdicts change.
 
-    The manifest's own values are always among the variants, and trials that are there already are
-    not run again. The verdicts are exploratory: exit 0 says that the study was made, whatever it
-    found; 4 that trials are missing or were lost; 2 that it cannot be made so.
+    You vary parameters that the paper leaves open. The manifest's own values are always among the
+    variants, and trials that are done are not run again. The verdicts are exploratory. Exit 0: the
+    study is complete, whatever it found; 4: trials are missing or were lost; 2: wrong usage.
 
     Example: harness study experiments/sequence-pair-16.yaml --vary length=1200,1600 --seeds 0-4
     """
@@ -85,7 +86,7 @@ def study(
 def _variants(
     path: Path, vary: Sequence[str], *, grid: bool
 ) -> tuple[Experiment, tuple[Factor, ...], tuple[Variant, ...]]:
-    """The experiment, what is varied, and the variants.
+    """Read the manifest and make its variants.
 
     Raises:
         ManifestError: with every fault of the file.
@@ -109,7 +110,7 @@ def _show(found: Study, console: Console) -> None:
 
 
 def _write(found: Study, folder: Path, json_file: str | None) -> Path:
-    """Page, figure and document into the folder; the document also where the option says."""
+    """Write the page, figure and JSON into the folder, and the JSON also to `json_file`."""
     from harness.report import figures, study_figure  # noqa: PLC0415 - as above
     from harness.report.study import markdown  # noqa: PLC0415 - as above
 

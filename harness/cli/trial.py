@@ -1,4 +1,4 @@
-"""`trial`: one trial in this process."""
+"""`trial`: run one trial in this process."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,10 +24,10 @@ def trial(
     manifest: Annotated[Path, typer.Argument(help="One manifest.", show_default=False)],
     seed: Annotated[int, typer.Option(min=0, help="The trial's seed.")],
     epochs: options.Epochs = None,
-    gpu: Annotated[bool, typer.Option("--gpu", help="On the GPU that this process sees.")] = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Use the GPU that this process sees.")] = False,
     data: options.Data = DEFAULT_DATA,
 ) -> None:
-    """One trial in this process, printed as the paper prints it: nothing is stored.
+    """Run one trial in this process and print its metrics. Nothing is stored.
 
     Example: harness trial experiments/image-pair-4.yaml --seed 0 --epochs 10
     """
@@ -46,7 +46,7 @@ def trial(
 def _print_listing(
     experiment: Experiment, job: Job, workload: Workload, data: Path, *, gpu: bool
 ) -> None:
-    """A line an epoch, then the test; each with the metrics that the manifest's claims name."""
+    """Print a line per epoch and one for the test, with the metrics that the claims name."""
     columns = [name for name in workload.metrics if name in experiment.manifest.metrics]
     for message in attempt(
         job,

@@ -1,4 +1,4 @@
-"""`validate`: every fault of every manifest."""
+"""`validate`: check manifests."""
 
 import typer
 
@@ -7,7 +7,7 @@ from harness.session import load
 
 
 def validate(paths: options.Paths) -> None:
-    """Every fault of every manifest, with file, line and field; exit 2 if there is one.
+    """Check manifests. Lists every fault with file, line and field; exit 2 if there is one.
 
     Example: harness validate experiments/image-pair-4.yaml
     """

@@ -1,4 +1,4 @@
-"""One study on a workspace: select, plan, run, judge, report. The command line sits on this layer.
+"""Work on a workspace: select trials, run them, judge them, report. The layer below the commands.
 
 Nothing here prints or ends the process: progress goes to an `Observer`, trouble is an exception.
 """

@@ -1,4 +1,4 @@
-"""The records committed beside manifests: which trials they answer for, and how that is said."""
+"""Read the records that are committed beside manifests, and add trials to them."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,31 +11,31 @@ from harness.record import StoredTrial, TrialSpec
 from harness.store import Archive, merge
 
 FOLDER = "records"
-"""Beside the manifests."""
+"""The folder of committed records, beside the manifests."""
 
 
 @dataclass(frozen=True)
 class Committed:
-    """What is committed of one experiment, held against its manifest as it now stands."""
+    """The committed records of one experiment, and which of them its manifest still asks for."""
 
     archive: Archive
     experiment: str
     spec: TrialSpec
-    """Of any of its trials, as it would be run today."""
+    """The spec of any of its trials, as it would be run today."""
 
     @classmethod
     def beside(cls, experiment: Experiment, spec: TrialSpec) -> "Committed":
-        """The records in the folder beside the manifest, which need not be there."""
+        """Open the folder beside the manifest, which need not exist."""
         return cls(Archive(experiment.path.parent / FOLDER), experiment.id, spec)
 
     @cached_property
     def trials(self) -> Mapping[str, StoredTrial]:
-        """By id; stale ones are left out."""
+        """The trials by id, without those that are stale."""
         return {trial.spec.id: trial for trial in self._all if self._current(trial)}
 
     @cached_property
     def stale(self) -> tuple[int, ...]:
-        """Seeds whose records are of other parameters, data or revision than today's."""
+        """Seeds whose records were made with other parameters, data or revision than today's."""
         return tuple(trial.spec.seed for trial in self._all if not self._current(trial))
 
     @property
@@ -44,7 +44,7 @@ class Committed:
         return self.archive.declared(self.experiment)
 
     def notes(self) -> Iterator[str]:
-        """What a verdict that is to rest on these records must say."""
+        """Notes for a verdict that rests on these records."""
         if self.trials:
             yield f"judged by the committed records in {self._file}, not by the workspace"
         elif not self.stale:
@@ -52,7 +52,7 @@ class Committed:
         yield from self.warnings()
 
     def warnings(self) -> Iterator[str]:
-        """What is there and cannot be used."""
+        """Warn of records that cannot be used."""
         if self.stale:
             why = "were made with other parameters, data or revision, and are not used"
             yield f"the records of {of_seeds(self.stale)} in {self._file} {why}"
@@ -71,7 +71,7 @@ class Committed:
 
 @dataclass(frozen=True)
 class Addition:
-    """Trials of one experiment that are to be committed."""
+    """Trials of one experiment to commit."""
 
     experiment: str
     trials: tuple[StoredTrial, ...]
@@ -79,14 +79,14 @@ class Addition:
 
 
 def add(archive: Archive, additions: Collection[Addition]) -> Iterator[str]:
-    """Add trials to an archive: all of them, or none where one conflicts with what is there.
+    """Add trials to an archive: all of them, or none if one conflicts with a committed trial.
 
     Yields:
-        What was done, a line for each experiment.
+        A line about each experiment.
 
     Raises:
-        UsageError: trials are there already with other results; names each of them.
-        StoreError: a file there is damaged, or cannot be written.
+        UsageError: trials are committed with other results; names each of them.
+        StoreError: a file of the archive is damaged, or cannot be written.
     """
     merged = [
         (each, merge(archive.kept(each.experiment), each.trials, each.declared))
@@ -98,8 +98,8 @@ def add(archive: Archive, additions: Collection[Addition]) -> Iterator[str]:
         for conflict in result.conflicts
     ]
     if conflicts:
-        said = "nothing was written; remove the file first to have only the new records"
-        raise UsageError("\n".join([*conflicts, said]))
+        hint = "nothing was written; remove the file first to have only the new records"
+        raise UsageError("\n".join([*conflicts, hint]))
     for each, result in merged:
         file = archive.file(each.experiment)
         if result.kept != archive.kept(each.experiment):

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class NightRules:
-    """What the configuration says of how a night is told."""
+    """How a night is judged and kept, as the configuration says."""
 
     name: str
     keep: int
@@ -162,7 +162,7 @@ def _entry(
 def _compared(
     session: Session, book: Book, before: Sequence[NightRecord], choose: Choose
 ) -> dict[str, nightly.Since]:
-    """Each experiment beside a night of its own choice; all of them are one family of tests."""
+    """Compare each experiment with its own baseline night; all tests are one family."""
     baseline = nightly.baselines(before, choose)
     there = {each.id: each for each in session.experiments if each.id in baseline}
     found = compare(there.values(), nightly.side(book, baseline), _tonight(session))
@@ -187,7 +187,7 @@ def _excuse(item: Quarantine) -> str:
 def _write(
     folder: Path, session: Session, summary: nightly.Summary, excuses: Mapping[str, str]
 ) -> None:
-    """Every artifact of the night beside its workspace."""
+    """Write every file about the night into its folder."""
     verdicts = summary.verdicts
     write(folder / "verdicts.json", verdicts_document(verdicts).text())
     last = [since.found for since in summary.last.values()]

@@ -1,4 +1,4 @@
-"""What the driver does with all that trials send: the store first, then whoever watches."""
+"""Store what trials send, then show it and pass it on to MLflow."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from harness.store import Store
 
 
 class Recorder:
-    """The engine's sink. Nothing is shown or tracked before it is durable."""
+    """The engine's sink. It shows and tracks nothing before it is durable."""
 
     def __init__(self, store: Store, view: TrialView, track: Callable[[str], None]) -> None:
         self._store = store
@@ -21,7 +21,7 @@ class Recorder:
         return self._store.resume_point(job.spec.id)
 
     def receive(self, batch: Sequence[tuple[Job, Message]]) -> None:
-        """Make a batch durable, then show it and hand on what a checkpoint now covers."""
+        """Make a batch durable, show it, and let MLflow have what a checkpoint now covers."""
         self._store.append([(job.spec, message) for job, message in batch])
         for job, message in batch:
             self._show(job, message)
@@ -29,7 +29,7 @@ class Recorder:
                 self._track(job.spec.id)
 
     def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
-        """Pass on that an attempt was lost."""
+        """Show that an attempt was lost."""
         self._view.retrying(job, failure, attempt=attempt, wait_s=wait_s)
 
     def _show(self, job: Job, message: Message) -> None:

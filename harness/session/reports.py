@@ -1,4 +1,4 @@
-"""The report folder: one HTML file, one Markdown page, and a figure for each experiment."""
+"""Write the report folder: one HTML file, one Markdown page, a figure for each experiment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ from harness.verdict import ExperimentVerdict
 
 @dataclass(frozen=True)
 class Reports:
-    """What was written, and where."""
+    """The files of a report."""
 
     page: Path
-    """In Markdown."""
+    """The Markdown page."""
     html: Path
-    """Everything in one file, which needs no other."""
+    """The HTML page, which needs no other file."""
     drawn: Mapping[str, Path]
-    """The figure by experiment, where there was something to draw."""
+    """Figures by experiment; an experiment without records has none."""
     links: Mapping[str, str] = field(default_factory=dict)
-    """By experiment, where MLflow draws its runs."""
+    """Addresses of MLflow's charts by experiment."""
 
     @classmethod
     def write(
@@ -29,10 +29,10 @@ class Reports:
         folder: Path,
         links: Mapping[str, str] | None = None,
     ) -> Self:
-        """Write pages and figures into a folder, which is made if it is not there.
+        """Write pages and figures into a folder, and make the folder if need be.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: a file cannot be written.
         """
         from harness.report import figures  # noqa: PLC0415 - `check` draws nothing
 
@@ -49,7 +49,7 @@ class Reports:
         return written
 
     def pages(self, verdicts: Sequence[ExperimentVerdict]) -> dict[str, str]:
-        """The pages on some of the verdicts, by file name; figures lie beside the Markdown."""
+        """The pages on some of the verdicts, by file name."""
         from harness.report.html import html  # noqa: PLC0415 - as above
         from harness.report.markdown import markdown  # noqa: PLC0415 - as above
 
@@ -60,5 +60,5 @@ class Reports:
         }
 
     def files(self, verdict: ExperimentVerdict) -> tuple[Path, ...]:
-        """What belongs to the pages on one experiment."""
+        """The figures on the pages about one experiment."""
         return (self.drawn[verdict.id],) if verdict.id in self.drawn else ()

@@ -1,4 +1,4 @@
-"""Run the trials of a session that are left, judge all of them, write the report, tell MLflow."""
+"""Run the trials of a session, judge them, write the report, and send the verdicts to MLflow."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -41,21 +41,21 @@ def run_session(
     *,
     report: Path | None = None,
 ) -> RunResult:
-    """Run every trial that is not done, judge all of them, and tell MLflow.
+    """Run every trial that is not done, judge all of them, and send the verdicts to MLflow.
 
     Args:
-        session: what is asked for, and the store.
+        session: the experiments, the selection and the workspace.
         options: how trials are run.
-        observer: is told what happens; by default nobody is.
-        report: the folder of the report; by default the workspace's own.
+        observer: is told what happens; by default nothing is shown.
+        report: folder for the report; by default `report` in the workspace.
 
     Raises:
-        StoppedError: a signal asked to stop; the store resumes.
-        HarnessError: no cluster, no data, no room: whatever is durable stays.
+        StoppedError: a signal stopped the run; the next one resumes from the store.
+        HarnessError: no cluster, no data, a full disk. What is durable stays.
     """
     observer = observer or SilentObserver()
     store = session.store
-    # What cannot be asked for is refused before anything is made.
+    # Refuse what cannot be run before anything is written.
     total = len(session.jobs())
     address = cluster_address.choose(options.address, named_by=options.address_named_by)
     carried(session.readers())
@@ -96,7 +96,7 @@ def run_trials(
     """Run these trials on Ray, under the store's lock, until all have ended or `stop` is set.
 
     Raises:
-        HarnessError: as of `conduct`.
+        HarnessError: as in `run_session`.
     """
     from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
 
@@ -117,7 +117,7 @@ def run_trials(
 
 @contextmanager
 def _limited(stop: Stop, time_limit_min: float | None) -> Iterator[None]:
-    """Set `stop` once the time is up; its exit code then still says that no signal came."""
+    """Set `stop` when the time is up. Its exit code stays 0, since no signal came."""
     if time_limit_min is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""What is asked of some experiments, what the store holds of it, and what is found."""
+"""A session: some experiments, the trials that are asked for, and the workspace that holds them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,17 +19,17 @@ from harness.workload import Workload
 
 
 class CommittedUse(Enum):
-    """When the records that are committed beside the manifests answer."""
+    """When to judge by the committed records instead of the workspace."""
 
     NEVER = auto()
-    """The workspace alone does: what is run or tracked is in it."""
+    """Never: only the workspace counts, as for running and tracking."""
     WHERE_EMPTY = auto()
     """For each experiment of which the workspace holds nothing."""
     ALWAYS = auto()
 
 
 def load(paths: Sequence[Path]) -> tuple[Experiment, ...]:
-    """The experiments in these manifests and folders of manifests.
+    """Load manifests, and all manifests of folders.
 
     Raises:
         ManifestError: with every fault of every file.
@@ -39,7 +39,7 @@ def load(paths: Sequence[Path]) -> tuple[Experiment, ...]:
 
 @dataclass(frozen=True)
 class Session:
-    """Some experiments, what the command line asks of them, and the store that answers."""
+    """Some experiments, the trials of them that are asked for, and the workspace."""
 
     experiments: tuple[Experiment, ...]
     selection: Selection
@@ -49,7 +49,7 @@ class Session:
         default_factory=lambda: workloads.registry()  # noqa: PLW0108 - a test may have put in another
     )
     apart: bool = False
-    """Whether each is judged by itself: the variants of a control do not gate one another."""
+    """Judge each experiment by itself, as variants are: a control then gates no other one."""
 
     @cached_property
     def trials(self) -> Mapping[str, Mapping[int, str]]:
@@ -61,7 +61,7 @@ class Session:
 
     @cached_property
     def committed(self) -> Mapping[str, Committed]:
-        """The committed records of the experiments that are to be judged by them."""
+        """The committed records of the experiments that are judged by them."""
         if self.use is CommittedUse.NEVER:
             return {}
         stored = frozenset(self.store.trials())
@@ -73,7 +73,7 @@ class Session:
         }
 
     def committed_of(self, experiment: Experiment) -> Committed:
-        """What is committed of one experiment, whoever is to answer for it."""
+        """The committed records of one experiment, whether or not it is judged by them."""
         (spec,) = self._specs(experiment, self.selection.with_seeds((0,)))
         return Committed.beside(experiment, spec)
 
@@ -151,7 +151,7 @@ class Session:
         return [job for job in self.jobs() if not self.store.settled(job.spec.id, job.epochs)]
 
     def finished(self, experiment: Experiment) -> Iterator[StoredTrial]:
-        """The trials that the workspace has all of, or that failed for good."""
+        """The trials in the workspace that are complete, or failed for good."""
         epochs = self.selection.epochs_of(experiment)
         for trial_id in self.trials[experiment.id].values():
             trial = self.store.read(trial_id)
@@ -159,7 +159,7 @@ class Session:
                 yield trial
 
     def trial(self, experiment: Experiment, seed: int) -> StoredTrial | None:
-        """What is known of one trial."""
+        """Read one trial from the workspace or the committed records."""
         trial_id = self.trials[experiment.id][seed]
         committed = self.committed.get(experiment.id)
         return committed.trials.get(trial_id) if committed else self.store.read(trial_id)
@@ -178,16 +178,19 @@ class Session:
         return committed.declared if committed else self.store.declared(experiment.id)
 
     def declare(self) -> None:
-        """Put down today's tolerances of every experiment that has no records yet."""
+        """Record today's tolerances of every experiment that has no records yet."""
         for experiment in self.experiments:
             today = experiment.manifest.tolerances()
             if self.store.declared(experiment.id) != today and not self._recorded(experiment):
                 self.store.declare(experiment.id, today)
 
     def take_over(self) -> list[str]:
-        """Have the workspace hold what the committed records hold; returns what was done, in words.
+        """Copy finished trials from the committed records into the workspace.
 
-        Only finished trials that are asked for, and of which the workspace holds nothing.
+        Only trials that are asked for, and of which the workspace holds nothing.
+
+        Returns:
+            What was done, in lines.
         """
         taken, warnings = 0, list[str]()
         for experiment in self.experiments:
@@ -223,7 +226,7 @@ class Session:
         return tuple(map(self._noted, found))
 
     def _noted(self, verdict: ExperimentVerdict) -> ExperimentVerdict:
-        """The verdict, saying so where it rests on committed records."""
+        """Add a note where a verdict rests on committed records."""
         committed = self.committed.get(verdict.id)
         if committed is None:
             return verdict
@@ -234,7 +237,7 @@ class Session:
         return any(_recorded(self.store.read(trial_id)) for trial_id in self._ids(experiment))
 
     def _ids(self, experiment: Experiment) -> Iterator[str]:
-        """Of every trial that is asked for, then of the manifest's seeds."""
+        """The ids of the trials that are asked for, then those of the manifest's seeds."""
         yield from self.trials[experiment.id].values()
         for spec in self._specs(experiment, self.selection.with_seeds(None)):
             yield spec.id

@@ -27,8 +27,12 @@ def stop_on_signals() -> Iterator[Stop]:
     """Provide an event that SIGINT, SIGTERM or SIGHUP sets, for as long as the context lasts.
 
     A signal that the caller ignores stays ignored: `nohup` ignores SIGHUP so that a study goes on.
+    Python lets only the main thread handle signals; in any other thread the event is never set.
     """
     stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
     before = {number: signal.getsignal(number) for number in _CODES}
     handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
 

@@ -1,4 +1,4 @@
-"""What MLflow is told while trials run and once they are judged."""
+"""Send trials to MLflow while they run, and the verdicts once they are judged."""
 
 import logging
 import re
@@ -24,13 +24,13 @@ OFF = "none"
 
 
 class TrackingError(HarnessError):
-    """MLflow is not there, or does not hold what was to be sent."""
+    """MLflow does not answer, or does not hold what was sent."""
 
     exit_code = Exit.INCOMPLETE
 
 
 def chart_links(url: str) -> dict[str, str]:
-    """Where a running MLflow draws each experiment, by name.
+    """The addresses at which a running MLflow draws each experiment, by name.
 
     Raises:
         TrackingError: it does not answer.
@@ -39,8 +39,8 @@ def chart_links(url: str) -> dict[str, str]:
 
     refuse_malformed("--mlflow-url", url)
     if not url.startswith(("http://", "https://")):
-        said = f"an address such as http://127.0.0.1:5000, got {without_secrets(url)}"
-        raise UsageError(f"--mlflow-url: {said}")
+        wanted = "must be an address such as http://127.0.0.1:5000"
+        raise UsageError(f"--mlflow-url: {wanted}, got {without_secrets(url)}")
     try:
         # A page is for others' eyes: their browser asks for a password of their own.
         return tracking.chart_urls(url, re.sub(r"://\S*@", "://", url))
@@ -49,57 +49,57 @@ def chart_links(url: str) -> dict[str, str]:
 
 
 def refuse_malformed(option: str, uri: str) -> None:
-    """Refuse what every attempt to connect would founder on."""
+    """Refuse an address that no attempt could connect to."""
     try:
         parts = urlsplit(uri)
         sound = parts.netloc.count("@") <= 1 and parts.port != 0
     except ValueError:  # whose words may quote the password
         sound = False
     if not sound:
-        said = f"{without_secrets(uri)} is no address; in a password @ is %40, / is %2F, : is %3A"
-        raise UsageError(f"{option}: {said}")
+        hint = "in a password, write @ as %40, / as %2F and : as %3A"
+        raise UsageError(f"{option}: {without_secrets(uri)} is no address; {hint}")
 
 
 class Tracking(Protocol):
-    """What a run tells MLflow, if it is there."""
+    """Passes a run on to MLflow."""
 
     def notify(self, trial_id: str) -> None:
-        """More of a trial is durable."""
+        """Tell it that more of a trial is durable."""
 
     def conclude(self, verdicts: Sequence[ExperimentVerdict], reports: Reports) -> None:
-        """The verdicts are known."""
+        """Tell it the verdicts."""
 
 
 class Untracked:
-    """In MLflow's place where tracking is off."""
+    """Stands in for MLflow where tracking is off."""
 
     def notify(self, trial_id: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def conclude(self, verdicts: Sequence[ExperimentVerdict], reports: Reports) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class MlflowTracking:
-    """MLflow's tracker, told of verdicts in its own terms.
+    """Passes a run on to MLflow's tracker, which it opens in a thread of its own.
 
-    It is opened beside whatever the caller does meanwhile: MLflow takes seconds to import, and so
-    does Ray to start. What is notified before it is open waits for it.
+    MLflow takes seconds to import, and Ray to start: both happen at once. Notifications that come
+    before the tracker is open wait for it.
     """
 
     def __init__(self, uri: str | None, session: Session) -> None:
-        self._evidence = session
+        self._session = session
         self._opener = ThreadPoolExecutor(1, "open MLflow")
         self._opened = self._opener.submit(_tracker, uri, session)
 
     def notify(self, trial_id: str) -> None:
-        """More of a trial is durable."""
+        """Tell it that more of a trial is durable."""
         self._opened.add_done_callback(lambda opened: _notify(opened, trial_id))
 
     def conclude(self, verdicts: Sequence[ExperimentVerdict], reports: Reports) -> None:
-        """Let the runs tell the verdicts, and attach report and figures."""
+        """Write the verdicts, the report and the figures to the runs."""
         if tracker := self._ready():
-            tracker.conclude(conclusions(verdicts, reports, self._evidence))
+            tracker.conclude(conclusions(verdicts, reports, self._session))
 
     def close(self) -> None:
         """Send what is left, within a bounded time."""
@@ -107,7 +107,7 @@ class MlflowTracking:
             tracker.close()
 
     def _ready(self) -> "Tracker | None":
-        """The tracker, once it has been told all that was notified before it was open."""
+        """Wait for the tracker until it has every earlier notification."""
         self._opener.shutdown()
         return self._opened.result()
 
@@ -128,17 +128,17 @@ def _tracker(uri: str | None, session: Session) -> "Tracker | None":
 
 
 def _notify(opened: "Future[Tracker | None]", trial_id: str) -> None:
-    """Tell the tracker, if it could be opened: whoever closes it hears why it could not."""
+    """Notify the tracker if it could be opened; closing it raises the reason if it could not."""
     if opened.exception() is None and (tracker := opened.result()):
         tracker.notify(trial_id)
 
 
 @contextmanager
 def open_tracking(uri: str | None, session: Session) -> Iterator[Tracking]:
-    """MLflow for as long as the context lasts; whatever befalls it, trials are not affected.
+    """Open MLflow for as long as the context lasts. Its trouble never affects trials.
 
     Raises:
-        UsageError: the address can be nobody's.
+        UsageError: the address is malformed.
     """
     if uri == OFF:
         yield Untracked()
@@ -149,7 +149,7 @@ def open_tracking(uri: str | None, session: Session) -> Iterator[Tracking]:
 
 
 def tracked(session: Session) -> "list[Tracked]":
-    """The experiments, and which trials are whose."""
+    """The experiments with the ids of their trials, as the tracker needs them."""
     from harness.tracking import Tracked  # noqa: PLC0415 - as above
 
     return [
@@ -161,7 +161,7 @@ def tracked(session: Session) -> "list[Tracked]":
 def conclusions(
     verdicts: Sequence[ExperimentVerdict], reports: Reports, session: Session
 ) -> "list[Conclusion]":
-    """The verdicts as MLflow's runs are to tell them."""
+    """The verdicts in the form in which MLflow's runs hold them."""
     from harness.tracking import Conclusion, Telling  # noqa: PLC0415 - as above
 
     return [
