@@ -1,4 +1,4 @@
-"""YAML to frozen, typed experiments; every fault at once."""
+"""Manifests: YAML files read as frozen, typed experiments, with every fault reported at once."""
 
 from harness.manifest.claims import (
     KINDS,

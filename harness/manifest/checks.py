@@ -1,7 +1,7 @@
-"""What a manifest must keep beyond its form: its workload, its run and its own names.
+"""Check a manifest against its workload, its number of epochs and its own names.
 
-The checks read the tree rather than the models, and pass over what has the wrong form, so that
-these faults are reported together with those of form.
+The checks read the tree and not the models. They skip what has the wrong form, so that their faults
+are reported together with the faults of form.
 """
 
 import json
@@ -18,7 +18,7 @@ from harness.workload import Metric, Registry, Workload
 
 
 def check(root: Node, registry: Mapping[str, Workload]) -> Iterator[Finding]:
-    """Every fault of meaning, in no particular order."""
+    """Find every fault of meaning, in no particular order."""
     yield from _names(root)
     yield from _printed_names(root)
     yield from _epochs(root)
@@ -30,19 +30,19 @@ def check(root: Node, registry: Mapping[str, Workload]) -> Iterator[Finding]:
     workload = registry.get(name.text)
     if workload is None:
         why = registry.broken.get(name.text) if isinstance(registry, Registry) else None
-        said = (
+        message = (
             f"workload {name.text} cannot be used: {why}"
             if why
             else f"unknown workload {show(name.text)}{suggest(name.text, list(registry))}"
         )
-        yield Finding(("workload", "name"), said)
+        yield Finding(("workload", "name"), message)
         return
     yield from _parameters(root, workload)
     yield from _metrics(root, workload)
 
 
 def given(root: Node) -> dict[str, Json]:
-    """The values of the workload's parameters, as far as they are there."""
+    """The values of the workload's parameters that the manifest gives."""
     parameters = root.get("workload", "parameters")
     entries = parameters.fields.items() if parameters else ()
     return {name: node.fields["value"].plain() for name, node in entries if "value" in node.fields}
@@ -55,8 +55,8 @@ def _claims(root: Node) -> list[tuple[Path, Node]]:
 
 
 def _text(node: Node, *keys: str) -> str | None:
-    found = node.get(*keys)
-    return found.text if found else None
+    value = node.get(*keys)
+    return value.text if value else None
 
 
 def _names(root: Node) -> Iterator[Finding]:
@@ -70,8 +70,8 @@ def _names(root: Node) -> Iterator[Finding]:
     expected = root.get("expected", "not_reproduced")
     for place, item in enumerate(expected.items if expected else []):
         if item.text is not None and item.text not in seen:
-            said = f"no claim is called {show(item.text)}{suggest(item.text, sorted(seen))}"
-            yield Finding(("expected", "not_reproduced", place), said)
+            message = f"no claim is called {show(item.text)}{suggest(item.text, sorted(seen))}"
+            yield Finding(("expected", "not_reproduced", place), message)
 
 
 def _claim(node: Node) -> BaseClaim | None:
@@ -92,7 +92,7 @@ def _kind(node: Node) -> type[Claim] | None:
 
 
 def _printed_names(root: Node) -> Iterator[Finding]:
-    """Rows that reports would print under one name, so that one could hide the other."""
+    """Find rows that reports would print under one name."""
     taken = {"verdict": "the whole experiment in JUnit files"}
     twin = _text(root, "twin", "experiment")
     if twin is not None:
@@ -110,13 +110,13 @@ def _printed_names(root: Node) -> Iterator[Finding]:
         names = list(claim.row_names().values())
         both = next((name for name in names if name in taken), None)
         if both is not None:
-            said = f"its row {show(both)} would have the name of {taken[both]}; rename the claim"
-            yield Finding((*path, "name"), said)
+            message = f"its row {show(both)} would have the name of {taken[both]}; rename the claim"
+            yield Finding((*path, "name"), message)
         taken |= dict.fromkeys(names, f"a row of the claim {show(claim.name)}")
 
 
 def _epochs(root: Node) -> Iterator[Finding]:
-    """Reported epochs that the run does not reach."""
+    """Find reported epochs that the run does not reach."""
     run = root.get("epochs", "value")
     if run is None or not isinstance(run.value, int) or run.value < 1:
         return
@@ -133,13 +133,13 @@ def _epochs(root: Node) -> Iterator[Finding]:
 
 
 def _registered(root: Node) -> Iterator[Finding]:
-    """Registered rows that are not reported."""
+    """Find registered rows that are not reported."""
     for path, claim in _claims(root):
         reported, registered = claim.get("reported"), claim.get("registered", "rows")
         for place, item in enumerate(registered.items if registered and reported else []):
             if isinstance(item.value, int) and str(item.value) not in _rows(claim):
-                said = f"no row {item.value} is reported{suggest('', _rows(claim))}"
-                yield Finding((*path, "registered", "rows", place), said)
+                message = f"no row {item.value} is reported{suggest('', _rows(claim))}"
+                yield Finding((*path, "registered", "rows", place), message)
 
 
 def _rows(claim: Node) -> list[str]:
@@ -148,7 +148,7 @@ def _rows(claim: Node) -> list[str]:
 
 
 def _bands(root: Node) -> Iterator[Finding]:
-    """Calibrated bands of rows that there are not."""
+    """Find calibrated bands of rows that do not exist."""
     bands = root.get("calibration", "bands")
     claims = [_claim(node) for _, node in _claims(root)]
     if None in claims:
@@ -156,8 +156,8 @@ def _bands(root: Node) -> Iterator[Finding]:
     names = [number.name for claim in claims if claim for number in claim.numbers()]
     for name in bands.fields if bands else ():
         if name not in names:
-            said = f"no claim has such a row{suggest(name, names)}"
-            yield Finding(("calibration", "bands", name), said)
+            message = f"no claim has such a row{suggest(name, names)}"
+            yield Finding(("calibration", "bands", name), message)
 
 
 def _beyond(reported: Node, epochs: int) -> bool:
@@ -182,10 +182,10 @@ def _parameters(root: Node, workload: Workload) -> Iterator[Finding]:
 
 
 def _in_place(finding: Finding, parameters: Node) -> Iterator[Finding]:
-    """A fault of the parameters' values, moved to where the manifest gives them."""
+    """Move a fault of a parameter's value to the place where the manifest gives it."""
     base: Path = ("workload", "parameters")
     if not finding.path:
-        # A rule across parameters names, by the workload's convention, the one to look at first.
+        # By convention, the message of a rule across parameters begins with one parameter's name.
         name, _, rest = finding.message.partition(": ")
         named = name in parameters.fields and rest
         yield Finding((*base, name, "value"), rest) if named else Finding(base, finding.message)
@@ -198,41 +198,41 @@ def _in_place(finding: Finding, parameters: Node) -> Iterator[Finding]:
 
 
 def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
-    """Claims of a metric that the workload does not record, or not in this way."""
+    """Find claims about a metric that the workload does not record, or not in this way."""
     unit = _text(root, "unit")
     twin = _text(root, "twin", "metric")
     if twin is not None and (twin not in workload.metrics or workload.metrics[twin].final):
         every_epoch = [name for name, metric in workload.metrics.items() if not metric.final]
-        said = f"no metric of every epoch is called {show(twin)}{suggest(twin, every_epoch)}"
-        yield Finding(("twin", "metric"), said)
+        message = f"no metric of every epoch is called {show(twin)}{suggest(twin, every_epoch)}"
+        yield Finding(("twin", "metric"), message)
     for path, claim in _claims(root):
         name = _text(claim, "metric")
         if name is None:
             continue
         metric = workload.metrics.get(name)
         if metric is None:
-            said = suggest(name, list(workload.metrics))
-            yield Finding((*path, "metric"), f"unknown metric {show(name)}{said}")
+            message = suggest(name, list(workload.metrics))
+            yield Finding((*path, "metric"), f"unknown metric {show(name)}{message}")
             continue
         if unit is not None and metric.unit != unit:
-            said = f"{name} is in {metric.unit}, the manifest in {show(unit)}"
-            yield Finding((*path, "metric"), said)
+            message = f"{name} is in {metric.unit}, the manifest in {show(unit)}"
+            yield Finding((*path, "metric"), message)
         yield from _shape(path, claim, name, metric)
 
 
 def _shape(path: Path, claim: Node, name: str, metric: Metric) -> Iterator[Finding]:
-    """Rows for what is recorded every epoch, one number for what is estimated at the end."""
+    """Check that a metric of every epoch has rows, and a final metric one number."""
     kind, reported = _kind(claim), claim.get("reported")
     every_epoch = kind is not None and kind.needs_every_epoch
     if metric.final and every_epoch:
         needs = f"a claim of kind {_text(claim, 'kind')} needs every epoch"
-        said = f"{name} is estimated once, at the end; {needs}"
-        yield Finding((*path, "metric"), said)
+        message = f"{name} is estimated once, at the end; {needs}"
+        yield Finding((*path, "metric"), message)
     elif every_epoch or reported is None:
         return
     elif metric.final and isinstance(reported.value, dict):
-        said = f"{name} is estimated once, at the end: one number is wanted, not rows"
-        yield Finding((*path, "reported"), said)
+        message = f"{name} is estimated once, at the end: one number is wanted, not rows"
+        yield Finding((*path, "reported"), message)
     elif not metric.final and isinstance(reported.value, int | float):
-        said = f"{name} is recorded every epoch: rows are wanted, as {{epoch: value}}"
-        yield Finding((*path, "reported"), said)
+        message = f"{name} is recorded every epoch: rows are wanted, as {{epoch: value}}"
+        yield Finding((*path, "reported"), message)

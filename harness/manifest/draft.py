@@ -1,6 +1,6 @@
-"""A manifest from a small table of reported numbers; whatever the table cannot know is left blank.
+"""Draft a manifest from a small table of reported numbers, with blanks for everything else.
 
-A blank is a field without a value, which `harness validate` names: a draft never passes for sound.
+`harness validate` names every blank, so a draft cannot be run by mistake.
 """
 
 import csv
@@ -28,13 +28,13 @@ class Reported:
 
     metric: str
     epoch: int | None
-    """None of a final estimate."""
+    """None for a final estimate."""
     text: str
-    """With every digit that is printed."""
+    """As printed, with every digit."""
 
 
 def read_table(path: Path) -> list[Reported]:
-    """The table's rows: columns metric, epoch (blank for a final estimate) and reported.
+    """Read a table with the columns metric, epoch (blank for a final estimate) and reported.
 
     Raises:
         ManifestError: with every fault of the file.
@@ -42,14 +42,14 @@ def read_table(path: Path) -> list[Reported]:
     file = str(path)
     reader = csv.DictReader(io.StringIO(content(path)[1]), skipinitialspace=True)
     if tuple(reader.fieldnames or ()) != COLUMNS:
-        said = f"the first line must be {','.join(COLUMNS)}"
-        raise ManifestError([Fault(file, 1, "", said)])
+        message = f"the first line must be {','.join(COLUMNS)}"
+        raise ManifestError([Fault(file, 1, "", message)])
     rows: list[Reported] = []
     faults: list[Fault] = []
     seen: dict[tuple[str, int | None], int] = {}
     for row in reader:
         line = reader.line_num
-        wrong = [Fault(file, line, column, said) for column, said in _faults(row)]
+        wrong = [Fault(file, line, column, message) for column, message in _faults(row)]
         faults += wrong
         if wrong:
             continue
@@ -69,7 +69,7 @@ def read_table(path: Path) -> list[Reported]:
 
 
 def _faults(row: Mapping[str | None, str | None]) -> Iterator[tuple[str, str]]:
-    """What is wrong with one row, by column."""
+    """Find the faults of one row, by column."""
     if None in row or any(row[column] is None for column in COLUMNS):
         yield "", f"{len(COLUMNS)} columns wanted: {', '.join(COLUMNS)}"
         return
@@ -86,11 +86,11 @@ def _faults(row: Mapping[str | None, str | None]) -> Iterator[tuple[str, str]]:
 
 
 def draft(rows: Sequence[Reported], workload: Workload | None) -> str:
-    """The manifest's text.
+    """Write the draft.
 
     Args:
         rows: what the paper reports.
-        workload: names the parameters to fill in and the unit, if it is there already.
+        workload: names the parameters to fill in and the unit; None if there is no workload yet.
     """
     return "\n".join([*_head(rows, workload), "", "claims:", *_claims(rows, workload)]) + "\n"
 
@@ -128,7 +128,7 @@ def _unit(rows: Sequence[Reported], workload: Workload | None) -> str:
 
 
 def _claims(rows: Sequence[Reported], workload: Workload | None) -> Iterator[str]:
-    """One claim a metric for its rows, and one for its final estimate."""
+    """Write one claim per metric for its rows, and one for its final estimate."""
     by_claim: dict[tuple[str, bool], list[Reported]] = {}
     for row in rows:
         by_claim.setdefault((row.metric, row.epoch is None), []).append(row)
@@ -152,12 +152,12 @@ def _reported(rows: Sequence[Reported]) -> str:
 
 
 def _decimals(rows: Sequence[Reported]) -> int:
-    """How many the number with most of them is printed with."""
+    """The largest number of decimals in the rows."""
     return max(max(0, -int(Decimal(row.text).as_tuple().exponent)) for row in rows)
 
 
 def _text(value: str) -> str:
-    """A word as YAML has it, quoted where it must be."""
+    """Write a word in YAML, with quotes if it needs them."""
     return (
         yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
     )

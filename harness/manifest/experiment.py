@@ -1,4 +1,4 @@
-"""What a manifest says: every run that a paper reports, and how near is near enough."""
+"""The manifest of one experiment: the run that a paper reports, its claims, its seeds."""
 
 import re
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ from harness.manifest.fields import Epoch, Frozen, Line, Number, Seeds, Sourced,
 from harness.workload import Parameters
 
 FORMAT = 1
-"""Version of the manifest's own form."""
+"""Version of the manifest's format."""
 
 IDENTIFIER = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-"""A plain name: an experiment's id, which is its file's name, must match it in full."""
+"""An experiment's id, which is its file's name, must match this in full."""
 
 Identifier = Annotated[str, Field(pattern=f"^{IDENTIFIER.pattern}$")]
 
 
 class Paper(Frozen):
-    """Where the reported values stand."""
+    """The paper that reports the values."""
 
     title: Line
     author: Line
@@ -43,7 +43,7 @@ class Paper(Frozen):
 
 MAX_CORES = 10_000
 MAX_GPUS = 1_000
-"""More than any one machine has; a trial runs on one."""
+"""A trial runs on one machine, and none has more."""
 
 
 def _shareable(gpus: float) -> float:
@@ -62,15 +62,15 @@ class Resources(Frozen):
 
 
 class Expected(Frozen):
-    """Claims that are known not to hold, and why; any other outcome is red, a pass too."""
+    """Claims that are known not to hold, and why. If one passes after all, the run fails."""
 
     not_reproduced: Annotated[tuple[Line, ...], Field(min_length=1)]
-    """Names of claims of this manifest."""
+    """Names of this manifest's claims."""
     reason: Text
 
 
 TWIN = "twin"
-"""Stands for a claim's name and kind where the dependent run beside a control is judged."""
+"""The claim's name and kind in the row about a control's twin."""
 
 
 def twin_row_name(experiment: str) -> str:
@@ -79,23 +79,24 @@ def twin_row_name(experiment: str) -> str:
 
 
 class Twin(Frozen):
-    """The dependent run beside a control: it must learn with the control's own seeds.
+    """The dependent run beside a control. It must learn with the control's seeds.
 
-    Without it a network that never learns would pass the control.
+    Without it, a network that never learns would pass the control.
     """
 
     experiment: Identifier
-    """Its id."""
+    """The id of the dependent experiment."""
     metric: Line
     """The curve that must take off."""
     takeoff: Takeoff
 
 
 LEAST_SHARE = 1e-6
+"""Closer to 0 or 1, quantiles become infinite."""
 
 
 def _decisive(share: float) -> float:
-    """Quantiles this far out are still finite numbers."""
+    """Check that the quantiles for this share are finite numbers."""
     if not LEAST_SHARE <= share <= 1 - LEAST_SHARE:
         raise ValueError(f"must lie between {LEAST_SHARE:g} and 1 - {LEAST_SHARE:g}, got {share!r}")
     return share
@@ -105,9 +106,9 @@ Share = Annotated[float, Field(gt=0, lt=1), AfterValidator(_decisive)]
 
 
 class SecondStage(Frozen):
-    """Seeds that may be added once, and what of alpha the second look may spend.
+    """Seeds that may be added once, and the share of alpha that the second look uses.
 
-    The manifest's own seeds alone are judged at alpha (1 - share), both together at alpha share.
+    The manifest's own seeds are judged at level alpha (1 - share), all together at alpha share.
     """
 
     seeds: Seeds
@@ -127,27 +128,24 @@ class Calibration(Frozen):
     """Bands for a verdict on one seed, as `harness calibrate` proposes them from a study."""
 
     seeds: Seeds
-    """Of the study."""
+    """The seeds of the study."""
     records: Line
-    """SHA-256 of the values that the bands were made of."""
+    """SHA-256 of the values that the bands were computed from."""
     coverage: Share
-    """Share of all runs that lie in every band at once, as the seeds show."""
+    """Share of runs that lie in every band at once."""
     confidence: Share
-    """Chance that the seeds show no more than the truth."""
-    bands: Annotated[
-        Mapping[Line, Annotated[tuple[Number, Number], AfterValidator(_rising)]],
-        Field(min_length=1),
-    ]
-    """Lower and upper limit by row, named as reports name it: 'late rows @ 20'."""
+    """Confidence that the bands cover that share."""
+    bands: Annotated[Mapping[Line, Band], Field(min_length=1)]
+    """Lower and upper limit by the row's printed name: 'late rows @ 20'."""
 
 
 class WorkloadChoice(Frozen):
-    """A workload by name, with every one of its parameters sourced."""
+    """A workload and all of its parameters, each with its source."""
 
     name: Line
     """One of the installed workloads."""
     parameters: Mapping[str, Sourced[Any]]
-    """Typed by the workload; all of them, for there are no defaults."""
+    """Every parameter of the workload: there are no defaults. The workload gives the types."""
 
 
 def _supported(version: int) -> int:
@@ -157,24 +155,24 @@ def _supported(version: int) -> int:
 
 
 class Manifest(Frozen):
-    """One experiment of a paper: one run that it reports, and all that it claims of it."""
+    """One experiment: one run that a paper reports, and every claim about it."""
 
     format: Annotated[int, AfterValidator(_supported), Field(json_schema_extra={"const": FORMAT})]
-    """Version of the manifest's own form."""
+    """Version of the manifest's format."""
     title: Line
     paper: Paper
     unit: Line
-    """Of every claim that is not an epoch: 'bits', 'accuracy', '%'."""
+    """The unit of every reported number that is not an epoch: 'bits', 'accuracy', '%'."""
     workload: WorkloadChoice
     epochs: Sourced[Epoch]
     """How many the paper ran."""
     seeds: Seeds
-    """As `0-9`, as `0-2,5` or as a list."""
+    """Written as `0-9`, as `0-2,5` or as a list."""
     resources: Resources = Resources()
     control: bool = False
-    """Whether this is a control: if it fails, nothing of its paper is reproduced."""
+    """Whether this is a control. If it fails, no other verdict on its paper counts."""
     twin: Twin | None = None
-    """Of a control: the run beside it that must learn."""
+    """Only for a control: the dependent run that must learn."""
     second_stage: SecondStage | None = None
     calibration: Calibration | None = None
     claims: Annotated[tuple[AnyClaim, ...], Field(min_length=1)]
@@ -217,7 +215,7 @@ class Manifest(Frozen):
 
 
 class Experiment(Frozen):
-    """A manifest as loaded: checked against its workload, and with its place."""
+    """A manifest that was loaded from a file and checked against its workload."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -228,12 +226,12 @@ class Experiment(Frozen):
     """SHA-256 of the file's bytes."""
     manifest: Manifest
     parameters: Parameters
-    """The workload's typed parameters; their sources stand in the manifest."""
+    """The workload's typed parameters; the manifest has their sources."""
     varied: tuple[str, ...] = ()
-    """What a study changed of the file, each as its --vary would say it; usually nothing."""
+    """What a study changed, each as an argument of --vary; usually nothing."""
 
     def command(self, name: str) -> list[str]:
-        """The words of a command on this experiment; what a study changed, only `study` runs."""
+        """The words of a command on this experiment, or of `study` if a study changed it."""
         if not self.varied:
             return ["harness", name, str(self.path)]
         options = [word for option in self.varied for word in ("--vary", option)]

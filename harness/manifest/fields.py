@@ -1,4 +1,4 @@
-"""What the fields of a manifest are made of: frozen models, sourced values, numbers and seeds."""
+"""Types of a manifest's fields: frozen models, sourced values, bounded numbers and seeds."""
 
 import re
 from collections.abc import Iterable
@@ -42,24 +42,24 @@ def _not_too_small(value: float) -> float:
 
 
 Number = Annotated[float, AfterValidator(_of_a_size)]
-"""A number with which verdicts can calculate."""
+"""A number that verdicts can calculate with."""
 PositiveNumber = Annotated[
     PositiveFloat, AfterValidator(_of_a_size), AfterValidator(_not_too_small)
 ]
-"""The same, above 0."""
+"""A positive number that verdicts can divide by."""
 Decimals = Annotated[NonNegativeInt, Field(le=MAX_DECIMALS)]
-"""How many digits stand after the decimal point."""
+"""A number of digits after the decimal point."""
 Epoch = Annotated[PositiveInt, Field(le=MAX_EPOCHS)]
-"""An epoch, or how many a run has; counted from 1."""
+"""An epoch, counted from 1, or a number of epochs."""
 
 Line = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
-"""A name or title: one line, no blanks around it."""
+"""A name or title: one line without blanks around it."""
 Text = Annotated[str, Field(pattern=r"\S")]
-"""A reason or a source: never left blank."""
+"""A reason or a source; it must not be blank."""
 
 
 class Frozen(BaseModel):
-    """Base of the manifest's parts: immutable, and refuses the unknown."""
+    """Base of the manifest's parts: immutable, and refuses unknown fields."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
@@ -75,7 +75,7 @@ class Basis(StrEnum):
 
 
 class Sourced(Frozen, Generic[T]):
-    """A value together with how it is known: exactly one of stated, inferred and assumed."""
+    """A value and how it is known: exactly one of stated, inferred and assumed."""
 
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": [basis.value]} for basis in Basis]}
@@ -83,33 +83,33 @@ class Sourced(Frozen, Generic[T]):
 
     value: T
     stated: Text | None = None
-    """Where the paper says so."""
+    """Where the paper states it."""
     inferred: Text | None = None
-    """What it follows from, though the paper does not say so."""
+    """What it follows from, although the paper does not state it."""
     assumed: Text | None = None
-    """Why this value, where the paper leaves it open."""
+    """Why this value was chosen, if the paper leaves it open."""
 
     @property
     def basis(self) -> Basis:
-        """Which of the three it is."""
+        """How the value is known."""
         return next(basis for basis in Basis if getattr(self, basis) is not None)
 
     @property
     def why(self) -> str:
-        """The text that goes with it."""
+        """The text beside `stated`, `inferred` or `assumed`."""
         return str(getattr(self, self.basis))
 
     @model_validator(mode="after")
     def _one_basis(self) -> "Sourced[T]":
         given = [basis for basis in Basis if getattr(self, basis) is not None]
         if len(given) != 1:
-            said = " and ".join(given) or "none"
-            raise ValueError(f"say one of stated, inferred or assumed, got {said}")
+            got = " and ".join(given) or "none"
+            raise ValueError(f"say one of stated, inferred or assumed, got {got}")
         return self
 
 
 LIMIT = 2**32
-"""Seeds are below this: what every generator takes."""
+"""Seeds are below this, because every generator accepts such seeds."""
 MAX_SEEDS = 1_000_000
 PATTERN = r"^\s*[0-9]+(-[0-9]+)?(\s*,\s*[0-9]+(-[0-9]+)?)*\s*$"
 
@@ -117,13 +117,13 @@ _RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """The seeds that `text` names, in order, each once.
+    """Read seeds as people write them: in order, each once.
 
     >>> parse_seeds("0-2,5")
     (0, 1, 2, 5)
 
     Raises:
-        ValueError: what is wrong with it, in a line.
+        ValueError: the text names no seeds; the message says why in one line.
     """
     seeds: set[int] = set()
     for part in text.split(","):
@@ -167,7 +167,7 @@ Seeds = Annotated[
 
 
 def spell(numbers: Iterable[int]) -> str:
-    """Numbers as the command line takes seeds.
+    """Write seeds as the command line reads them.
 
     >>> spell([0, 1, 2, 5])
     '0-2,5'
@@ -182,6 +182,6 @@ def spell(numbers: Iterable[int]) -> str:
 
 
 def of_seeds(seeds: Iterable[int]) -> str:
-    """'seed 3', or 'seeds 0-2,5'."""
+    """Name seeds in a sentence: 'seed 3', or 'seeds 0-2,5'."""
     named = sorted(set(seeds))
     return f"seed{'s' if len(named) != 1 else ''} {spell(named)}"

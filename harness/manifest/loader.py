@@ -1,4 +1,4 @@
-"""Manifests from files, and changed in memory: every fault of every file at once."""
+"""Load manifests from files, or change one in memory; every fault is reported at once."""
 
 import codecs
 import json
@@ -22,11 +22,11 @@ ENDINGS = (".yaml", ".yml")
 
 
 def load(paths: Sequence[Path], registry: Mapping[str, Workload]) -> tuple[Experiment, ...]:
-    """The experiments that `paths` name, in the order of their ids.
+    """Load the experiments that `paths` name, in the order of their ids.
 
     Args:
         paths: manifests, or folders of them.
-        registry: the workloads that there are, by name.
+        registry: the installed workloads, by name.
 
     Raises:
         ManifestError: with every fault of every file.
@@ -43,10 +43,10 @@ def load(paths: Sequence[Path], registry: Mapping[str, Workload]) -> tuple[Exper
 
 
 def discover(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """The manifests that `paths` name, each once, in the order of their ids.
+    """Find the manifests that `paths` name, each once, in the order of their ids.
 
     Raises:
-        ManifestError: a path is not there, a folder holds no manifest, or two have one id.
+        ManifestError: a path does not exist, a folder holds no manifest, or two have one id.
     """
     files, faults = _find(paths)
     if faults:
@@ -66,15 +66,15 @@ def _find(paths: Sequence[Path]) -> tuple[list[Path], list[Fault]]:
                 faults.append(Fault(str(path), 0, "", "no such file or folder"))
             else:
                 files |= {file.resolve(): file for file in found if file.resolve() not in files}
-        except OSError as error:  # a folder without the right to look into it, too long a name
+        except OSError as error:  # no permission to list the folder, or too long a name
             faults.append(Fault(str(path), 0, "", f"cannot be read: {error.strerror}"))
     if not paths:
         faults.append(Fault("experiments", 0, "", "no manifest was named"))
     ordered = sorted(files.values(), key=lambda file: (file.stem, str(file)))
     for one, other in pairwise(ordered):
         if one.stem == other.stem:
-            said = f"the id {one.stem} is also that of {one}; rename one of the files"
-            faults.append(Fault(str(other), 0, "", said))
+            same = f"the id {one.stem} is also that of {one}; rename one of the files"
+            faults.append(Fault(str(other), 0, "", same))
     return ordered, faults
 
 
@@ -83,12 +83,12 @@ def _manifests(folder: Path) -> Iterator[Path]:
 
 
 def _read(path: Path, registry: Mapping[str, Workload]) -> tuple[Experiment | None, list[Fault]]:
-    """One file as an experiment, or its faults."""
+    """Read one file as an experiment; if that fails, return its faults."""
     file = str(path)
     faults: list[Fault] = []
     if not IDENTIFIER.fullmatch(path.stem):
-        said = "the file's name is the experiment's id: small letters, digits and single hyphens"
-        faults.append(Fault(file, 0, "", said))
+        rule = "the file's name is the experiment's id: small letters, digits and single hyphens"
+        faults.append(Fault(file, 0, "", rule))
     try:
         whole, text = content(path)
     except ManifestError as error:
@@ -111,15 +111,15 @@ def _read(path: Path, registry: Mapping[str, Workload]) -> tuple[Experiment | No
 
 
 def typed(root: Node, workload: Workload) -> Parameters:
-    """The workload's parameters of a tree in which `validate` found no fault."""
+    """The workload's typed parameters; the tree must have passed `validate`."""
     return workload.parameters.model_validate_json(json.dumps(given(root)), strict=True)
 
 
 def validate(root: Node, registry: Mapping[str, Workload]) -> tuple[Manifest | None, list[Finding]]:
-    """The manifest that a tree describes, None where it has not its form, and every fault."""
+    """Check a tree; return its manifest, or None if its form is wrong, and every fault."""
     wrong = list(check(root, registry))
     try:
-        # By way of JSON: strict about types, yet a list may stand for a tuple.
+        # Through JSON: strict about types, yet a list is read as a tuple.
         return Manifest.model_validate_json(json.dumps(root.plain()), strict=True), wrong
     except ValidationError as error:
         return None, [*wrong, *findings(error, Manifest, root)]
@@ -133,17 +133,17 @@ def change(
     id: str,
     varied: Sequence[str],
 ) -> tuple[Experiment | None, list[Finding]]:
-    """The experiment with other values in some places; in memory alone, its file stays as it is.
+    """Make an experiment with other values in some places, in memory; the file does not change.
 
     Args:
         experiment: as loaded.
-        changes: what is to stand instead, by its place in the manifest, which must be there.
-        registry: the workloads that there are, by name.
-        id: the changed experiment's own.
-        varied: what was changed, as the command line says it.
+        changes: new values by their place in the manifest, which must exist.
+        registry: the installed workloads, by name.
+        id: of the changed experiment.
+        varied: the changes, as arguments of --vary.
 
     Returns:
-        The experiment, or None, and every fault that the changed file would have.
+        The experiment, or None if there are faults, and the faults that such a file would have.
     """
     plain = experiment.manifest.model_dump(mode="json")
     for path, value in changes.items():
@@ -152,11 +152,11 @@ def change(
     manifest, wrong = validate(root, registry)
     if manifest is None or wrong:
         return None, wrong
-    said = [[list(path), value] for path, value in sorted(changes.items(), key=str)]
+    differences = [[list(path), value] for path, value in sorted(changes.items(), key=str)]
     changed = Experiment(
         id=id,
         path=experiment.path,
-        digest=digest(canonical_json([experiment.digest, said])),
+        digest=digest(canonical_json([experiment.digest, differences])),
         manifest=manifest,
         parameters=typed(root, registry[manifest.workload.name]),
         varied=tuple(varied),
@@ -165,7 +165,7 @@ def change(
 
 
 def _put(plain: Json, path: Place, value: Json) -> None:
-    """Put a value where another stands."""
+    """Replace one value."""
     *way, last = path
     for part in way:
         plain = plain[part]
@@ -173,13 +173,13 @@ def _put(plain: Json, path: Place, value: Json) -> None:
 
 
 MAX_BYTES = 2**20
-"""Far above any manifest; a file is never read whole before it is known to be below."""
+"""No manifest is larger. A larger file is not read to its end."""
 
 M = TypeVar("M", bound=BaseModel)
 
 
 def read(path: Path, model: type[M]) -> tuple[M, Node]:
-    """The file as a model, and the tree that knows its lines.
+    """Read a file as a model; return it with the tree that knows its lines.
 
     Raises:
         ManifestError: with every fault of the file.
@@ -189,7 +189,7 @@ def read(path: Path, model: type[M]) -> tuple[M, Node]:
     if root is None:
         raise ManifestError(faults)
     try:
-        # By way of JSON: strict about types, yet a list may stand for a tuple.
+        # Through JSON: strict about types, yet a list is read as a tuple.
         found = model.model_validate_json(json.dumps(root.plain()), strict=True)
     except ValidationError as error:
         wrong = (fault_of(finding, root, file) for finding in findings(error, model, root))
@@ -200,26 +200,26 @@ def read(path: Path, model: type[M]) -> tuple[M, Node]:
 
 
 def content(path: Path) -> tuple[bytes, str]:
-    """The file's bytes and their text.
+    """Read a file; return its bytes and its text.
 
     Raises:
         ManifestError: it cannot be read, is too large, or is not UTF-8.
     """
-    line, said = 0, f"larger than {MAX_BYTES} bytes"
+    line, fault = 0, f"larger than {MAX_BYTES} bytes"
     try:
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
         if len(content) <= MAX_BYTES:
             return content, content.decode("utf-8-sig")
     except OSError as error:
-        said = f"cannot be read: {error.strerror}"
+        fault = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
         utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         why = "it is UTF-16; save it as UTF-8" if utf_16 else error.reason
-        line, said = content.count(b"\n", 0, error.start) + 1, f"not UTF-8: {why}"
-    raise ManifestError([Fault(str(path), line, "", said)])
+        line, fault = content.count(b"\n", 0, error.start) + 1, f"not UTF-8: {why}"
+    raise ManifestError([Fault(str(path), line, "", fault)])
 
 
 def fault_of(finding: Finding, root: Node, file: str) -> Fault:
-    """A finding with its file and line."""
+    """Add file and line to a finding."""
     return Fault(file, root.at(finding.path).line, dotted(finding.path), finding.message)

@@ -1,7 +1,7 @@
-"""The manifests' JSON Schema, so that an editor completes and checks as one types.
+"""Write the JSON Schema of manifests, with which editors complete and check them.
 
-`python -m harness.manifest.schema [FILE]` writes it, for the workloads that are installed. It
-knows the form; what spans several fields is for `harness validate`.
+`python -m harness.manifest.schema [FILE]` writes it for the installed workloads. The schema knows
+the form only; `harness validate` also checks what spans several fields.
 """
 
 import json
@@ -35,7 +35,7 @@ def schema(registry: Mapping[str, Workload]) -> dict[str, Json]:
 
 
 def _choice(workload: Workload, sourced: str, definitions: dict[str, Json]) -> dict[str, Json]:
-    """One workload with its parameters, each a value of its own type with its source."""
+    """The schema of one workload's parameters, each a typed value with its source."""
     parameters = workload.parameters.model_json_schema()
     definitions |= parameters.get("$defs", {})
     properties = {
@@ -63,13 +63,13 @@ def _choice(workload: Workload, sourced: str, definitions: dict[str, Json]) -> d
 
 
 def text(registry: Mapping[str, Workload]) -> str:
-    """The schema as its file holds it."""
+    """The text of the schema's file."""
     return json.dumps(schema(registry), indent=2, ensure_ascii=False) + "\n"
 
 
 def main(arguments: list[str]) -> None:
     """Write the schema of the installed workloads."""
-    # By entry point, as everything below the command line must do without the workloads' code.
+    # By entry point: modules below the command line must not import the workloads.
     installed = sorted(entry_points(group="harness.workloads"))
     registry: dict[str, Workload] = {entry.name: entry.load() for entry in installed}
     file = Path(arguments[0]) if arguments else FILE
