@@ -1,6 +1,7 @@
 """The protocol of a workload: all that the core knows of a paper's method."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +32,8 @@ class Metric:
     description: str
     final: bool = False
     """Whether it is estimated once, at the end of a trial, instead of after every epoch."""
+    truth_of: str | None = None
+    """The metric that estimates this value, where this one is known rather than estimated."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,25 @@ class Context:
     """
 
 
+@dataclass(frozen=True)
+class PlantedFault:
+    """A fault that `harness selftest` plants in a workload; the verdict must notice it.
+
+    The verdict must reject a claim. A fault in the data must be noticed by the data's digest.
+    """
+
+    title: str
+    """What is wrong, in a few words."""
+    parameters: Mapping[str, Json] = field(default_factory=dict)
+    """Parameters that the trial takes in place of the manifest's."""
+    data: Callable[[Mapping[str, Arrays]], Mapping[str, Arrays]] | None = None
+    """What the trial reads in place of its data sets."""
+    plant: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Entered on a worker whenever the trial starts or computes. Leaves nothing behind."""
+    late: bool = False
+    """Whether the fault shows only late in the run; then it is planted by `--full` alone."""
+
+
 class Run(Protocol):
     """One running trial in this process."""
 
@@ -88,6 +110,8 @@ class Workload(Protocol):
 
     A workload that reads environment variables also has the method of
     `harness.variables.ReadsVariables`. A trial sees no other variables of the driver's.
+
+    A workload may bring faults for the self-test: an attribute `faults`, planted faults by name.
     """
 
     name: str
@@ -132,3 +156,9 @@ class Registry(Mapping[str, Workload]):
 
     def __len__(self) -> int:
         return len(self._usable)
+
+
+def planted_faults(workload: Workload) -> Mapping[str, PlantedFault]:
+    """The faults that a workload brings for the self-test, by name; empty if it brings none."""
+    faults: Mapping[str, PlantedFault] = getattr(workload, "faults", {})
+    return faults

@@ -1,6 +1,5 @@
-"""`selftest`: does the verdict see what is wrong, and let pass what is not?"""
+"""`selftest`: check that verdicts detect planted faults and raise no false alarms."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -9,137 +8,63 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from harness import cluster_address, workloads
 from harness.cli import options
 from harness.cli.live import ConsoleObserver, log_to
-from harness.errors import Exit, StoppedError, StoreError, UsageError
-from harness.options import DEFAULT_DATA, RunOptions
-from harness.plan import Selection
-from harness.record import FailureKind
+from harness.errors import Exit
+from harness.options import DEFAULT_DATA
 from harness.report.tables import Column, FittedTable
-from harness.selftest import STORED, Bench, Check, Plant, Training, check
-from harness.selftest.bench import guarded
-from harness.selftest.stored import MEMORISED
-from harness.session import Session, load
-from harness.session.committed import FOLDER
-from harness.session.runner import run_trials
-from harness.session.signals import stop_on_signals
-from harness.session.tracking import Untracked
-from harness.store import Archive, Store
-from harness.verdict import ExperimentVerdict
-
-DEFAULT_EXPERIMENTS = Path("experiments")
-SUBJECT, OTHER = "image-pair-4", "image-pair-8"
-DRAWN_ONCE = f"{SUBJECT}[redraw=false]"
-"""The study's variant whose committed records show memorised pairs."""
+from harness.selftest import CaseResult, Training, cases
+from harness.session.selftest import choose_subject, run_stored, run_training
 
 
 def selftest(
-    experiments: Annotated[
-        Path, typer.Argument(help="The folder of the paper's manifests and records.")
-    ] = DEFAULT_EXPERIMENTS,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="Manifests or folders of them. The experiment whose workload brings the most "
+            "planted faults is tested.",
+            show_default="experiments",
+        ),
+    ] = None,
     full: Annotated[
         bool,
         typer.Option(
-            "--full", help="Train over the whole run too: a quarter of an hour on two cores."
+            "--full",
+            help="Also plant the faults that show late, in runs of full length: a quarter of an "
+            "hour on two cores.",
         ),
     ] = False,
     data: options.Data = DEFAULT_DATA,
     quiet: options.Quiet = False,
 ) -> None:
-    """Plant faults that must be caught, and nulls that must not; exit 1 if one gets through.
+    """Plant faults that the verdict must detect, beside sound runs; exit 1 if one gets through.
 
-    In stored curves, and in real training where one function of the method is replaced in a worker.
-    Everything lies in a temporary workspace.
+    Some faults are planted in stored records, the workload's own in real training. Everything lies
+    in a temporary workspace.
 
     Example: harness selftest --full
     """
     console = Console(quiet=quiet)
     log_to(Console(stderr=True, quiet=True))  # damage that was planted is not worth a warning
-    bench = bench_of(experiments)
+    subject = choose_subject(paths or [Path("experiments")])
+    console.print(f"faults are planted in {subject.experiment.id}", highlight=False)
+    observer = ConsoleObserver(console)
     with TemporaryDirectory(prefix="harness-selftest-") as root:
-        stored = [on_stored(bench, plant, Path(root) / str(at)) for at, plant in enumerate(STORED)]
-        stored.append(on_stored(bench, MEMORISED, Path(root) / "memorised"))
-        trained = on_training(Training.short(bench), Path(root) / "short", console, data=data)
+        stored = [
+            run_stored(subject, case, Path(root) / str(number))
+            for number, case in enumerate(cases(subject))
+        ]
+        trained = run_training(Training.short(subject), Path(root) / "short", observer, data=data)
         if full:
-            whole = Training.whole(bench)
-            trained += on_training(whole, Path(root) / "whole", console, data=data)
+            whole = Training.whole(subject)
+            trained += run_training(whole, Path(root) / "whole", observer, data=data)
     _show({"stored": stored, "trained": trained}, console)
-    slipped = [found for found in (*stored, *trained) if not found.passed]
-    raise typer.Exit(Exit.NOT_AS_EXPECTED if slipped else Exit.AS_EXPECTED)
+    failed = [result for result in (*stored, *trained) if not result.passed]
+    raise typer.Exit(Exit.NOT_AS_EXPECTED if failed else Exit.AS_EXPECTED)
 
 
-def bench_of(folder: Path) -> Bench:
-    """What faults are planted in.
-
-    Raises:
-        ManifestError: a manifest is not there, or has faults.
-        UsageError: the records of memorised pairs are not there.
-    """
-    subject, other = load([folder / f"{SUBJECT}.yaml", folder / f"{OTHER}.yaml"])
-    archive = Archive(folder / FOLDER)
-    memorised = archive.kept(DRAWN_ONCE).trials
-    if not memorised:
-        raise UsageError(f"{archive.file(DRAWN_ONCE)}: not there; selftest needs these records")
-    return guarded(Bench(subject, other, workloads.registry(), memorised))
-
-
-def on_stored(bench: Bench, plant: Plant, root: Path) -> Check:
-    """Plant it in a workspace of its own, and judge that."""
-    store = Store(root)
-    experiments = plant.prepare(bench, store)
-    seeds = tuple(trial.spec.seed for trial in bench.memorised) if plant is MEMORISED else None
-    selection = Selection(seeds=seeds)
-    verdicts = [
-        verdict
-        for experiment in experiments
-        for verdict in Session((experiment,), selection, store).verdicts()
-    ]
-    return check(plant, verdicts)
-
-
-def on_training(training: Training, root: Path, console: Console, *, data: Path) -> list[Check]:
-    """Train with each fault on Ray, and judge what was recorded.
-
-    Raises:
-        StoreError: trials were lost to infrastructure, so that nothing can be said.
-    """
-    session = Session(
-        training.experiments,
-        training.selection,
-        Store(root),
-        registry=training.registry,
-        apart=True,
-    )
-    how = RunOptions(data=data)
-    with session.store.lock(), stop_on_signals() as stop:
-        session.declare()
-        observer = ConsoleObserver(console)
-        run_trials(
-            session.left(),
-            session,
-            how,
-            observer,
-            address=cluster_address.choose(None),
-            tracking=Untracked(),
-            stop=stop,
-        )
-        if stop.exit_code is not Exit.AS_EXPECTED:
-            raise StoppedError(stop.exit_code)
-        verdicts = session.verdicts()
-    _refuse_lost(verdicts)
-    pairs = zip(training.plants, verdicts, strict=True)
-    return [check(plant, [verdict]) for plant, verdict in pairs]
-
-
-def _refuse_lost(verdicts: Sequence[ExperimentVerdict]) -> None:
-    for verdict in verdicts:
-        for seed, failure in verdict.failures.items():
-            if failure.kind is FailureKind.INFRASTRUCTURE:
-                raise StoreError(f"{verdict.id} seed {seed} was lost: {failure.message}")
-
-
-def _show(found: dict[str, list[Check]], console: Console) -> None:
+def _show(results: dict[str, list[CaseResult]], console: Console) -> None:
     table = FittedTable(
         (
             Column("planted"),
@@ -150,21 +75,21 @@ def _show(found: dict[str, list[Check]], console: Console) -> None:
             Column("level"),
         )
     )
-    for where, checks in found.items():
-        for each in checks:
-            table.add_row(*_row(each, where))
+    for where, group in results.items():
+        for result in group:
+            table.add_row(*_row(result, where))
     console.print(table)
-    checks = [each for group in found.values() for each in group]
-    caught = sum(each.passed for each in checks if each.planted)
-    passed = sum(each.passed for each in checks if not each.planted)
-    faults = sum(each.planted for each in checks)
+    every = [result for group in results.values() for result in group]
+    faults = [result.passed for result in every if result.is_fault]
+    nulls = [result.passed for result in every if not result.is_fault]
     console.print(
-        f"{caught} of {faults} faults caught, {passed} of {len(checks) - faults} nulls let pass"
+        f"{sum(faults)} of {len(faults)} faults caught, {sum(nulls)} of {len(nulls)} nulls let pass"
     )
 
 
-def _row(found: Check, where: str) -> list[Text]:
-    mark = Text("ok", "green") if found.passed else Text("NO", "bold red")
-    name = Text(found.name if found.planted else f"nothing: {found.name}")
-    by, level = (found.catch.by, found.catch.level) if found.catch else ("nothing", "")
-    return [name, mark, Text(found.verdict), Text(where), Text(by), Text(level)]
+def _row(result: CaseResult, where: str) -> list[Text]:
+    mark = Text("ok", "green") if result.passed else Text("NO", "bold red")
+    name = Text(result.name if result.is_fault else f"nothing: {result.name}")
+    detection = result.detection
+    by, level = (detection.by, detection.level) if detection else ("nothing", "")
+    return [name, mark, Text(result.verdict), Text(where), Text(by), Text(level)]

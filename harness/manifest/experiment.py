@@ -227,6 +227,8 @@ class Experiment(Frozen):
     manifest: Manifest
     parameters: Parameters
     """The workload's typed parameters; the manifest has their sources."""
+    truths: Mapping[str, str] = {}
+    """The workload's metrics that are known rather than estimated, each with its estimate."""
     varied: tuple[str, ...] = ()
     """What a study changed, each as an argument of --vary; usually nothing."""
 

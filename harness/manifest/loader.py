@@ -106,8 +106,18 @@ def _read(path: Path, registry: Mapping[str, Workload]) -> tuple[Experiment | No
         digest=digest(whole),
         manifest=manifest,
         parameters=typed(root, registry[manifest.workload.name]),
+        truths=truths(registry[manifest.workload.name]),
     )
     return experiment, []
+
+
+def truths(workload: Workload) -> dict[str, str]:
+    """The workload's metrics that are known rather than estimated, each with its estimate."""
+    return {
+        name: metric.truth_of
+        for name, metric in workload.metrics.items()
+        if metric.truth_of is not None
+    }
 
 
 def typed(root: Node, workload: Workload) -> Parameters:
@@ -159,6 +169,7 @@ def change(
         digest=digest(canonical_json([experiment.digest, differences])),
         manifest=manifest,
         parameters=typed(root, registry[manifest.workload.name]),
+        truths=truths(registry[manifest.workload.name]),
         varied=tuple(varied),
     )
     return changed, []

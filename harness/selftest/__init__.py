@@ -1,14 +1,23 @@
-"""Faults planted on purpose, which the verdict must catch, and nulls, which it must let pass.
+"""Plants faults on purpose: the verdict must detect each, and must not mistake a null for one.
 
-A checker that passes everything is worth nothing, and one that cries wolf is switched off. Part of
-the faults are planted in stored curves, drawn around what a manifest reports or committed as they
-were recorded; part in real training, by replacing one function of the method in a worker. Either
-way the records lie in a workspace and are judged as any others.
+A checker that passes everything is worth nothing, and one that raises false alarms is switched off.
+Some faults are planted in stored records, drawn around the values that a manifest reports or
+committed as they were recorded. Others are planted in real training, by the workload's own planted
+faults. Either way the records lie in a workspace and are judged as any others.
 """
 
-from harness.selftest.bench import Bench
-from harness.selftest.check import Catch, Check, Plant, check
-from harness.selftest.stored import PLANTS as STORED
+from harness.selftest.cases import Case, CaseResult, Detection, evaluate
+from harness.selftest.drawn import Subject, prepared
+from harness.selftest.stored import cases
 from harness.selftest.training import Training
 
-__all__ = ["STORED", "Bench", "Catch", "Check", "Plant", "Training", "check"]
+__all__ = [
+    "Case",
+    "CaseResult",
+    "Detection",
+    "Subject",
+    "Training",
+    "cases",
+    "evaluate",
+    "prepared",
+]

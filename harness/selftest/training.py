@@ -1,86 +1,32 @@
-"""Faults in real training: one function of the method replaced, in a worker, while a run computes.
+"""Faults in real training: a workload's own planted faults, run on Ray and judged as any trial.
 
-The product knows nothing of them. A planted workload wraps a sound one; its trials have ids of
-their own, run on Ray like any others, and are judged by the same claims.
+A planted workload wraps a sound one. Its trials have ids of their own, and the same claims.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
-
-import numpy as np
 
 from harness.manifest import Experiment, change
 from harness.plan import Selection
 from harness.record import Environment
-from harness.selftest.bench import Bench
-from harness.selftest.check import Look, Plant, alarmed, noted, rejected
-from harness.workload import Arrays, Context, DataSet, Metric, Parameters, Run, Workload
+from harness.selftest.cases import Case, Detector, false_alarm, noted, rejected
+from harness.selftest.drawn import Subject
+from harness.workload import (
+    Arrays,
+    Context,
+    DataSet,
+    Metric,
+    Parameters,
+    PlantedFault,
+    Run,
+    Workload,
+    planted_faults,
+)
 
-_METHOD = "harness.workloads.mine"
-_PAPER = "harness.workloads.mutual_information"
-
-
-def _without_the_mean() -> AbstractContextManager[object]:
-    """log(sum(exp)) where the bound has log(mean(exp)): lower by the logarithm of the batch."""
-    import torch  # noqa: PLC0415 - on a worker; the driver never needs it
-
-    return patch(f"{_METHOD}.bounds.log_mean_exp", lambda scores: torch.logsumexp(scores, 0))
-
-
-def _unshuffled() -> AbstractContextManager[object]:
-    """The product of the marginals is taken from the pairs themselves."""
-    import torch  # noqa: PLC0415 - as above
-
-    def permutation(_run: Any, pairs: Any, _stream: Any, _epoch: int = 0) -> Any:
-        return torch.arange(len(pairs.b))
-
-    return patch(f"{_METHOD}.run.MineRun._permutation", permutation)
-
-
-def _drawn_once() -> AbstractContextManager[object]:
-    """Every epoch sees the pairs of the first."""
-    return patch(f"{_METHOD}.run.MineRun._training_pairs", lambda run, _epoch: run._fixed_pairs)
-
-
-def _out_of_step() -> AbstractContextManager[object]:
-    """Each image has the label of the one before it."""
-    from harness.workloads.mutual_information import experiments  # noqa: PLC0415 - as above
-
-    sound = experiments._used
-
-    def used(*arguments: Any) -> Any:
-        images = sound(*arguments)
-        return replace(images, labels=images.labels.roll(1))
-
-    return patch(f"{_PAPER}.experiments._used", used)
-
-
-FAULTS: Mapping[str, Callable[[], AbstractContextManager[object]]] = {
-    "none": nullcontext,
-    "bound_without_the_mean": _without_the_mean,
-    "marginals_not_shuffled": _unshuffled,
-    "pairs_not_redrawn": _drawn_once,
-    "labels_out_of_step": _out_of_step,
-    "test_images_in_training": nullcontext,  # planted in the data instead
-}
-"""By name, since only a name travels to the worker."""
-
-
-def _leaked(data: Mapping[str, Arrays]) -> dict[str, Arrays]:
-    """The data with the test set in place of the first training images."""
-    return {name: _overwritten(arrays) for name, arrays in data.items()}
-
-
-def _overwritten(arrays: Arrays) -> Arrays:
-    found = dict(arrays)
-    for kind in ("images", "labels"):
-        test = arrays[f"test_{kind}"]
-        found[f"train_{kind}"] = np.concatenate([test, arrays[f"train_{kind}"][len(test) :]])
-    return found
+NONE = "none"
+"""The name of the fault that is none: a null."""
 
 
 @dataclass
@@ -88,7 +34,7 @@ class PlantedRun:
     """A run that computes with one fault, and leaves none behind."""
 
     run: Run
-    fault: str
+    fault: PlantedFault
     environment: Environment = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,12 +42,12 @@ class PlantedRun:
 
     def epoch(self) -> Mapping[str, float]:
         """The next epoch, with the fault."""
-        with FAULTS[self.fault]():
+        with self.fault.plant():
             return self.run.epoch()
 
     def final(self) -> Mapping[str, float]:
         """The final estimates, with the fault."""
-        with FAULTS[self.fault]():
+        with self.fault.plant():
             return self.run.final()
 
     def save(self) -> bytes:
@@ -114,11 +60,15 @@ class PlantedRun:
 
 
 @dataclass
-class Planted:
-    """A workload with one fault; keeps the protocol `harness.workload.Workload`."""
+class PlantedWorkload:
+    """A workload with one fault; keeps the protocol `harness.workload.Workload`.
+
+    Only its name tells of the fault: it has the same metrics, revision and data sets.
+    """
 
     sound: Workload
-    fault: str
+    fault_name: str
+    fault: PlantedFault
     name: str = field(init=False)
     revision: int = field(init=False)
     parameters: type[Parameters] = field(init=False)
@@ -126,7 +76,7 @@ class Planted:
     prefix: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.name = f"{self.sound.name}_{self.fault}"
+        self.name = f"{self.sound.name}_{self.fault_name}"
         self.revision, self.prefix = self.sound.revision, self.sound.prefix
         self.parameters, self.metrics = self.sound.parameters, self.sound.metrics
 
@@ -140,79 +90,88 @@ class Planted:
 
     def start(self, parameters: Any, context: Context) -> Run:
         """A run with the fault."""
-        if self.fault == "test_images_in_training":
-            context = replace(context, data=_leaked(context.data))
-        with FAULTS[self.fault]():
+        parameters = parameters.model_copy(update=dict(self.fault.parameters))
+        if self.fault.data is not None:
+            context = replace(context, data=self.fault.data(context.data))
+        with self.fault.plant():
             return PlantedRun(self.sound.start(parameters, context), self.fault)
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, and how each of it is to be caught."""
+    """The trials to train, and how the fault of each is to be detected."""
 
     experiments: tuple[Experiment, ...]
-    plants: tuple[Plant, ...]
+    cases: tuple[Case, ...]
     """One for each experiment."""
     registry: Mapping[str, Workload]
     selection: Selection
 
     @classmethod
-    def short(cls, bench: Bench) -> "Training":
-        """The faults that show in the first epoch, beside nothing wrong."""
-        return cls._of(bench, _SHORT, Selection(seeds=(0, 1), epochs=1))
+    def short(cls, subject: Subject) -> "Training":
+        """The faults that show at once, beside a null; up to the first epoch that is judged.
+
+        Two seeds show whether runs differ.
+        """
+        manifest = subject.experiment.manifest
+        rows = (
+            epoch or manifest.epochs.value
+            for claim in manifest.claims
+            if not claim.exact
+            for epoch in claim.values
+        )
+        epochs = min(rows, default=manifest.epochs.value)
+        return cls._of(subject, Selection(seeds=subject.seeds[:2], epochs=epochs), late=False)
 
     @classmethod
-    def whole(cls, bench: Bench) -> "Training":
-        """What shows over the manifest's whole run: a network takes dozens of epochs to memorise.
+    def whole(cls, subject: Subject) -> "Training":
+        """The faults that show late, beside a null, over the manifest's whole run.
 
         With seven seeds, since three leave it open at the level that all rows share.
         """
-        return cls._of(bench, _WHOLE, Selection(seeds=tuple(range(7))))
+        return cls._of(subject, Selection(seeds=subject.seeds[:7]), late=True)
 
     @classmethod
-    def _of(cls, bench: Bench, plants: Mapping[str, Plant], selection: Selection) -> "Training":
-        sound = bench.registry[bench.experiment.manifest.workload.name]
-        planted = [Planted(sound, fault) for fault in plants]
-        registry = {**bench.registry, **{each.name: each for each in planted}}
+    def _of(cls, subject: Subject, selection: Selection, *, late: bool) -> "Training":
+        null = PlantedFault("an honest run, in full" if late else "an honest run")
+        faults = {
+            NONE: null,
+            **{
+                name: fault
+                for name, fault in planted_faults(subject.workload).items()
+                if fault.late == late
+            },
+        }
+        planted = [PlantedWorkload(subject.workload, *named) for named in faults.items()]
+        registry = {**subject.registry, **{each.name: each for each in planted}}
         return cls(
-            experiments=tuple(_planted(bench.experiment, each, registry) for each in planted),
-            plants=tuple(plants.values()),
+            experiments=tuple(_planted(subject.experiment, each, registry) for each in planted),
+            cases=tuple(_case(name, fault) for name, fault in faults.items()),
             registry=registry,
             selection=selection,
         )
 
 
-def _plant(name: str, look: Look, *, planted: bool = True) -> Plant:
-    """Nothing is put down: Ray's workers record what there is to judge."""
-    return Plant(name, lambda *_: (), look, planted)
-
-
-_SHORT = {
-    "none": _plant("an honest run", alarmed, planted=False),
-    "bound_without_the_mean": _plant("bound without the logarithm's mean", rejected),
-    "marginals_not_shuffled": _plant("marginals not shuffled", rejected),
-    "labels_out_of_step": _plant("labels out of step with images", rejected),
-    "test_images_in_training": _plant(
-        "test images in training", noted("other data than its digest names", "digest")
-    ),
-}
-_WHOLE = {
-    "none": _plant("an honest run, in full", alarmed, planted=False),
-    "pairs_not_redrawn": _plant("pairs not redrawn", rejected),
-}
-"""By fault."""
+def _case(name: str, fault: PlantedFault) -> Case:
+    """The case of one fault. It writes no records: Ray's workers make those."""
+    detect: Detector = rejected
+    if name == NONE:
+        detect = false_alarm
+    elif fault.data is not None:
+        detect = noted("other data than its digest names", "digest")
+    return Case(fault.title, lambda *_: (), detect, is_fault=name != NONE)
 
 
 def _planted(
-    experiment: Experiment, workload: Planted, registry: Mapping[str, Workload]
+    experiment: Experiment, workload: PlantedWorkload, registry: Mapping[str, Workload]
 ) -> Experiment:
-    found, faults = change(
+    made, faults = change(
         experiment,
         {("workload", "name"): workload.name},
         registry,
-        id=f"{experiment.id}[{workload.fault}]",
+        id=f"{experiment.id}[{workload.fault_name}]",
         varied=(),
     )
-    if found is None:
+    if made is None:
         raise ValueError(f"{experiment.id}: {faults}")
-    return found
+    return made

@@ -33,15 +33,15 @@ def _reported(manifest: Manifest) -> Points:
 
 
 def _true_values(experiment: Experiment) -> Points:
-    """What is reported as the truth of an estimate, under the key of that estimate.
+    """The values that are known rather than estimated, under the key of their estimate.
 
-    By name: `true_mi_bits` is the truth of `mi_bits`. It is then a line in the estimate's chart.
+    So they are a line in the estimate's chart.
     """
     manifest = experiment.manifest
     points: dict[tuple[str, int], float] = {}
     for claim in manifest.claims:
-        estimate = claim.metric.replace("true_", "", 1)
-        if estimate != claim.metric and estimate in manifest.metrics:
+        estimate = experiment.truths.get(claim.metric)
+        if estimate is not None and estimate in manifest.metrics:
             reference = claim.reference(manifest.epochs.value)
             points |= {(estimate, epoch): value for epoch, value in reference.items()}
     return points

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.selftest import STORED
-from harness.selftest.stored import MEMORISED
+from harness.selftest import cases
+from harness.session.selftest import choose_subject
 from tests.cli.conftest import REPOSITORY, Harness, command
 
+EXPERIMENTS = REPOSITORY / "experiments"
 TRAINED = (
     "bound without the logarithm's mean",
     "marginals not shuffled",
@@ -38,7 +39,7 @@ def test_every_fault_is_caught_and_every_null_let_pass(
     done = run(environment, mnist_cache, timeout_s=880)
     assert done.returncode == 0, done.stdout + done.stderr
     words = " ".join(done.stdout.split())
-    for name in (*(plant.name for plant in (*STORED, MEMORISED)), *TRAINED):
+    for name in (*(case.name for case in cases(choose_subject([EXPERIMENTS]))), *TRAINED):
         assert name in words
     assert "16 of 16 faults caught, 3 of 3 nulls let pass" in done.stdout
     assert "Traceback" not in done.stderr
@@ -54,8 +55,8 @@ def test_in_full_pairs_that_are_not_redrawn_are_caught_by_what_the_network_memor
     assert "17 of 17 faults caught, 4 of 4 nulls let pass" in done.stdout
 
 
-def test_a_folder_without_the_papers_experiments_is_named(harness: Harness, tmp_path: Path) -> None:
+def test_a_folder_without_experiments_is_named(harness: Harness, tmp_path: Path) -> None:
     refused = harness("selftest", tmp_path)
     assert refused.returncode == 2
-    assert "image-pair-4.yaml" in refused.stderr
+    assert str(tmp_path) in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -1,18 +1,18 @@
-"""The bench on which the command itself plants, without the records that it reads."""
+"""The experiment that the command tests by default, with its committed records."""
 
 import logging
 from collections.abc import Iterator
 
 import pytest
 
-from harness.cli.selftest import DEFAULT_EXPERIMENTS, bench_of
-from harness.selftest import Bench
+from harness.selftest import Subject
+from harness.session.selftest import choose_subject
 from tests.conftest import REPOSITORY
 
 
 @pytest.fixture(scope="session")
-def bench() -> Bench:
-    return bench_of(REPOSITORY / DEFAULT_EXPERIMENTS)
+def subject() -> Subject:
+    return choose_subject([REPOSITORY / "experiments"])
 
 
 @pytest.fixture

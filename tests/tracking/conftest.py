@@ -82,6 +82,7 @@ def make_experiment(name: str = "toy-4", **changes: Any) -> Experiment:
         digest="d1" * 32,
         manifest=Manifest.model_validate(MANIFEST | changes),
         parameters=Knobs(rate=0.5, layers=(2, 3)),
+        truths={"true_mi_bits": "mi_bits"},
     )
 
 

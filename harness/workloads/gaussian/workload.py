@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import DataError
-from harness.workload import Arrays, Context, DataSet, Metric, Parameters, Run
+from harness.workload import Arrays, Context, DataSet, Metric, Parameters, PlantedFault, Run
 from harness.workloads.gaussian.spec import METRICS, GaussianParameters
+from harness.workloads.mine.faults import FAULTS
 
 
 @dataclass
@@ -18,6 +19,7 @@ class Gaussian:
     revision: int = 1
     """Raised when another function, gradient, draw or update is computed."""
     metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS, repr=False)
+    faults: Mapping[str, PlantedFault] = field(default_factory=lambda: FAULTS, repr=False)
     prefix: bool = True
     """Every epoch draws from generators of its own, whatever the length of the run."""
 

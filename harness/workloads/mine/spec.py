@@ -42,16 +42,16 @@ def metrics(*, truth: str, test_truth: str) -> Mapping[str, Metric]:
         {
             "mi_bits": _bits("Mean over minibatches of the estimate, taken while training"),
             "mi_floor_bits": _bits("The same sum of estimates, over floor(pairs / batch size)"),
-            "true_mi_bits": _bits(truth),
+            "true_mi_bits": _bits(truth, truth_of="mi_bits"),
             "test_mi_bits": _bits(
                 "Mean over minibatches of the estimate on test pairs", final=True
             ),
             "test_mi_floor_bits": _bits("The same sum, over floor(pairs / batch size)", final=True),
             "test_mi_whole_bits": _bits("The estimate from all test pairs at once", final=True),
-            "test_true_mi_bits": _bits(test_truth, final=True),
+            "test_true_mi_bits": _bits(test_truth, final=True, truth_of="test_mi_bits"),
         }
     )
 
 
-def _bits(description: str, *, final: bool = False) -> Metric:
-    return Metric(unit="bits", description=description, final=final)
+def _bits(description: str, *, final: bool = False, truth_of: str | None = None) -> Metric:
+    return Metric(unit="bits", description=description, final=final, truth_of=truth_of)

@@ -4,6 +4,7 @@ Importing this loads neither torch nor data; `start` and `load_data` do.
 """
 
 from harness.workload import Workload
+from harness.workloads.mutual_information.faults import IMAGE_FAULTS
 from harness.workloads.mutual_information.spec import (
     ImagePairParameters,
     ImageValuesPairParameters,
@@ -13,9 +14,11 @@ from harness.workloads.mutual_information.workload import MutualInformation
 
 __all__ = ["image_pair", "image_values_pair", "sequence_pair"]
 
-image_pair: Workload = MutualInformation(name="mine_image_pair", parameters=ImagePairParameters)
+image_pair: Workload = MutualInformation(
+    name="mine_image_pair", parameters=ImagePairParameters, faults=IMAGE_FAULTS
+)
 image_values_pair: Workload = MutualInformation(
-    name="mine_image_values_pair", parameters=ImageValuesPairParameters
+    name="mine_image_values_pair", parameters=ImageValuesPairParameters, faults=IMAGE_FAULTS
 )
 sequence_pair: Workload = MutualInformation(
     name="mine_sequence_pair", parameters=SequencePairParameters

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import DataError
-from harness.workload import Arrays, Context, DataSet, Metric, Parameters, Run
+from harness.workload import Arrays, Context, DataSet, Metric, Parameters, PlantedFault, Run
+from harness.workloads.mine.faults import FAULTS
 from harness.workloads.mutual_information import mnist
 from harness.workloads.mutual_information.spec import METRICS, ImagePairParameters, PairParameters
 
@@ -21,6 +22,7 @@ class MutualInformation:
     one is summed in another order, as the forms of the step do: that moves results no more than
     another processor does, and the record names the form."""
     metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS, repr=False)
+    faults: Mapping[str, PlantedFault] = field(default_factory=lambda: FAULTS, repr=False)
     prefix: bool = True
     """Every epoch draws from generators of its own, whatever the length of the run."""
 

@@ -1,0 +1,119 @@
+"""Run the self-test's cases: plant each fault, judge, and see whether the verdict detects it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness import cluster_address, workloads
+from harness.errors import Exit, StoppedError, StoreError
+from harness.manifest import Experiment
+from harness.options import RunOptions
+from harness.plan import Selection
+from harness.record import FailureKind, StoredTrial
+from harness.selftest import Case, CaseResult, Subject, Training, evaluate, prepared
+from harness.session.committed import FOLDER
+from harness.session.progress import Observer
+from harness.session.runner import run_trials
+from harness.session.session import Session, load
+from harness.session.signals import stop_on_signals
+from harness.session.tracking import Untracked
+from harness.store import Archive, Store
+from harness.verdict import ExperimentVerdict
+from harness.workload import planted_faults
+
+
+def choose_subject(paths: Sequence[Path]) -> Subject:
+    """The experiment whose workload brings the most planted faults; of several the first.
+
+    Raises:
+        ManifestError: with every fault of every file.
+    """
+    registry, experiments = workloads.registry(), load(paths)
+
+    def faults(experiment: Experiment) -> int:
+        return len(planted_faults(registry[experiment.manifest.workload.name]))
+
+    controls = {each.id for each in experiments if each.manifest.twin is not None}
+    chosen = max(experiments, key=lambda each: (faults(each), each.id not in controls))
+    names = _claim_names(chosen)
+    others = (each for each in experiments if each != chosen and _claim_names(each) == names)
+    subject = Subject(chosen, registry, next(others, None))
+    return prepared(Subject(chosen, registry, subject.other, _recorded(subject)))
+
+
+def _claim_names(experiment: Experiment) -> list[str]:
+    return [claim.name for claim in experiment.manifest.claims]
+
+
+def _recorded(subject: Subject) -> Mapping[str, Sequence[StoredTrial]]:
+    """By planted fault, the committed trials of a study that ran with the fault's parameters."""
+    experiment = subject.experiment
+    folder = experiment.path.parent / FOLDER
+    own = experiment.parameters.model_dump(mode="json")
+    studies = [path.stem for path in sorted(folder.glob("*.jsonl"))]
+    variants = [Archive(folder).kept(name).trials for name in studies if _varies(experiment, name)]
+    found: dict[str, Sequence[StoredTrial]] = {}
+    for name, fault in planted_faults(subject.workload).items():
+        wanted = {**own, **fault.parameters}
+        for trials in variants:
+            if fault.parameters and all(trial.spec.parameters == wanted for trial in trials):
+                found[name] = trials
+    return found
+
+
+def _varies(experiment: Experiment, name: str) -> bool:
+    """Whether the name is that of a study's variant of the experiment."""
+    return name.startswith(f"{experiment.id}[")
+
+
+def run_stored(subject: Subject, case: Case, root: Path) -> CaseResult:
+    """Plant a case in a workspace of its own, and judge that."""
+    store = Store(root)
+    experiments = case.prepare(subject, store)
+    verdicts = [
+        verdict
+        for experiment in experiments
+        for verdict in Session((experiment,), Selection(seeds=case.seeds), store).verdicts()
+    ]
+    return evaluate(case, verdicts)
+
+
+def run_training(
+    training: Training, root: Path, observer: Observer, *, data: Path
+) -> list[CaseResult]:
+    """Train with each fault on Ray, and judge what was recorded.
+
+    Raises:
+        StoreError: trials were lost to infrastructure, so that nothing can be said.
+        StoppedError: the user stopped it.
+    """
+    session = Session(
+        training.experiments,
+        training.selection,
+        Store(root),
+        registry=training.registry,
+        apart=True,
+    )
+    with session.store.lock(), stop_on_signals() as stop:
+        session.declare()
+        run_trials(
+            session.left(),
+            session,
+            RunOptions(data=data),
+            observer,
+            address=cluster_address.choose(None),
+            tracking=Untracked(),
+            stop=stop,
+        )
+        if stop.exit_code is not Exit.AS_EXPECTED:
+            raise StoppedError(stop.exit_code)
+        verdicts = session.verdicts()
+    _refuse_lost(verdicts)
+    pairs = zip(training.cases, verdicts, strict=True)
+    return [evaluate(case, [verdict]) for case, verdict in pairs]
+
+
+def _refuse_lost(verdicts: Sequence[ExperimentVerdict]) -> None:
+    for verdict in verdicts:
+        for seed, failure in verdict.failures.items():
+            if failure.kind is FailureKind.INFRASTRUCTURE:
+                raise StoreError(f"{verdict.id} seed {seed} was lost: {failure.message}")
