@@ -292,10 +292,9 @@ class ComparedClaim(BaseClaim, ABC):
         return None
 
 
-class ValueClaim(ComparedClaim):
-    """Values compared one by one: a final estimate, or rows at their own epochs."""
+class ListedClaim(ComparedClaim, ABC):
+    """Compared values that the paper lists: rows, or one final number."""
 
-    kind: Literal["value"]
     reported: Reported
     registered: Registered | None = None
 
@@ -310,25 +309,20 @@ class ValueClaim(ComparedClaim):
         return self.registered.rows if self.registered else None
 
 
-class CurveClaim(ComparedClaim):
+class ValueClaim(ListedClaim):
+    """Values compared one by one: a final estimate, or rows at their own epochs."""
+
+    kind: Literal["value"]
+
+
+class CurveClaim(ListedClaim):
     """A listing's rows; with `takeoff`, compared after lining both curves up at their take-off."""
 
     kind: Literal["curve"]
     reported: Rows
-    registered: Registered | None = None
     takeoff: Takeoff | None = None
 
     needs_every_epoch: ClassVar[bool] = True
-
-    @property
-    def values(self) -> Mapping[int | None, float]:
-        """Every reported row."""
-        return _by_epoch(self.reported)
-
-    @property
-    def registered_epochs(self) -> tuple[int, ...] | None:
-        """The registered rows."""
-        return self.registered.rows if self.registered else None
 
     @property
     def line_up_at(self) -> float | None:
