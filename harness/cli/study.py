@@ -19,7 +19,7 @@ from harness.report.documents import study_document
 from harness.session import RunOptions, Session, load, run_session
 from harness.store import Store
 from harness.study import Factor, Result, Study, Variant, factors, variants
-from harness.study.wording import sentences
+from harness.study.results import sentences
 
 
 def study(

@@ -14,8 +14,7 @@ from harness.report.terminal import STYLES
 from harness.report.wording import as_markdown
 from harness.study import Factor, Hinge, Result, Study, claim_outcome
 from harness.study.factors import says
-from harness.study.model import share
-from harness.study.wording import named, sentences
+from harness.study.results import named, sentences, share
 from harness.verdict import Outcome
 
 WHOLE = "the experiment"

@@ -7,7 +7,7 @@ where it holds with one value and fails with another, all else being equal.
 """
 
 from harness.study.factors import Factor, factors
-from harness.study.model import Hinge, Result, Study, claim_outcome
+from harness.study.results import Hinge, Result, Study, claim_outcome
 from harness.study.variants import Variant, variants
 
 __all__ = [

@@ -19,8 +19,7 @@ from harness.report import figures, study_figure
 from harness.report.documents import study_document
 from harness.report.study import markdown, tables
 from harness.study import Hinge, Study, claim_outcome
-from harness.study.model import _hinge
-from harness.study.wording import named, sentences
+from harness.study.results import _hinge, named, sentences
 from harness.verdict import Outcome
 from tests.study.conftest import Make, walked
 

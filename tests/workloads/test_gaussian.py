@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from harness.errors import DataError
 from harness.workloads.gaussian import gaussian
-from harness.workloads.gaussian.critic import Critic, together
-from harness.workloads.gaussian.pairs import Pairs, gaussian_pairs, true_bits
+from harness.workloads.gaussian.estimator import Critic, Pairs, gaussian_pairs, together, true_bits
 from harness.workloads.mine.bounds import NATS_PER_BIT, donsker_varadhan
 from harness.workloads.mine.run import MineRun
 from tests.workloads.tiny import PARAMETERS, start

@@ -25,7 +25,7 @@ PROCESSORS = {
         "MKL_CBWR": "COMPATIBLE",
     },
 }
-TESTS = ("test_golden.py", "test_fast.py", "-k", "float32 or those_recorded")
+TESTS = ("test_golden.py", "test_forms.py", "-k", "float32 or those_recorded")
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)

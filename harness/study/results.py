@@ -1,13 +1,13 @@
-"""What a study found: plain, frozen results, and which verdicts hinge on what."""
+"""The results of a study: which verdicts depend on which assumptions, as data and in sentences."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import inf
+from math import inf, isinf
 
 from harness.manifest import Experiment
 from harness.record import Json, canonical_json
-from harness.study.factors import Factor
+from harness.study.factors import Factor, says
 from harness.study.variants import Variant
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, gravest
 
@@ -130,3 +130,52 @@ def _in_order(group: Sequence[Result], place: int) -> tuple[Result, ...]:
 
     numbers = all(isinstance(value(result), int | float) for result in group)
     return tuple(sorted(group, key=value)) if numbers else tuple(group)
+
+
+CAVEAT = (
+    "These verdicts are exploratory: among many variants some agree by chance. What is found here "
+    "is to be written into a manifest, and confirmed with seeds that were not used to find it."
+)
+
+
+def named(study: Study, result: Result) -> str:
+    """A variant by what it changes."""
+    settings = zip(study.factors, result.variant.settings, strict=True)
+    changed = [says(factor.name, value) for factor, value in settings if value != factor.own]
+    return ", ".join(changed) or "the manifest's own values"
+
+
+def sentences(study: Study) -> Iterator[str]:
+    """What hinges on what, which variants reproduce, and what that is worth."""
+    yield from (_hinging(study, at) for at in range(len(study.factors)))
+    yield _found(study)
+    yield CAVEAT
+
+
+def _hinging(study: Study, at: int) -> str:
+    factor = study.factors[at]
+    whole = study.hinge(factor)
+    claims = [name for name in study.claims if study.hinge(factor, name) is Hinge.YES]
+    undecided = [name for name in study.claims if study.hinge(factor, name) is Hinge.OPEN]
+    said = {
+        Hinge.YES: "the experiment's verdict hinges on it",
+        Hinge.NO: "the experiment's verdict does not hinge on it",
+        Hinge.OPEN: "whether the experiment's verdict hinges on it is open",
+        Hinge.NOT_RUN: "nothing was judged",
+    }[whole]
+    parts = [said]
+    if claims:
+        parts.append(f"hinging on it: {', '.join(claims)}")
+    if undecided:
+        parts.append(f"open: {', '.join(undecided)}")
+    return f"{factor.name} ({factor.basis}): {'; '.join(parts)}."
+
+
+def _found(study: Study) -> str:
+    reproduced = study.reproduced()
+    if reproduced:
+        return f"Reproduced with: {'; '.join(named(study, result) for result in reproduced)}."
+    nearest = study.nearest()
+    far, row = nearest.farthest
+    off = "could not be compared" if isinf(far) else f"is {far:.1f} tolerances off"
+    return f"No variant reproduces all. Nearest: {named(study, nearest)}, whose row {row} {off}."

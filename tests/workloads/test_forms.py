@@ -14,9 +14,8 @@ from harness.errors import StoreError
 from harness.workload import Context, Run
 from harness.workloads.mine.bounds import donsker_varadhan, log_mean_exp
 from harness.workloads.mine.training import Form, Scores, evaluate
-from harness.workloads.mutual_information import fast as fast_form
-from harness.workloads.mutual_information.fast import fast
-from harness.workloads.mutual_information.forms import FORMS, plain
+from harness.workloads.mutual_information import forms as fast_form
+from harness.workloads.mutual_information.forms import FORMS, fast, plain
 from harness.workloads.mutual_information.networks import (
     Critic,
     NetForImagePair,

@@ -1,0 +1,105 @@
+"""Draws of correlated Gaussians, their true mutual information, and the network trained on them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+
+import torch
+from torch import Generator, Tensor, nn
+
+from harness.workloads.gaussian.workload import GaussianParameters
+from harness.workloads.mine.run import Draw, Experiment
+from harness.workloads.mine.training import Form
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One draw of n pairs."""
+
+    a: Tensor
+    """Shape (n, d)."""
+    b: Tensor
+    """Shape (n, d)."""
+    true_bits: float
+    """Of the distribution, not of this draw."""
+
+
+def true_bits(*, dimensions: int, correlation: float) -> float:
+    """I(a; b) in bits: -d/2 log2(1 - rho^2).
+
+    The d components are independent pairs, and of a pair it is -1/2 log2(1 - rho^2).
+
+    Source:
+        Gelfand and Yaglom (1957); Cover and Thomas, Elements of Information Theory, example 8.5.1.
+    """
+    # By log1p, which keeps all digits where rho is small.
+    return -dimensions / 2 * math.log1p(-(correlation**2)) / math.log(2)
+
+
+def gaussian_pairs(
+    *, dimensions: int, correlation: float, pairs: int, device: torch.device, generator: Generator
+) -> Pairs:
+    """a is standard normal, and b = rho a + sqrt(1 - rho^2) times noise of the same kind.
+
+    Drawn on the CPU and moved, so that every device sees the same pairs.
+    """
+    a = torch.randn((pairs, dimensions), generator=generator)
+    noise = torch.randn((pairs, dimensions), generator=generator)
+    b = correlation * a + math.sqrt(1 - correlation**2) * noise
+    truth = true_bits(dimensions=dimensions, correlation=correlation)
+    return Pairs(a.to(device), b.to(device), truth)
+
+
+class Critic(nn.Module):
+    """f(a, b) by two hidden layers over both vectors at once; a and b of shape (n, d).
+
+    The best critic is the log density ratio up to a constant, here a quadratic form:
+    sum over i of (rho a_i b_i - rho^2 (a_i^2 + b_i^2) / 2) / (1 - rho^2).
+    """
+
+    def __init__(self, *, dimensions: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(2 * dimensions, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 1),
+        )
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Scores f(a, b), shape (n,)."""
+        scores: Tensor = self.layers(torch.cat((a, b), 1))
+        return scores.squeeze(1)
+
+
+def together(critic: Critic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor, Tensor]:
+    """f(a, b) and f(a, permuted b), each of shape (n,), by one call of the network."""
+    joint, product = critic(torch.cat((a, a)), torch.cat((b, permuted))).chunk(2)
+    return joint, product
+
+
+FORMS: Mapping[str, Form[Critic]] = MappingProxyType({"together": Form(together, fused=True)})
+"""By name: so small a network needs no other form."""
+
+
+def experiment(parameters: GaussianParameters, device: torch.device) -> Experiment[Critic]:
+    """The experiment that these parameters describe, on the device."""
+
+    def draw(pairs: int) -> Draw:
+        return lambda generator: gaussian_pairs(
+            dimensions=parameters.dimensions,
+            correlation=parameters.correlation,
+            pairs=pairs,
+            device=device,
+            generator=generator,
+        )
+
+    return Experiment(
+        critic=partial(Critic, dimensions=parameters.dimensions, hidden=parameters.hidden),
+        training=draw(parameters.pairs),
+        test=draw(parameters.test_pairs),
+        data={},
+    )
