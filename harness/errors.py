@@ -17,7 +17,9 @@ class Exit(IntEnum):
     INCOMPLETE = 4
     BUG = 70
     INTERRUPTED = 130
+    """By SIGINT."""
     TERMINATED = 143
+    """By SIGTERM, or by SIGHUP: the terminal or the ssh session is gone."""
 
 
 class HarnessError(Exception):
