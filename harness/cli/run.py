@@ -1,5 +1,7 @@
 """`run`: run every trial that is not done yet, then judge all of them."""
 
+import shlex
+
 import typer
 from rich.console import Console
 
@@ -32,9 +34,10 @@ def run(
     )
     show(found.verdicts, console)
     outputs.write(found.verdicts)
-    console.print(f"report: {found.reports.html}", highlight=False, soft_wrap=True)
+    lines = [f"report: {found.reports.html}"]
     if run_options.tracking_uri is None:
-        url = f"http://127.0.0.1:{options.DEFAULT_PORT}"
-        shown = f"MLflow: `harness ui --workspace {workspace}` shows it at {url}"
-        console.print(shown, highlight=False, soft_wrap=True)
+        command = f"harness ui --workspace={shlex.quote(str(workspace))}"
+        lines.append(f"MLflow: `{command}` shows it at http://127.0.0.1:{options.DEFAULT_PORT}")
+    for line in lines:  # a path may hold brackets, which are no markup
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(exit_code(found.verdicts))

@@ -6,7 +6,7 @@ from harness.cli import options
 from harness.plan import Request
 from harness.session import Session, load
 from harness.session.reports import Reports
-from harness.session.tracking import TrackingError, conclusions, refuse_malformed, tracked
+from harness.session.tracking import TrackingError, conclusions, refuse_unusable, tracked
 
 
 def sync(
@@ -23,7 +23,7 @@ def sync(
     """
     from harness import tracking  # noqa: PLC0415 - MLflow takes seconds to import
 
-    refuse_malformed("--tracking-uri", tracking_uri or "")
+    refuse_unusable(tracking_uri, workspace)
     store = options.existing(workspace)
     session = Session(load(paths), options.selection(request), store)
     if request == Request():
@@ -44,3 +44,5 @@ def sync(
     if summary.left:
         raise TrackingError(f"{summary.uri}: {summary.left} steps not done: {summary.trouble}")
     typer.echo(f"{summary.uri}: {summary.points} points sent, nothing left")
+    if summary.deleted:
+        raise TrackingError("\n".join(summary.deleted))

@@ -1,4 +1,4 @@
-"""`ui`: MLflow's own server, for as long as somebody looks."""
+"""`ui`: serve the workspace's MLflow until somebody ends it."""
 
 import os
 import signal
@@ -7,11 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,15 +49,21 @@ def ui(
     """
     from harness import tracking  # noqa: PLC0415 - MLflow takes seconds to import
 
+    options.existing(workspace)
     database = workspace / "mlflow" / "mlflow.db"
     if not database.exists():
-        raise TrackingError(f"{database}: not there; `harness run` or `harness sync` makes it")
+        made = "`harness sync` makes it, and `harness run` where no other is named"
+        raise TrackingError(f"{database}: no such database; {made}")
     _refuse_port_in_use(host, port)
     base = f"http://{host}:{port}"
     command = tracking.ui_command(workspace, port, host)
-    urls = tracking.chart_urls(tracking.default_uri(workspace), base)
+    try:
+        tracking.follow_folder(workspace)
+        urls = tracking.chart_urls(tracking.default_uri(workspace), base)
+    except tracking.TROUBLE as trouble:
+        raise TrackingError(f"{database}: {tracking.cause(trouble)}") from trouble
     with stop_on_signals() as stop, _serving(command) as server:
-        if not _answers(server, base, stop):
+        if not _answers(server, host, port, stop):
             return
         for name, url in urls.items():
             typer.echo(f"{name}: {url}")
@@ -95,8 +101,10 @@ def _serving(command: "ServerCommand") -> "Iterator[subprocess.Popen[bytes]]":
         server.wait()
 
 
-def _answers(server: "subprocess.Popen[bytes]", base: str, stop: threading.Event) -> bool:
-    """Wait until MLflow answers; False where we are told to stop first.
+def _answers(
+    server: "subprocess.Popen[bytes]", host: str, port: int, stop: threading.Event
+) -> bool:
+    """Wait until MLflow answers; False if a signal asks to stop first.
 
     Raises:
         TrackingError: it ended, or does not answer in time.
@@ -104,12 +112,17 @@ def _answers(server: "subprocess.Popen[bytes]", base: str, stop: threading.Event
     until = time.monotonic() + START_S
     while time.monotonic() < until:
         _refuse_ended(server)
-        with suppress(urllib.error.URLError, TimeoutError):
-            urllib.request.urlopen(f"{base}/health", timeout=1).close()  # noqa: S310 - http
-            return True
+        # Not urllib, which would ask a proxy that the environment names.
+        with (
+            suppress(OSError, HTTPException),
+            closing(HTTPConnection(host, port, timeout=1)) as ask,
+        ):
+            ask.request("GET", "/health")
+            if ask.getresponse().status == HTTPStatus.OK:
+                return True
         if stop.wait(POLL_S):
             return False
-    raise TrackingError(f"{base}: MLflow's server did not answer within {START_S} s")
+    raise TrackingError(f"http://{host}:{port}: MLflow's server did not answer within {START_S} s")
 
 
 def _refuse_ended(server: "subprocess.Popen[bytes]") -> None:

@@ -16,7 +16,7 @@ from harness.session.recorder import Recorder
 from harness.session.reports import Reports
 from harness.session.session import Session
 from harness.session.signals import Stop, stop_on_signals
-from harness.session.tracking import Tracking, open_tracking
+from harness.session.tracking import OFF, Tracking, open_tracking, refuse_unusable
 from harness.variables import carried
 from harness.verdict import ExperimentVerdict, exit_code
 
@@ -57,6 +57,8 @@ def run_session(
     store = session.store
     # Refuse what cannot be run before anything is written.
     total = len(session.jobs())
+    if options.tracking_uri != OFF:
+        refuse_unusable(options.tracking_uri, store.root)
     address = cluster_address.choose(options.address, named_by=options.address_named_by)
     carried(session.readers())
     with (

@@ -1,10 +1,12 @@
 """Send trials to MLflow while they run, and the verdicts once they are judged."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -21,6 +23,9 @@ log = logging.getLogger(__name__)
 
 OFF = "none"
 """In place of an address: no tracking."""
+
+LONGEST_DATABASE_PATH = 504
+"""In bytes: SQLite's limit of 512 (`MAX_PATHNAME`), less the ending of its journal."""
 
 
 class TrackingError(HarnessError):
@@ -49,7 +54,11 @@ def chart_links(url: str) -> dict[str, str]:
 
 
 def refuse_malformed(option: str, uri: str) -> None:
-    """Refuse an address that no attempt could connect to."""
+    """Refuse an address to which nothing can connect.
+
+    Raises:
+        UsageError: it is none.
+    """
     try:
         parts = urlsplit(uri)
         sound = parts.netloc.count("@") <= 1 and parts.port != 0
@@ -58,6 +67,32 @@ def refuse_malformed(option: str, uri: str) -> None:
     if not sound:
         hint = "in a password, write @ as %40, / as %2F and : as %3A"
         raise UsageError(f"{option}: {without_secrets(uri)} is no address; {hint}")
+
+
+def refuse_unusable(uri: str | None, workspace: Path) -> None:
+    """Refuse an address that can be none, and a folder in which MLflow can keep nothing.
+
+    Any other character works in a workspace's path: URIs are quoted.
+
+    Raises:
+        UsageError: with what to do instead.
+    """
+    if uri:
+        refuse_malformed("--tracking-uri", uri)
+        return
+    path = os.fsencode(workspace.resolve() / "mlflow" / "mlflow.db")
+    instead = "choose another folder, or give --tracking-uri (none turns tracking off)"
+    try:
+        path.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = f"the byte 0x{path[error.start]:02x}, which is not UTF-8"
+        why = "MLflow would keep its artifacts under another name"
+        raise UsageError(f"--workspace {path!r}: holds {byte}; {why}; {instead}") from None
+    if len(path) > LONGEST_DATABASE_PATH:
+        length = f"{len(path)} bytes long, and SQLite takes {LONGEST_DATABASE_PATH}"
+        raise UsageError(
+            f"--workspace {workspace}: the path of its database is {length}; {instead}"
+        )
 
 
 class Tracking(Protocol):
@@ -143,7 +178,7 @@ def open_tracking(uri: str | None, session: Session) -> Iterator[Tracking]:
     if uri == OFF:
         yield Untracked()
         return
-    refuse_malformed("--tracking-uri", uri or "")
+    refuse_unusable(uri, session.store.root)
     with closing(MlflowTracking(uri, session)) as tracking:
         yield tracking
 

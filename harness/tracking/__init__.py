@@ -7,9 +7,9 @@ A run is an *image* of what the store holds, and tracking sends what the run doe
 Live and replay are therefore one code path, and doing it twice does nothing the second time.
 """
 
-import harness.tracking._environment  # noqa: F401  # settles MLflow's environment before its import
+import harness.tracking.environment  # noqa: F401  # settles MLflow's environment before its import
 from harness.tracking.experiments import chart_urls
-from harness.tracking.local import ServerCommand, default_uri, ui_command
+from harness.tracking.local_store import ServerCommand, default_uri, follow_folder, ui_command
 from harness.tracking.projector import Conclusion, Telling, Tracked
 from harness.tracking.tracker import TROUBLE, Summary, Tracker, cause, sync
 
@@ -24,6 +24,7 @@ __all__ = [
     "cause",
     "chart_urls",
     "default_uri",
+    "follow_folder",
     "sync",
     "ui_command",
 ]

@@ -1,64 +1,103 @@
-"""MLflow's experiments: found by the experiment's id, made if they are not there."""
+"""MLflow's experiments: found or made, and the view in which each opens.
 
-from collections.abc import Iterator
+Left to itself, MLflow draws what is under a prefix first and the metrics of the listing last, and
+shows ten runs. A saved view says which charts come first, and which columns a table has; it is
+listed under 'Views' too. A browser test checks that the pinned version of MLflow draws it so.
+"""
+
+import shlex
+from collections.abc import Collection, Iterator
 
 from mlflow import MlflowClient
-from mlflow.entities import Experiment as Found
+from mlflow.entities import Experiment as MlflowExperiment
+from mlflow.entities import LifecycleStage, ViewType
 from mlflow.exceptions import MlflowException
 
-from harness.manifest import Experiment
-from harness.tracking import curated
-from harness.tracking.image import Tag
+from harness.errors import Exit, HarnessError, without_secrets
+from harness.manifest import Experiment, by_interest
+from harness.record import Json, canonical_json
+from harness.tracking.images import REFERENCES, Tag, described_by_user, with_mark
+
+VIEW_NAME = "curves"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW_NAME}"
+
+_MOST_RUNS = 20
+"""MLflow draws the first ten, the first twenty, or all, however many."""
+
+_HEADLINE, _REST = "Model metrics", ("detail", "time")
+"""Sections: MLflow's own name for metrics without a prefix, and our prefixes."""
+
+_COLUMNS = ("compared", "reported", "measured", "difference", Tag.VERDICT, Tag.SEED, "device")
 
 
-def open_experiment(client: MlflowClient, experiment: Experiment, artifacts: str | None) -> str:
+class DeletedError(HarnessError):
+    """An experiment was deleted in MLflow: its runs are not tracked until it is restored."""
+
+    exit_code = Exit.INCOMPLETE
+
+
+def open_experiment(
+    client: MlflowClient,
+    experiment: Experiment,
+    artifacts: str | None,
+    known: Collection[MlflowExperiment],
+) -> str:
     """MLflow's number of the experiment; several workspaces on one server share it.
+
+    It is found by its tag, so that it may be renamed in MLflow; by its name only where none has
+    the tag; and made where there is none.
 
     Args:
         client: where to look.
-        experiment: its id is the name that MLflow shows.
+        experiment: its id is the name that MLflow shows at first.
         artifacts: where a new one keeps its artifacts; None for the server's choice.
+        known: what `ours` found there.
 
     Raises:
-        mlflow.exceptions.MlflowException: the server does not answer, or the experiment was deleted
-            there.
+        DeletedError: it was deleted there.
+        mlflow.exceptions.MlflowException: the server does not answer.
     """
     wanted = {
         Tag.NOTE: _note(experiment),
         Tag.EXPERIMENT: experiment.id,
-        curated.TAG: curated.view_tag(experiment),
+        VIEW_TAG: view_tag(experiment),
         "mlflow.experimentKind": "custom_model_development",  # not MLflow's page for agents
     }
-    found = client.get_experiment_by_name(experiment.id)
+    found = _best(experiment.id, known) or client.get_experiment_by_name(experiment.id)
     if found is None:
         try:
-            return str(client.create_experiment(experiment.id, artifacts, wanted))
+            return str(client.create_experiment(experiment.id, artifacts, with_mark(wanted)))
         except MlflowException as error:
             # Of several drivers at once, one makes it and the others find it.
             found = client.get_experiment_by_name(experiment.id)
             if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
                 raise
-    for name, text in wanted.items():
+    if found.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise DeletedError(_how_to_restore(experiment.id, found.experiment_id, client.tracking_uri))
+    if described_by_user(found.tags):
+        del wanted[Tag.NOTE]
+    for name, text in with_mark(wanted).items():
         if found.tags.get(name) != text:
             client.set_experiment_tag(found.experiment_id, name, text)
     return str(found.experiment_id)
 
 
-def ours(client: MlflowClient) -> Iterator[Found]:
+def ours(client: MlflowClient, *, deleted_too: bool = False) -> Iterator[MlflowExperiment]:
     """Our experiments: a server may hold others.
 
     Raises:
         mlflow.exceptions.MlflowException: the server does not answer.
     """
+    view = ViewType.ALL if deleted_too else ViewType.ACTIVE_ONLY
     token: str | None = None
     while token != "":
-        page = client.search_experiments(page_token=token)
+        page = client.search_experiments(view_type=view, page_token=token)
         yield from (found for found in page if Tag.EXPERIMENT in found.tags)
         token = page.token or ""
 
 
 def chart_urls(uri: str, base: str) -> dict[str, str]:
-    """Where MLflow draws each of our experiments, by name.
+    """Where MLflow draws each of our experiments, by the experiment's id.
 
     Args:
         uri: the server or database that knows them.
@@ -67,10 +106,27 @@ def chart_urls(uri: str, base: str) -> dict[str, str]:
     Raises:
         mlflow.exceptions.MlflowException: the server does not answer.
     """
-    found = ours(MlflowClient(uri))
-    return {
-        one.name: curated.chart_url(base, one) for one in sorted(found, key=lambda one: one.name)
-    }
+    found = list(ours(MlflowClient(uri)))
+    names = sorted({one.tags[Tag.EXPERIMENT] for one in found})
+    return {name: chart_url(base, best) for name in names if (best := _best(name, found))}
+
+
+def _best(name: str, known: Collection[MlflowExperiment]) -> MlflowExperiment | None:
+    """The experiment of ours: of several an active one, the one of that name, the oldest."""
+
+    def rank(one: MlflowExperiment) -> tuple[bool, bool, int]:
+        deleted = one.lifecycle_stage != LifecycleStage.ACTIVE
+        return deleted, one.name != name, one.creation_time or 0
+
+    return min((one for one in known if one.tags[Tag.EXPERIMENT] == name), key=rank, default=None)
+
+
+def _how_to_restore(name: str, number: str, uri: str) -> str:
+    command = f"mlflow experiments restore --experiment-id {number}"
+    return (
+        f"experiment {name}: it was deleted in MLflow, so its runs are not tracked; to restore it: "
+        f"MLFLOW_TRACKING_URI={shlex.quote(without_secrets(uri))} {command}; then `harness sync`"
+    )
 
 
 def _note(experiment: Experiment) -> str:
@@ -80,3 +136,84 @@ def _note(experiment: Experiment) -> str:
         f"{paper.author}, *{paper.title}*, {paper.listing}; the paper ran `{paper.command}`.\n\n"
         f"The run 'paper' holds what the paper reports, in black; the runs 'seed N' are ours."
     )
+
+
+def view_tag(experiment: Experiment) -> str:
+    """The value of the experiment's tag `VIEW_TAG`; depends on the manifest alone."""
+    # MLflow lists views by their age; ours has none, so that a replay changes nothing.
+    return canonical_json(
+        {"name": "Curves", "createdAt": 0, "state": canonical_json(_state(experiment))}
+    )
+
+
+def chart_url(base: str, experiment: MlflowExperiment) -> str:
+    """The view with the curves; without `workflowType` MLflow opens its page for language models.
+
+    Args:
+        base: the server's address, as 'http://127.0.0.1:5000'.
+        experiment: as MLflow has it; one that another version made may have no view of ours.
+    """
+    view = "workflowType=machine_learning&compareRunsMode=CHART"
+    if VIEW_TAG in experiment.tags:
+        view += f"&viewStateShareKey={VIEW_NAME}"
+    return f"{base.rstrip('/')}/#/experiments/{experiment.experiment_id}/runs?{view}"
+
+
+def _state(experiment: Experiment) -> dict[str, Json]:
+    return {
+        "selectedColumns": [f"tags.`{name}`" for name in _COLUMNS],
+        "runsHiddenMode": f"FIRST_{_MOST_RUNS}_RUNS",
+        # What comes last is drawn on top, which should be the paper; but what comes after the
+        # first twenty is not drawn, and there it has to come first.
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": len(experiment.manifest.seeds) <= _MOST_RUNS - len(REFERENCES),
+        "compareRunSections": _sections(),
+        "compareRunCharts": [_chart(metric) for metric in _by_interest(experiment)],
+        "isAccordionReordered": True,
+    }
+
+
+def _by_interest(experiment: Experiment) -> list[str]:
+    """The claimed metrics: those recorded every epoch first, and of these the most telling."""
+    claims = sorted(experiment.manifest.claims, key=by_interest)
+    return list(dict.fromkeys(claim.metric for claim in claims))
+
+
+def _sections() -> list[dict[str, Json]]:
+    return [
+        {
+            "uuid": name,
+            "name": name,
+            "display": name == _HEADLINE,
+            "isReordered": True,
+            "deleted": False,
+            "isGenerated": True,
+            "columns": 2,
+            "cardHeight": 480,
+        }
+        for name in (_HEADLINE, *_REST, "System metrics")
+    ]
+
+
+def _chart(metric: str) -> dict[str, Json]:
+    return {
+        "uuid": metric,
+        "type": "LINE",
+        "runsCountToCompare": _MOST_RUNS,
+        "metricSectionId": _HEADLINE,
+        "deleted": False,
+        "isGenerated": True,
+        "displayName": metric,
+        "metricKey": metric,
+        "lineSmoothness": 0,
+        "xAxisScaleType": "linear",
+        "scaleType": "linear",
+        "range": {},
+        "xAxisKey": "step",
+        "selectedXAxisMetricKey": "",
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "ignoreOutliers": False,
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+    }

@@ -1,20 +1,38 @@
 """The projection, step by step in the caller's thread; every step may be repeated."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.entities import Experiment as MlflowExperiment
+from mlflow.entities import LifecycleStage
 
 from harness.manifest import Experiment
 from harness.record import StoredTrial
-from harness.tracking.database import require_answer
-from harness.tracking.experiments import open_experiment, ours
-from harness.tracking.image import Image, Kind, Status, Tag
-from harness.tracking.local import artifact_location, set_wal, workspace_id
-from harness.tracking.reference import reference_images
+from harness.tracking.experiments import DeletedError, open_experiment, ours
+from harness.tracking.identity import identify
+from harness.tracking.images import (
+    Image,
+    Kind,
+    Status,
+    Tag,
+    ended_ms,
+    reference_images,
+    seed_image,
+)
+from harness.tracking.local_store import (
+    artifact_location,
+    default_uri,
+    follow_folder,
+    require_answer,
+    set_wal,
+)
 from harness.tracking.runs import Runs, search
-from harness.tracking.seeds import ended_ms, seed_image
+
+_TRIAL_ID = re.compile(r"[0-9a-f]{20}")
+"""A digest, as `TrialSpec.id` is; the key of a reference is none, nor what somebody typed."""
 
 Read = Callable[[str], StoredTrial | None]
 """The durable part of a trial by its id; None if the store has nothing of it."""
@@ -85,6 +103,8 @@ class Projector:
         self._conclusions: dict[str, Conclusion] = {}
         self._runs: dict[str, Runs] | None = None
         self._orphans_closed = False
+        self.deleted: dict[str, str] = {}
+        """The experiments that were deleted in MLflow, each with how to restore it."""
         self.sent = 0
         """How many points were sent."""
 
@@ -98,15 +118,27 @@ class Projector:
         return self._tracked[experiment].trials
 
     def begin(self) -> dict[str, Runs]:
-        """Open every experiment, with its references, unless they are open already."""
+        """Open every experiment, with its references, unless they are open already.
+
+        An experiment that was deleted in MLflow is left out; the others are not held up by it.
+        """
         if self._runs is None:
             require_answer(self._uri)
             client = MlflowClient(self._uri)
             client.search_experiments(max_results=1)  # creates the tables of a new database
             set_wal(self._uri)
-            workspace = workspace_id(self._workspace)
-            self._close_orphans(client, workspace)
-            runs = {name: self._open(client, name, workspace) for name in self._tracked}
+            identity = identify(self._workspace)
+            if self._uri == default_uri(self._workspace):
+                follow_folder(self._workspace, identity)
+            known = list(ours(client, deleted_too=True))
+            self._close_orphans(client, known, identity.name)
+            runs: dict[str, Runs] = {}
+            self.deleted = {}
+            for name in self._tracked:
+                try:
+                    runs[name] = self._open(client, name, known, identity.name)
+                except DeletedError as error:
+                    self.deleted[name] = str(error)
             for name, opened in runs.items():
                 self._project_references(name, opened)
             self._runs = runs
@@ -123,6 +155,8 @@ class Projector:
         if trial is None:
             return
         for name in self._asking.get(trial_id, ()):
+            if name not in runs:
+                continue
             image = seed_image(self._tracked[name].experiment, trial, live=live)
             if image:
                 self._send(name, runs[name], image)
@@ -130,21 +164,26 @@ class Projector:
     def conclude(self, conclusion: Conclusion) -> None:
         """Put verdict and report to the paper's run; a trial tells them when next projected."""
         name = conclusion.experiment
-        runs = self.begin()[name]
+        runs = self.begin().get(name)
         self._conclusions[name] = conclusion
+        if runs is None:
+            return
         self._project_references(name, runs)
         runs.attach(Kind.PAPER, pages=conclusion.pages, files=conclusion.files)
 
     def settle(self) -> None:
         """Leave no run running: what is not finished by now was cut off."""
         for runs in self.begin().values():
-            for trial_id in runs.running():
-                self.project(trial_id, live=False)
+            for key in runs.running():
+                if key in self._asking:
+                    self.project(key, live=False)
 
-    def _open(self, client: MlflowClient, name: str, workspace: str) -> Runs:
+    def _open(
+        self, client: MlflowClient, name: str, known: list[MlflowExperiment], identity: str
+    ) -> Runs:
         artifacts = artifact_location(self._uri, self._workspace, name)
-        number = open_experiment(client, self._tracked[name].experiment, artifacts)
-        return Runs(client, number, workspace)
+        number = open_experiment(client, self._tracked[name].experiment, artifacts, known)
+        return Runs(client, number, identity=identity, workspace=self._workspace)
 
     def _project_references(self, name: str, runs: Runs) -> None:
         for image in reference_images(self._tracked[name].experiment):
@@ -156,13 +195,21 @@ class Projector:
             image = conclusion.told_by(image)
         self.sent += runs.project(image)
 
-    def _close_orphans(self, client: MlflowClient, workspace: str) -> None:
+    def _close_orphans(
+        self, client: MlflowClient, known: list[MlflowExperiment], identity: str
+    ) -> None:
         """End the runs that a killed driver left running, when the last record was taken."""
         if self._orphans_closed:
             return
-        numbers = [one.experiment_id for one in ours(client)]
-        for run in list(search(client, numbers, workspace, running=True)) if numbers else ():
-            trial = self._read(run.data.tags[Tag.KEY])
+        active = [
+            one.experiment_id for one in known if one.lifecycle_stage == LifecycleStage.ACTIVE
+        ]
+        for run in list(search(client, active, identity, running=True)) if active else ():
+            trial = self._read_known(run.data.tags[Tag.KEY])
             last = ended_ms(trial) if trial else None
             client.set_terminated(run.info.run_id, status=Status.KILLED, end_time=last)
         self._orphans_closed = True
+
+    def _read_known(self, key: str) -> StoredTrial | None:
+        """The trial of a run; None for a reference, or where somebody edited the tag."""
+        return self._read(key) if _TRIAL_ID.fullmatch(key) else None

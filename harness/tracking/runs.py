@@ -1,15 +1,30 @@
-"""One workspace's runs in one MLflow experiment, brought up to date by the fewest calls."""
+"""One workspace's runs in one MLflow experiment, brought up to date by the fewest calls.
+
+People edit what they see in MLflow: they delete runs, change tags, write descriptions. So no tag is
+trusted to be there or to hold what was sent, and a description that somebody edited is left alone.
+"""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from harness.record import canonical_json, digest
-from harness.tracking.image import FAILURE, Image, Kind, Status, Tag
-from harness.tracking.view import View, data_inputs, points
+from harness.tracking.images import (
+    FAILURE,
+    Image,
+    Kind,
+    Row,
+    Status,
+    Tag,
+    described_by_user,
+    with_mark,
+)
+from harness.tracking.local_store import require_location
 
 _METRICS_A_CALL = 800
 """MLflow takes 1000 entities in all, up to 100 of them parameters and 100 tags."""
@@ -17,124 +32,235 @@ _METRICS_A_CALL = 800
 _AHEAD_MS = 100 * 365 * 86_400_000
 """References start a century ahead: the view shows the ten newest runs, and they must be there."""
 
+_TAG_LIMIT = 8000
+_DIGEST_LIMIT = 36
+
+
+@dataclass
+class KnownRun:
+    """One of MLflow's runs as last seen; kept in step with what is sent."""
+
+    run_id: str
+    start_ms: int
+    end_ms: int | None
+    status: str
+    tags: dict[str, str]
+    params: set[str]
+    has_data: bool
+    artifacts: str
+    """The URI under which its artifacts are kept."""
+
+    @classmethod
+    def of(cls, run: Run) -> "KnownRun":
+        """What a run that was found or created holds."""
+        return cls(
+            run_id=run.info.run_id,
+            start_ms=run.info.start_time,
+            end_ms=run.info.end_time,
+            status=run.info.status,
+            tags=dict(run.data.tags),
+            params=set(run.data.params),
+            has_data=bool(run.inputs and run.inputs.dataset_inputs),
+            artifacts=run.info.artifact_uri,
+        )
+
+    def is_of_another_recording(self, image: Image) -> bool:
+        """Whether its points are not the image's; a run without points has no recording yet."""
+        return self.tags.get(Tag.ORIGIN, image.origin) != image.origin
+
+    def missing_rows(self, image: Image) -> list[Row]:
+        """The rows whose points MLflow has not confirmed."""
+        return [row for row in image.rows if not self._holds(row)]
+
+    def missing_params(self, image: Image) -> dict[str, str]:
+        """The parameters to send. Those that are there already cannot change."""
+        return {name: text for name, text in image.params.items() if name not in self.params}
+
+    def changed_tags(self, image: Image, sent: Iterable[Row]) -> dict[str, str]:
+        """The tags to send with the last of the rows `sent`."""
+        wanted = {**image.tags, **self._own_tags(image, list(sent))}
+        short = {name: text[:_TAG_LIMIT] for name, text in wanted.items() if text}
+        if described_by_user(self.tags):
+            del short[Tag.NOTE]
+        return {n: text for n, text in with_mark(short).items() if self.tags.get(n) != text}
+
+    def _holds(self, row: Row) -> bool:
+        return row.epoch in self._finals() if row.final else row.epoch <= self._epochs()
+
+    def _epochs(self) -> int:
+        return max(_integers(self.tags.get(Tag.EPOCHS, "")), default=0)
+
+    def _finals(self) -> set[int]:
+        return _integers(self.tags.get(Tag.FINALS, ""))
+
+    def _own_tags(self, image: Image, sent: list[Row]) -> dict[str, str]:
+        """The tags that say how far the run is, and its description."""
+        finals = self._finals() | {row.epoch for row in sent if row.final}
+        last = max((row.epoch for row in sent if not row.final), default=0)
+        return {
+            Tag.KIND: image.kind,
+            Tag.NOTE: self._description(image),
+            Tag.ORIGIN: image.origin,
+            Tag.EPOCHS: str(max(last, self._epochs())),
+            Tag.FINALS: " ".join(map(str, sorted(finals))),
+        }
+
+    def _description(self, image: Image) -> str:
+        """The story, then the note: MLflow folds away all but the first lines.
+
+        Where no story is given, the one that is told already stays.
+        """
+        if image.story:
+            return f"{image.story}\n\n{image.note}"
+        told = self.tags.get(Tag.NOTE, "")
+        return told if told.endswith(image.note) else image.note
+
 
 class Runs:
     """The runs that one workspace has in one experiment; only one driver may write them.
 
-    Every method may raise what MLflow raises. What this then believes to be there may not be, so
-    a new one has to be made, which looks again.
+    Every method may raise what MLflow raises. After an error the cached state may be stale: discard
+    this object and create a new one.
     """
 
-    def __init__(self, client: MlflowClient, experiment_id: str, workspace: str) -> None:
+    def __init__(
+        self, client: MlflowClient, experiment_id: str, *, identity: str, workspace: Path
+    ) -> None:
         self._client = client
         self._experiment_id = experiment_id
+        self._identity = identity
         self._workspace = workspace
-        self._views: dict[str, View] = {}
-        for run in search(client, [experiment_id], workspace):
-            self._adopt(View.of(run))
+        self._known: dict[str, KnownRun] = {}
+        for run in search(client, [experiment_id], identity):
+            self._adopt(KnownRun.of(run))
 
     def project(self, image: Image) -> int:
         """Send what the image's run lacks; returns the number of points."""
-        view = self._views.get(image.key)
-        if view and view.is_of_another_recording(image):
-            self._client.delete_run(view.run_id)
-            view = None
-        view = view or self._create(image)
-        sent = self._log(view, image)
-        self._clear_failure(view, image)
-        self._settle(view, image)
+        run = self._known.get(image.key)
+        if run and run.is_of_another_recording(image):
+            self._client.delete_run(run.run_id)
+            run = None
+        run = run or self._create(image)
+        sent = self._log(run, image)
+        self._clear_failure(run, image)
+        self._settle(run, image)
         return sent
 
     def running(self) -> list[str]:
         """The keys of the runs that MLflow shows as running."""
-        return [key for key, view in self._views.items() if view.status == Status.RUNNING]
+        return [key for key, run in self._known.items() if run.status == Status.RUNNING]
 
     def attach(self, key: str, *, pages: Mapping[str, str], files: Iterable[Path]) -> None:
-        """Give a run that was projected before its pages and files, unless it has the same."""
-        view = self._views[key]
+        """Give a run that was projected before its pages and files, unless it has the same.
+
+        Raises:
+            LocationError: the experiment's artifacts belong in a folder that does not exist.
+        """
+        run = self._known[key]
         files = tuple(files)
         content = [*map(digest, pages.values()), *(digest(path.read_bytes()) for path in files)]
         mark = digest(canonical_json(content))
-        if view.tags.get(Tag.REPORT) == mark:
+        if run.tags.get(Tag.REPORT) == mark:
             return
+        require_location(run.artifacts, self._workspace)
         for name, text in pages.items():
-            self._client.log_text(view.run_id, text, name)
+            self._client.log_text(run.run_id, text, name)
         for path in files:
-            self._client.log_artifact(view.run_id, str(path))
-        self._client.set_tag(view.run_id, Tag.REPORT, mark)
-        view.tags[Tag.REPORT] = mark
+            self._client.log_artifact(run.run_id, str(path))
+        self._client.set_tag(run.run_id, Tag.REPORT, mark)
+        run.tags[Tag.REPORT] = mark
 
-    def _adopt(self, view: View) -> None:
+    def _adopt(self, run: KnownRun) -> None:
         """Take up a run that was found. A second one of a key was made by a call given up on."""
-        if self._views.setdefault(view.tags[Tag.KEY], view) is not view:
-            self._client.delete_run(view.run_id)
+        if self._known.setdefault(run.tags[Tag.KEY], run) is not run:
+            self._client.delete_run(run.run_id)
 
-    def _create(self, image: Image) -> View:
+    def _create(self, image: Image) -> KnownRun:
         start_ms = image.start_ms or time.time_ns() // 1_000_000
         run = self._client.create_run(
             self._experiment_id,
             start_time=start_ms if image.kind is Kind.SEED else start_ms + _AHEAD_MS,
-            tags={Tag.KEY: image.key, Tag.KIND: image.kind, Tag.WORKSPACE: self._workspace},
+            tags={Tag.KEY: image.key, Tag.KIND: image.kind, Tag.WORKSPACE: self._identity},
             run_name=image.name,
         )
-        view = self._views[image.key] = View.of(run)
-        return view
+        known = self._known[image.key] = KnownRun.of(run)
+        return known
 
-    def _log(self, view: View, image: Image) -> int:
+    def _log(self, run: KnownRun, image: Image) -> int:
         """Send points, parameters, tags and data; last the tags that say that the points are there.
 
         Cut off in between, the same points are sent again: MLflow knows them by their times.
         """
-        rows = view.missing_rows(image)
-        metrics = list(points(rows, view.start_ms - _AHEAD_MS))
+        rows = run.missing_rows(image)
+        metrics = list(points(rows, run.start_ms - _AHEAD_MS))
         last = max(len(metrics) - 1, 0) // _METRICS_A_CALL * _METRICS_A_CALL
         for start in range(0, last, _METRICS_A_CALL):
-            self._client.log_batch(view.run_id, metrics[start : start + _METRICS_A_CALL])
-        if image.data and not view.has_data:
-            self._client.log_inputs(view.run_id, datasets=data_inputs(image))
-            view.has_data = True
-        params, tags = view.missing_params(image), view.changed_tags(image, rows)
-        self._finish_log(view, metrics[last:], params, tags)
+            self._client.log_batch(run.run_id, metrics[start : start + _METRICS_A_CALL])
+        if image.data and not run.has_data:
+            self._client.log_inputs(run.run_id, datasets=data_inputs(image))
+            run.has_data = True
+        params, tags = run.missing_params(image), run.changed_tags(image, rows)
+        self._finish_log(run, metrics[last:], params, tags)
         return len(metrics)
 
     def _finish_log(
-        self, view: View, metrics: list[Metric], params: dict[str, str], tags: dict[str, str]
+        self, run: KnownRun, metrics: list[Metric], params: dict[str, str], tags: dict[str, str]
     ) -> None:
         if not (metrics or params or tags):
             return
         self._client.log_batch(
-            view.run_id,
+            run.run_id,
             metrics,
             [Param(name, text) for name, text in params.items()],
             [RunTag(name, text) for name, text in tags.items()],
         )
-        view.params |= params.keys()
-        view.tags |= tags
+        run.params |= params.keys()
+        run.tags |= tags
 
-    def _clear_failure(self, view: View, image: Image) -> None:
-        """A failure that a later attempt got past is the run's no more."""
-        for name in [name for name in view.tags if name.startswith(FAILURE)]:
+    def _clear_failure(self, run: KnownRun, image: Image) -> None:
+        """Remove the tags of a failure that a later attempt got past."""
+        for name in [name for name in run.tags if name.startswith(FAILURE)]:
             if name not in image.tags:
-                self._client.delete_tag(view.run_id, name)
-                del view.tags[name]
+                self._client.delete_tag(run.run_id, name)
+                del run.tags[name]
 
-    def _settle(self, view: View, image: Image) -> None:
+    def _settle(self, run: KnownRun, image: Image) -> None:
         """Set the status, and the end as recorded."""
-        end_ms = image.end_ms if image.kind is Kind.SEED else view.start_ms
+        end_ms = image.end_ms if image.kind is Kind.SEED else run.start_ms
         if image.status is Status.RUNNING:
-            if view.status != Status.RUNNING:
-                self._client.update_run(view.run_id, status=Status.RUNNING)
-        elif view.status != image.status or end_ms not in (None, view.end_ms):
-            self._client.set_terminated(view.run_id, status=image.status, end_time=end_ms)
-            view.end_ms = end_ms
-        view.status = image.status
+            if run.status != Status.RUNNING:
+                self._client.update_run(run.run_id, status=Status.RUNNING)
+        elif run.status != image.status or end_ms not in (None, run.end_ms):
+            self._client.set_terminated(run.run_id, status=image.status, end_time=end_ms)
+            run.end_ms = end_ms
+        run.status = image.status
+
+
+def points(rows: Iterable[Row], unrecorded_ms: int) -> Iterator[Metric]:
+    """MLflow's points for some rows; `unrecorded_ms` stands in where a row bears no time."""
+    for row in rows:
+        time_ms = unrecorded_ms if row.time_ms is None else row.time_ms
+        for key, value in row.metrics.items():
+            yield Metric(key, value, time_ms, row.epoch)
+
+
+def data_inputs(image: Image) -> list[DatasetInput]:
+    """The data sets by name; MLflow holds 36 characters of a digest, the run's tag holds all."""
+    tags = [InputTag("mlflow.data.context", "training")]
+    return [
+        DatasetInput(Dataset(name, digest[:_DIGEST_LIMIT], "digest", digest), tags)
+        for name, digest in image.data.items()
+    ]
 
 
 def search(
-    client: MlflowClient, experiment_ids: list[str], workspace: str, *, running: bool = False
+    client: MlflowClient, experiment_ids: list[str], identity: str, *, running: bool = False
 ) -> Iterator[Run]:
-    """A workspace's runs in some experiments, or those still running, the oldest first."""
-    condition = f"tags.`{Tag.WORKSPACE}` = '{workspace}'"
+    """A workspace's runs in some experiments, or those still running, the oldest first.
+
+    A run that lost the tag which says what it stands for is left out: a new one takes its place.
+    """
+    condition = f"tags.`{Tag.WORKSPACE}` = '{identity}'"
     if running:
         condition += f" and attributes.status = '{Status.RUNNING}'"
     token: str | None = None
@@ -142,5 +268,14 @@ def search(
         page = client.search_runs(
             experiment_ids, condition, order_by=["attributes.start_time ASC"], page_token=token
         )
-        yield from page
+        yield from (run for run in page if Tag.KEY in run.data.tags)
         token = page.token or ""
+
+
+def _integers(text: str) -> set[int]:
+    """The integers in a tag, which somebody may have edited: then the points are sent again."""
+    found: set[int] = set()
+    for word in text.split():
+        with suppress(ValueError):
+            found.add(int(word))
+    return found

@@ -1,6 +1,7 @@
 """Live tracking by one background thread, and replay; neither ever fails a trial."""
 
 import logging
+import re
 import sqlite3
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import mlflow
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError  # what MLflow is built on, and lets through
 
@@ -24,6 +26,13 @@ TROUBLE = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, HarnessErro
 
 Anything else is our bug.
 """
+
+_REFUSALS = {"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"}
+"""MLflow's codes for what cannot be done to a run or experiment that was deleted."""
+
+_SCHEMA = re.compile(
+    r"found version (\w+), but expected|Can't locate revision identified by '(\w+)'"
+)
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
@@ -43,6 +52,8 @@ class Summary:
     """How many steps are still to be done; `sync` does them."""
     trouble: str | None
     """The first thing that went wrong, which may have been mended since: see `left`."""
+    deleted: tuple[str, ...] = ()
+    """Experiments that were deleted in MLflow and are not tracked, each with how to restore it."""
 
 
 class Tracker:
@@ -68,6 +79,7 @@ class Tracker:
         self._jobs: dict[tuple[str, str], Job] = {}
         self._failed = 0
         self._deadline: float | None = None
+        self._closed: Summary | None = None
         self._changed = threading.Condition()
         # A daemon: a call that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._serve, name="tracking", daemon=True)
@@ -99,7 +111,15 @@ class Tracker:
                 self._put(("told", trial_id), job)
 
     def close(self, timeout_s: float = 30) -> Summary:
-        """Send what is left, for so many seconds at most, and leave no run running."""
+        """Send what is left, for so many seconds at most, and leave no run running.
+
+        A second call changes nothing and returns the same.
+        """
+        if self._closed is None:
+            self._closed = self._close(timeout_s)
+        return self._closed
+
+    def _close(self, timeout_s: float) -> Summary:
         self._put(("settle", ""), self._projector.settle)
         with self._changed:
             if self._deadline is None:
@@ -168,19 +188,34 @@ def sync(
 
 
 class _Attempts:
-    """Makes attempts that may fail, and says so once."""
+    """Makes attempts that may fail, and warns once of each kind of trouble."""
 
     def __init__(self, uri: str, projector: Projector) -> None:
         self._uri = without_secrets(uri)
         self._projector = projector
         self._trouble: str | None = None
+        self._told: set[str] = set()
 
     def make(self, job: Job) -> bool:
-        """Whether the job could be done."""
+        """Whether the job could be done.
+
+        Where MLflow answers that a run or an experiment is not as we believed, since somebody
+        deleted it, say, the job is tried again at once with what is there now.
+        """
+        done = self._try(job)
+        for message in self._projector.deleted.values():
+            if message not in self._told:
+                self._told.add(message)
+                _log.warning("%s", message)
+        return done
+
+    def _try(self, job: Job, *, again: bool = True) -> bool:
         try:
             job()
         except TROUBLE as error:
             self._projector.forget()
+            if again and _was_refused(error):
+                return self._try(job, again=False)
             self.tell(cause(error))
             return False
         return True
@@ -198,11 +233,31 @@ class _Attempts:
 
     def summary(self, left: int) -> Summary:
         """What became of all attempts, with so many steps left."""
-        return Summary(self._uri, self._projector.sent, left, self._trouble)
+        deleted = tuple(self._projector.deleted.values())
+        return Summary(self._uri, self._projector.sent, left, self._trouble, deleted)
+
+
+def _was_refused(error: BaseException) -> bool:
+    """Whether MLflow refused what we asked of a run or an experiment, rather than failed."""
+    return isinstance(error, MlflowException) and error.error_code in _REFUSALS
 
 
 def cause(error: BaseException) -> str:
     """What it comes down to, in a line: MLflow's own message wraps that in three others."""
+    if schema := _SCHEMA.search(str(error)):
+        return _of_another_version(schema[1] or schema[2])
     while cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
         error = cause
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def _of_another_version(revision: str) -> str:
+    """What to do about a database whose tables another version of MLflow made."""
+    scripts = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+    if any(scripts.glob(f"{revision}_*.py")):
+        return "the database's tables are of an older MLflow; back it up, then `mlflow db upgrade`"
+    return (
+        f"the database's tables are of another MLflow than {mlflow.__version__}, which is "
+        f"installed: probably a newer one (schema {revision}); install that one, or name another "
+        "database by --tracking-uri"
+    )

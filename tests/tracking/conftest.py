@@ -161,7 +161,7 @@ class Database:
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
         self.uri = default_uri(workspace)
-        self.path = Path(self.uri.removeprefix("sqlite:///"))
+        self.path = workspace.resolve() / "mlflow" / "mlflow.db"
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.path)) as connection:
