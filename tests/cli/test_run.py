@@ -93,14 +93,20 @@ def test_a_second_run_runs_nothing(harness: Harness, studied: Path, tmp_path: Pa
 def test_added_seeds_run_only_the_new_ones_and_added_epochs_go_on(
     harness: Harness, studied: Path, tmp_path: Path
 ) -> None:
+    """Seeds 0 and 1 are done; of seed 2 a run of three epochs is stored."""
     workspace = copied(studied, tmp_path)
     before = trials(workspace)
+    registry = workloads.registry()
+    (job,) = jobs(load([TINY], registry), registry, Selection(seeds=(2,), epochs=3))
+    messages = attempt(job, registry[job.spec.workload], data={}, source=source())
+    store = Store(workspace)
+    with store.lock():
+        store.append([(job.spec, message) for message in messages])
+    assert [record.epoch for record in trials(workspace)[2].epochs] == [1, 2, 3]
     untracked = ("--workspace", workspace, "--tracking-uri", "none")
-    more = harness("run", TINY, *untracked, "--seeds", "0-2", "--epochs", "3")
+    more = harness("run", TINY, *untracked, "--seeds", "0-2")
     assert "3 trials, 2 of them done" in more.stdout
     assert {seed: trials(workspace)[seed] for seed in before} == before
-    assert [record.epoch for record in trials(workspace)[2].epochs] == [1, 2, 3]
-    harness("run", TINY, *untracked, "--seeds", "2")
     continued = trials(workspace)[2]
     epochs, finals = alone(TINY, 2)
     assert results(continued) == (epochs, {3: continued.finals[3].metrics, **finals})
