@@ -38,11 +38,13 @@ if TYPE_CHECKING:
         read_records,
         records_table,
         run_trials,
+        study_assumptions,
         verdicts_table,
     )
     from harness.session.progress import Observer
     from harness.session.runner import RunResult
     from harness.session.session import Session
+    from harness.study import Study
     from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 _MODULES = {
@@ -72,11 +74,13 @@ _MODULES = {
         "read_records",
         "records_table",
         "run_trials",
+        "study_assumptions",
         "verdicts_table",
     ),
     "harness.session.progress": ("Observer",),
     "harness.session.runner": ("RunResult",),
     "harness.session.session": ("Session",),
+    "harness.study": ("Study",),
     "harness.verdict": ("ClaimResult", "ExperimentVerdict", "Outcome"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -102,6 +106,7 @@ __all__ = [
     "StoppedError",
     "StoreError",
     "StoredTrial",
+    "Study",
     "UsageError",
     "check_claims",
     "compare_records",
@@ -111,6 +116,7 @@ __all__ = [
     "read_records",
     "records_table",
     "run_trials",
+    "study_assumptions",
     "verdicts_table",
 ]
 

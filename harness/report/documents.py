@@ -326,15 +326,16 @@ def schemas() -> dict[str, str]:
         "comparisons": ComparisonsDocument,
         "study": StudyDocument,
     }
-    return {
-        f"{name}.schema.json": json.dumps(
-            {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-            | document.model_json_schema(mode="serialization"),
-            indent=2,
-        )
-        + "\n"
-        for name, document in published.items()
-    }
+    return {f"{name}.schema.json": _schema(document) for name, document in published.items()}
+
+
+def _schema(document: type[Document]) -> str:
+    schema = document.model_json_schema(mode="serialization")
+    for part in schema["$defs"].values():
+        if "enum" in part:  # its docstring is about the code, not about the document
+            part.pop("description", None)
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | schema, indent=2) + "\n"
 
 
 if __name__ == "__main__":

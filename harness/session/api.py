@@ -20,7 +20,9 @@ from harness.session.comparison import compare_paths
 from harness.session.progress import Observer
 from harness.session.runner import RunResult, run_session
 from harness.session.session import CommittedUse, Session, load
+from harness.session.study import plan_study, run_study
 from harness.store import Store
+from harness.study import Study
 from harness.verdict import ExperimentVerdict
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def load_manifests(manifests: Manifests) -> tuple[Experiment, ...]:
     given = [manifests] if isinstance(manifests, str | Path | Experiment) else list(manifests)
     loaded = {item.path: item for item in given if isinstance(item, Experiment)}
     paths = [Path(item) for item in given if not isinstance(item, Experiment)]
-    if paths or not given:
+    if paths:
         loaded |= {item.path: item for item in load(paths)}
     return tuple(loaded.values())
 
@@ -212,6 +214,53 @@ def run_trials(
         gpus_per_trial=gpus_per_trial,
     )
     return run_session(session, options or RunOptions(), observer)
+
+
+def study_assumptions(
+    manifest: PathLike,
+    vary: Sequence[str],
+    *,
+    grid: bool = False,
+    seeds: Seeds = None,
+    epochs: int | None = None,
+    workspace: PathLike = DEFAULT_WORKSPACE,
+    options: RunOptions | None = None,
+    observer: Observer | None = None,
+) -> Study:
+    """Run a sensitivity analysis: which verdicts change with what the paper leaves open?
+
+    Args:
+        manifest: one manifest.
+        vary: assumed or inferred parameters and the values to try, each as "NAME=VALUE,...".
+        grid: every combination, rather than one change at a time.
+        seeds, epochs, workspace: as of `open_session`.
+        options, observer: as of `run_trials`.
+
+    Returns:
+        The study, with a verdict on each variant. Pages and a figure lie in `study/ID` in the
+        workspace. The verdicts are exploratory.
+
+    Raises:
+        UsageError: with every fault of `vary`.
+        HarnessError: as of `run_trials`.
+
+    Example:
+        >>> import harness
+        >>> study = harness.study_assumptions(
+        ...     "experiments/sequence-pair-16.yaml", ["length=1200,1600"]
+        ... )  # doctest: +SKIP
+        >>> {factor.name: study.hinge(factor) for factor in study.factors}  # doctest: +SKIP
+        {'length': 'no'}
+    """
+    session = open_session((), seeds=seeds, epochs=epochs, workspace=workspace)
+    study, _ = run_study(
+        plan_study(Path(manifest), vary, grid=grid),
+        session.selection,
+        session.store,
+        options or RunOptions(),
+        observer,
+    )
+    return study
 
 
 def check_claims(
