@@ -1,18 +1,48 @@
-"""Stopping: what a signal asks for, and threads that cannot handle one."""
+"""Signals that ask for an orderly stop."""
 
-import threading
+import os
+import signal
+from collections.abc import Iterator
 
+import pytest
+
+from harness.errors import Exit
 from harness.session.signals import stop_on_signals
 
 
-def test_in_a_thread_that_cannot_handle_signals_a_run_goes_on_without_them() -> None:
-    found: list[bool] = []
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """Put back what pytest itself handles."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
-    def run() -> None:
-        with stop_on_signals() as stop:
-            found.append(stop.is_set())
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    assert found == [False]
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, Exit.INTERRUPTED),
+        (signal.SIGTERM, Exit.TERMINATED),
+        (signal.SIGHUP, Exit.TERMINATED),
+    ],
+)
+def test_the_first_signal_asks_to_stop_and_a_second_would_end_the_process(
+    number: signal.Signals, code: Exit
+) -> None:
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), number)
+        assert stop.wait(10)
+        assert stop.exit_code is code
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(10)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
