@@ -1,9 +1,11 @@
-"""Which verdicts hinge on what a paper leaves open: variants of one experiment, compared; pure.
+"""Sensitivity analysis: which verdicts change with the parameters that a paper does not state.
 
-A paper states some of its parameters; the others are inferred or assumed, and so is how a number
-that it prints was averaged. A variant is the experiment with other values for some of these. Each
-is judged by itself, by the claims and tolerances of the manifest; a verdict hinges on an assumption
-where it holds with one value and fails with another, all else being equal.
+A paper states some of its parameters. The others are inferred or assumed, and so is how a printed
+number was averaged. A variant is the experiment with other values for some of these. Each variant
+is judged by itself, with the claims and tolerances of the manifest. A verdict hinges on a parameter
+if it holds with one value and fails with another, all else being equal.
+
+Everything here is pure: it runs no trial and reads no file.
 """
 
 from harness.study.factors import Factor, factors

@@ -13,32 +13,32 @@ from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, gravest
 
 
 class Hinge(StrEnum):
-    """Whether a verdict depends on an assumption."""
+    """Whether a verdict depends on an assumption, by the values that were tried."""
 
     YES = "yes"
     """It holds with one value and fails with another."""
     NO = "no"
     """It is the same with every value that was tried."""
     OPEN = "open"
-    """It is undecided with some value, and no other two values part it."""
+    """It is undecided with some value, and no two other values give opposite verdicts."""
     NOT_RUN = "not run"
-    """No variant came to judge it."""
+    """No variant judged it."""
 
 
 _TELLING = (Hinge.YES, Hinge.OPEN, Hinge.NO, Hinge.NOT_RUN)
-"""Of several groups of a grid, what any of them shows first."""
+"""Which answer counts if the groups of a grid differ: the first of these that any group gives."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One variant and what was found of it."""
+    """One variant and its verdict."""
 
     variant: Variant
     verdict: ExperimentVerdict
 
     @property
     def farthest(self) -> tuple[float, str]:
-        """How many tolerances the row lies off that lies farthest off, and which it is.
+        """The row that is farthest from its reported value: its distance in tolerances, its name.
 
         Infinite where a row failed without a value to compare (a curve that never took off, say).
         """
@@ -47,14 +47,14 @@ class Result:
 
 
 def share(row: ClaimResult) -> float:
-    """The difference of a row as a multiple of its tolerance; 0 where nothing was judged."""
+    """The difference of a row as a multiple of its tolerance; 0 if nothing was judged."""
     if row.difference is None or not row.tolerance:
         return inf if row.verdict is Outcome.NOT_REPRODUCED else 0.0
     return abs(row.difference) / row.tolerance
 
 
 def claim_outcome(verdict: ExperimentVerdict, claim: str) -> Outcome:
-    """The gravest outcome among a claim's rows."""
+    """The most severe outcome among a claim's rows."""
     return gravest(row.verdict for row in verdict.results if row.claim == claim)
 
 
@@ -107,7 +107,7 @@ class Study:
         return tuple(result for result in self.results if result.verdict.verdict.holds)
 
     def nearest(self) -> Result:
-        """The variant whose farthest row lies least far off; of several the first."""
+        """The variant whose farthest row is closest to the paper; of several the first."""
         return min(self.results, key=lambda result: result.farthest[0])
 
 
@@ -133,8 +133,8 @@ def _in_order(group: Sequence[Result], place: int) -> tuple[Result, ...]:
 
 
 CAVEAT = (
-    "These verdicts are exploratory: among many variants some agree by chance. What is found here "
-    "is to be written into a manifest, and confirmed with seeds that were not used to find it."
+    "These verdicts are exploratory: among many variants some agree by chance. Write what you find "
+    "into a manifest, and confirm it with seeds that were not used to find it."
 )
 
 
@@ -146,7 +146,7 @@ def named(study: Study, result: Result) -> str:
 
 
 def sentences(study: Study) -> Iterator[str]:
-    """What hinges on what, which variants reproduce, and what that is worth."""
+    """Say which verdicts hinge on which parameters, and which variants reproduce."""
     yield from (_hinging(study, at) for at in range(len(study.factors)))
     yield _found(study)
     yield CAVEAT

@@ -1,4 +1,4 @@
-"""The papers' methods, found by their entry points: one sub-package for each paper."""
+"""Finds the installed workloads by their entry points; each paper's method is one sub-package."""
 
 import logging
 import traceback

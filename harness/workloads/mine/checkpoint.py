@@ -1,4 +1,4 @@
-"""A trial's state as bytes, and back: nothing that is read is ever executed."""
+"""Writes a trial's state as bytes and reads it back; never executes what it reads."""
 
 import io
 import pickle
@@ -25,7 +25,7 @@ BROKEN = (
     TypeError,
     ValueError,
 )
-"""What reading bytes that are no checkpoint may raise: torch's own errors, and those that the
+"""Errors that reading may raise if the bytes are no checkpoint: torch's own, and those that the
 documentation of pickle names."""
 
 

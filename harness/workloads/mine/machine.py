@@ -1,7 +1,7 @@
-"""What a trial sets in torch before it starts, and what it then finds: device, threads, versions.
+"""Sets torch up for a trial, and describes the device, threads and versions for its record.
 
-A warm process runs many trials one after another, so everything global is set each time, and
-nothing is assumed of what the last one left.
+A warm process runs many trials one after another. So a trial sets everything global itself, and
+assumes nothing about what the last one left.
 """
 
 import os
@@ -51,7 +51,7 @@ def _make_exact() -> None:
 
 
 def describe(device: torch.device, threads: int, form: str, data: Mapping[str, str]) -> Environment:
-    """What a record says of where and how a trial ran."""
+    """Describe where and how a trial runs, for its record."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     plural = "" if threads == 1 else "s"
     return Environment(

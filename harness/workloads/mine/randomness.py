@@ -1,7 +1,7 @@
-"""Every random number of a trial, from its seed: one generator for each use and each epoch.
+"""Derives every random number of a trial from its seed: one generator for each use and epoch.
 
-None lives longer than its epoch, so a checkpoint holds no generator, an epoch's draw does not
-depend on how many came before, and a run is a prefix of any longer one.
+No generator outlives its epoch. So a checkpoint holds none, an epoch's draw does not depend on how
+many came before, and a run is a prefix of any longer one.
 """
 
 from enum import IntEnum
@@ -21,7 +21,7 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, epoch: int = 0) -> torch.Generator:
-    """A fresh generator on the CPU, apart from those of every other stream and epoch."""
+    """A new generator on the CPU, independent of those of every other stream and epoch."""
     return torch.Generator().manual_seed(state(seed, stream, epoch))
 
 

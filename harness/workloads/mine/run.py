@@ -1,4 +1,4 @@
-"""One trial under way: epochs, the test estimate, and its state as bytes."""
+"""Runs one trial: its epochs, its test estimate, and its state as bytes."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from harness.workloads.mine.training import C, Form, Pairs, evaluate, train
 
 
 class NonFiniteEstimate(ArithmeticError):  # noqa: N818 (its name stands in failure records)
-    """An estimate that is NaN or infinite: the method's own failure, at that epoch."""
+    """An estimate is NaN or infinite. That is a failure of the method."""
 
 
 Draw = Callable[[Generator], Pairs]

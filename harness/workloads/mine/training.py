@@ -48,7 +48,7 @@ class Form(Generic[C]):
 
 @dataclass(frozen=True)
 class Estimates:
-    """What a walk over the minibatches of one draw gives; on the device until it is asked for."""
+    """The sum of the minibatches' estimates over one draw; it stays on the device until read."""
 
     total_nats: Tensor
     """Sum over minibatches of their estimates, float64."""
@@ -64,7 +64,7 @@ class Estimates:
     def floor_bits(self) -> float:
         """Over floor(pairs / batch size): too high by one minibatch's share if the last is short.
 
-        The paper's own division, as far as its test estimates tell.
+        The paper's test estimates suggest that it divides so.
         """
         return self._bits(self.pairs // self.batch_size)
 

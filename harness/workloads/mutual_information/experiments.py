@@ -1,4 +1,4 @@
-"""What sets the three experiments apart: where the pairs come from, and what scores them."""
+"""Builds each of the three experiments: which pairs it draws, and which network scores them."""
 
 from collections.abc import Mapping
 from functools import partial

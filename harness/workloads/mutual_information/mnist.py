@@ -1,4 +1,4 @@
-"""MNIST as arrays, and what a trial needs to know of the whole of it."""
+"""Reads MNIST as arrays, and measures the digest, mean and deviation of the whole data set."""
 
 import hashlib
 import math

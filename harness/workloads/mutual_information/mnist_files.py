@@ -1,4 +1,4 @@
-"""The four files of MNIST in a folder that processes share: whole or not there, and checked."""
+"""Installs the four files of MNIST in a shared folder: each complete and checked, or absent."""
 
 import gzip
 import hashlib
@@ -40,7 +40,7 @@ UNAVAILABLE = (
     tarfile.TarError,
     subprocess.SubprocessError,
 )
-"""What a source may raise that has nothing usable; the next one is tried."""
+"""Errors of a source that has nothing usable. Then the next source is tried."""
 
 MIRROR_TIMEOUT_S = 10
 """For one answer of a mirror, so that a network that drops packets is soon given up."""

@@ -1,6 +1,6 @@
-"""The three ways to draw pairs (a, b): pure functions of arrays and an explicit generator.
+"""Draws pairs (a, b) in three ways: pure functions of arrays and an explicit generator.
 
-Whatever is drawn is drawn on the CPU and moved, so that every device sees the same pairs.
+Everything is drawn on the CPU and then moved, so that every device sees the same pairs.
 """
 
 from collections.abc import Callable
@@ -35,9 +35,9 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Images:
-    """The images of the used classes, left where they lie and normalised as they are drawn.
+    """The images of the used classes, normalised only when they are drawn.
 
-    So a trial holds no copy of the data set, nor does it take time to make one.
+    So a trial neither holds a copy of the data set nor spends time to make one.
     """
 
     pixels: np.ndarray[Any, Any]

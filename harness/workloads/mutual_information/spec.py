@@ -1,6 +1,6 @@
-"""What the three experiments are made of: their parameters and their metrics, without torch.
+"""Parameters and metrics of the three experiments, without torch.
 
-The sources of the values stand in the manifests; here are only their types and their limits.
+The manifests give the values and their sources. Here are only the types and limits.
 """
 
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""The three experiments as the harness sees them: what they need, and how a trial starts."""
+"""The three experiments as workloads: the data that they need, and how a trial starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
