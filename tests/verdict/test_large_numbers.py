@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.manifest.fields import LARGEST, SMALLEST
@@ -23,6 +23,7 @@ reported = st.sampled_from([number for number in EXTREME if abs(number) <= LARGE
     st.tuples(reported, reported),
     st.sampled_from([SMALLEST, 1.0, LARGEST]),
 )
+@settings(max_examples=40)
 def test_no_number_that_is_allowed_makes_a_warning_or_an_infinity(
     seeds: Sequence[list[float]], rows: tuple[float, float], tolerance: float
 ) -> None:
