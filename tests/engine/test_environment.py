@@ -1,15 +1,17 @@
 """What a trial on a worker sees of the driver's environment."""
 
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 
 from harness import engine
-from harness.record import Environment
+from harness.record import Environment, digest
 from harness.store import Store
 from harness.workload import Context
 from tests.engine import sinks
@@ -29,8 +31,8 @@ class Seeing(Toy):
     def start(self, parameters: Any, context: Context) -> Walk:
         walk = super().start(parameters, context)
         seen: Mapping[str, str] = {
-            "level": os.environ.get("TOY_LEVEL", "hidden"),
-            "on import": str(ON_IMPORT),
+            "level": digest(os.environ.get("TOY_LEVEL", "hidden")),
+            "on import": digest(str(ON_IMPORT)),
             "secret": os.environ.get("TOY_SECRET", "hidden"),
             "path": "shown" if "PATH" in os.environ else "hidden",
         }
@@ -56,7 +58,13 @@ def test_a_trial_on_a_worker_sees_what_its_workload_declares_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cluster was started before these were set: only the driver can have carried them."""
-    monkeypatch.setenv("TOY_LEVEL", "91")
+    value = f"level-{uuid.uuid4().hex}"
+    monkeypatch.setenv("TOY_LEVEL", value)
     monkeypatch.setenv("TOY_SECRET", "s3cret")
     found = seen(tmp_path).settings
-    assert found == {"level": "91", "on import": "91", "secret": "hidden", "path": "shown"}
+    expected = {"level": digest(value), "on import": digest(value)}
+    assert found == {**expected, "secret": "hidden", "path": "shown"}
+    session = Path(ray._private.worker._global_node.get_session_dir_path())
+    files = [path for root in (tmp_path, session) for path in root.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert [path for path in files if value.encode() in path.read_bytes()] == []
