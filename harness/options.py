@@ -13,6 +13,7 @@ from typing import Annotated
 import platformdirs
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
+from harness.errors import DataError
 from harness.manifest.fields import Frozen
 from harness.record import Json
 
@@ -29,7 +30,20 @@ class Flag:
     """The default in words, where the value itself would not tell the reader."""
 
 
-DEFAULT_DATA = Path(platformdirs.user_cache_dir("harness"))
+def data_folder(given: Path | None) -> Path:
+    """The folder of data sets: `given`, or else the user's cache folder.
+
+    It is looked up only when a data set is needed: a user id in a container may have no home.
+
+    Raises:
+        DataError: none is given, and this user has no home folder.
+    """
+    if given is not None:
+        return given
+    if not (os.environ.get("XDG_CACHE_HOME") or os.path.isdir(os.path.expanduser("~"))):
+        said = f"user {os.getuid()} has no home folder; name a folder by --data or HARNESS_DATA"
+        raise DataError(f"no folder for data sets: {said}")
+    return Path(platformdirs.user_cache_dir("harness"))
 
 
 class Options(Frozen):
@@ -63,6 +77,10 @@ class ClusterOptions(Options):
     """Minutes for all trials together; trials that are not done by then count as missing."""
 
 
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
 class RunOptions(ClusterOptions):
     """All that a session must know to run: the cluster, the data, and where results are tracked."""
 
@@ -70,8 +88,8 @@ class RunOptions(ClusterOptions):
         str | None, Flag(env="MLFLOW_TRACKING_URI", default="SQLite in the workspace")
     ] = Field(default_factory=lambda: os.environ.get("MLFLOW_TRACKING_URI") or None)
     """An MLflow server or database; 'none' turns tracking off."""
-    data: Annotated[Path, Flag(env="HARNESS_DATA", default="the user's cache folder")] = Field(
-        default_factory=lambda: Path(os.environ.get("HARNESS_DATA") or DEFAULT_DATA)
+    data: Annotated[Path | None, Flag(env="HARNESS_DATA", default="the user's cache folder")] = (
+        Field(default_factory=lambda: _path(os.environ.get("HARNESS_DATA")))
     )
     """Folder of data sets; several processes may share it."""
     from_records: Annotated[bool, Flag()] = False

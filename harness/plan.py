@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from harness.errors import UsageError
 from harness.manifest import Experiment, Resources, describe
+from harness.manifest.fields import check_seeds
 from harness.record import TrialSpec
 from harness.workload import Workload
 
@@ -39,6 +40,18 @@ class Selection:
     gpus_per_trial: float | None = None
     requests: Mapping[str, Request] = field(default_factory=dict)
     """By experiment's id, in place of `seeds` and `epochs`."""
+
+    def __post_init__(self) -> None:
+        """Refuse seeds that no generator takes.
+
+        Raises:
+            UsageError: names the seed and the bounds.
+        """
+        for seeds in (self.seeds, *(one.seeds for one in self.requests.values())):
+            try:
+                check_seeds(seeds or ())
+            except ValueError as fault:
+                raise UsageError(str(fault)) from None
 
     def request_of(self, experiment: Experiment) -> Request:
         """Which seeds and epochs are asked for, as they were given."""

@@ -5,7 +5,9 @@ driver's machine, and nothing of it on a cluster. A workload that reads a variab
 measure one number here and another one there.
 """
 
+import logging
 import os
+import pwd
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -54,6 +56,26 @@ class ReadsVariables(Protocol):
         Read variables in `start` or later: a module that is imported by the driver sees all of
         the driver's.
         """
+
+
+NO_HOME = "/nonexistent"
+"""The home folder of a user that has none, as Debian names it."""
+
+
+def name_home_and_user() -> None:
+    """Set `HOME` and `USER` where they are unset and the system does not know this user id.
+
+    Containers run under such ids. MLflow, torch and others ask for both when they are imported,
+    and end with a traceback where there is no answer. Nothing is ever written to this home.
+    """
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ.setdefault("HOME", NO_HOME)
+        os.environ.setdefault("USER", f"uid-{os.getuid()}")
+    if os.environ.get("HOME") == NO_HOME:
+        # It would say that it uses a temporary folder, which nobody can help.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import NoReturn
 from harness.cli.app import app
 from harness.cli.streams import guarded
 from harness.errors import Exit, HarnessError
+from harness.variables import name_home_and_user
 
 
 def main() -> NoReturn:
@@ -14,6 +15,7 @@ def main() -> NoReturn:
 
     A fault that the user can mend is printed as its message; a bug keeps its traceback.
     """
+    name_home_and_user()
     with guarded() as output:
         code = output.exit_code(_run())
     sys.exit(code)

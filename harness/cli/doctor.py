@@ -6,7 +6,6 @@ from rich.text import Text
 
 from harness.cli import options
 from harness.errors import Exit
-from harness.options import DEFAULT_DATA
 from harness.report.tables import Column, FittedTable
 from harness.session.doctor import Health, examine
 
@@ -15,7 +14,7 @@ _STYLES = {Health.GOOD: "green", Health.NOTE: "yellow", Health.MISSING: "bold re
 
 def doctor(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
-    data: options.Data = DEFAULT_DATA,
+    data: options.Data = None,
 ) -> None:
     """What is there of all that a run needs, and what to do about what is not; exit 4 if a must.
 

@@ -15,7 +15,6 @@ from harness.cli import options
 from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import StoppedError, UsageError
 from harness.nightly import Book, Night
-from harness.options import DEFAULT_DATA
 from harness.plan import Selection
 from harness.session import Session, load, run_session
 from harness.session.night import NightRules, Trouble, finish_night
@@ -36,7 +35,7 @@ def nightly(
         typer.Option(envvar="HARNESS_WORKSPACE", help="Folder whose nights/ keeps every night."),
     ] = options.DEFAULT_WORKSPACE,
     tracking_uri: options.TrackingUri = None,
-    data: options.Data = DEFAULT_DATA,
+    data: options.Data = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Run a night in an empty workspace, judge it, compare it with the last good one, and report.

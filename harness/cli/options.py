@@ -45,8 +45,9 @@ Workspace = Annotated[
     Path,
     typer.Option(envvar="HARNESS_WORKSPACE", help="Folder that holds the trials and the report."),
 ]
+Seed = Annotated[int, typer.Option(help="The trial's seed.")]
 Data = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         envvar="HARNESS_DATA",
         help="Folder of data sets; several processes may share it.",

@@ -11,7 +11,6 @@ from rich.text import Text
 from harness.cli import options
 from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import Exit
-from harness.options import DEFAULT_DATA
 from harness.report.tables import Column, FittedTable
 from harness.selftest import CaseResult, Training, cases
 from harness.session.selftest import choose_subject, run_stored, run_training
@@ -35,7 +34,7 @@ def selftest(
             "hour on two cores.",
         ),
     ] = False,
-    data: options.Data = DEFAULT_DATA,
+    data: options.Data = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Plant faults that the verdict must detect, beside sound runs; exit 1 if one gets through.

@@ -10,7 +10,7 @@ from harness import workloads
 from harness.cli import options
 from harness.errors import Exit, UsageError
 from harness.manifest import Experiment
-from harness.options import DEFAULT_DATA
+from harness.options import data_folder
 from harness.plan import Job, Selection, jobs
 from harness.record import EpochRecord, Failure, FinalRecord
 from harness.session import load
@@ -22,10 +22,10 @@ from harness.workload import Workload
 
 def trial(
     manifest: Annotated[Path, typer.Argument(help="One manifest.", show_default=False)],
-    seed: Annotated[int, typer.Option(min=0, help="The trial's seed.")],
+    seed: options.Seed,
     epochs: options.Epochs = None,
     gpu: Annotated[bool, typer.Option("--gpu", help="Use the GPU that this process sees.")] = False,
-    data: options.Data = DEFAULT_DATA,
+    data: options.Data = None,
 ) -> None:
     """Run one trial in this process and print its metrics. Nothing is stored.
 
@@ -44,14 +44,14 @@ def trial(
 
 
 def _print_listing(
-    experiment: Experiment, job: Job, workload: Workload, data: Path, *, gpu: bool
+    experiment: Experiment, job: Job, workload: Workload, data: Path | None, *, gpu: bool
 ) -> None:
     """Print a line per epoch and one for the test, with the metrics that the claims name."""
     columns = [name for name in workload.metrics if name in experiment.manifest.metrics]
     for message in attempt(
         job,
         workload,
-        data={name: workload.load_data(name, data) for name in job.spec.data},
+        data={name: workload.load_data(name, data_folder(data)) for name in job.spec.data},
         source=source(),
         workload_code=workload_code(workload),
         device="cuda" if gpu else "cpu",

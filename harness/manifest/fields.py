@@ -133,12 +133,22 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise ValueError(f"a range of seeds must rise, got {part.strip()}")
-        if last >= LIMIT:
-            raise ValueError(f"seeds lie between 0 and {LIMIT - 1}, got {last}")
+        check_seeds((first, last))
         if len(seeds) + last - first >= MAX_SEEDS:
             raise ValueError(f"at most {MAX_SEEDS} seeds, got {text[:40]!a}")
         seeds.update(range(first, last + 1))
     return tuple(sorted(seeds))
+
+
+def check_seeds(seeds: Iterable[int]) -> None:
+    """Refuse seeds that no generator takes.
+
+    Raises:
+        ValueError: a seed is outside the bounds; the message names them.
+    """
+    for seed in seeds:
+        if not 0 <= seed < LIMIT:
+            raise ValueError(f"seeds lie between 0 and {LIMIT - 1}, got {seed}")
 
 
 def _listed(seeds: object) -> object:

@@ -48,7 +48,7 @@ class Night(ClusterOptions):
     consistent_after: Count = 3
     """From so many nights in a row on, failing is called consistent."""
 
-    def run_options(self, *, data: Path, tracking_uri: str | None) -> RunOptions:
+    def run_options(self, *, data: Path | None, tracking_uri: str | None) -> RunOptions:
         """How this night runs its trials."""
         own = {name: getattr(self, name) for name in ClusterOptions.model_fields}
         return RunOptions(

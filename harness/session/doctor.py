@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from harness.errors import DataError
+from harness.options import data_folder
+
 IMPORT_TIMEOUT_S = 300
 """MLflow and Ray import for seconds, and for longer on a busy machine or a network disk."""
 
@@ -43,7 +46,7 @@ class Finding:
     remedy: str = ""
 
 
-def examine(workspace: Path, data: Path) -> list[Finding]:
+def examine(workspace: Path, data: Path | None) -> list[Finding]:
     """All findings, in the order in which they are best mended."""
     with ThreadPoolExecutor() as pool:
         imported = list(pool.map(_package, ("torch", "torchvision", "ray", "mlflow")))
@@ -51,9 +54,8 @@ def examine(workspace: Path, data: Path) -> list[Finding]:
         _python(),
         *imported,
         _gpus(),
-        _data(data),
+        *_data(data),
         _disk("workspace", workspace),
-        _disk("data", data),
         _memory(),
         _temporary(Path(tempfile.gettempdir())),
     ]
@@ -83,6 +85,8 @@ def _ask(code: str) -> "subprocess.CompletedProcess[str]":
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"no answer in {IMPORT_TIMEOUT_S} s")
+    except OSError as error:  # this user may not run the interpreter, or there is no memory
+        return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
 def _gpus() -> Finding:
@@ -97,7 +101,15 @@ def _gpus() -> Finding:
     return Finding("GPUs", Health.NOTE, "torch sees none", remedy)
 
 
-def _data(cache: Path) -> Finding:
+def _data(given: Path | None) -> list[Finding]:
+    try:
+        folder = data_folder(given)
+    except DataError as error:
+        return [Finding("data sets", Health.NOTE, str(error), "name a folder by HARNESS_DATA")]
+    return [_data_sets(folder), _disk("data", folder)]
+
+
+def _data_sets(cache: Path) -> Finding:
     sets = [path for path in sorted(cache.glob("*")) if path.is_dir()] if cache.is_dir() else []
     held = [path.name for path in sets if any(file.is_file() for file in path.rglob("*"))]
     if held:

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import cluster_address, workloads
 from harness.cluster_address import ClusterAddress
 from harness.errors import Exit, StoppedError
-from harness.options import RunOptions
+from harness.options import RunOptions, data_folder
 from harness.plan import Job
 from harness.session.progress import Observer, SilentObserver
 from harness.session.recorder import Recorder
@@ -102,6 +102,8 @@ def run_trials(
     """
     from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
 
+    # A missing folder is reported before Ray is started; without data sets none is needed.
+    folder = data_folder(options.data) if any(job.spec.data for job in left) else Path()
     with (
         observer.watch(session.experiments, left) as view,
         engine.cluster(address, packages=workloads.packages()),
@@ -111,7 +113,7 @@ def run_trials(
             left,
             Recorder(session.store, view, tracking.notify),
             workloads=session.registry,
-            load_data=lambda workload, name: workload.load_data(name, options.data),
+            load_data=lambda workload, name: workload.load_data(name, folder),
             options=options,
             stop=stop,
         )

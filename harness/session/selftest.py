@@ -78,7 +78,7 @@ def run_stored(subject: Subject, case: Case, root: Path) -> CaseResult:
 
 
 def run_training(
-    training: Training, root: Path, observer: Observer, *, data: Path
+    training: Training, root: Path, observer: Observer, *, data: Path | None
 ) -> list[CaseResult]:
     """Train with each fault on Ray, and judge what was recorded.
 

@@ -2,6 +2,8 @@
 
 import os
 
+from harness.variables import name_home_and_user
+
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # Its tracebacks and migration steps are not for the reader of a trial's progress; trouble is
@@ -14,5 +16,6 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }
 
+name_home_and_user()
 for _name, _value in _DEFAULTS.items():
     os.environ.setdefault(_name, _value)

@@ -56,3 +56,13 @@ def test_a_wrong_word_is_named_and_exits_2(
     assert said in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (tmp_path / "results" / "trials").exists()
+
+
+@pytest.mark.parametrize("seed", ["4294967296", "-1"])
+def test_every_command_refuses_a_seed_that_no_generator_takes(harness: Harness, seed: str) -> None:
+    one = harness("trial", TINY, f"--seed={seed}")
+    assert one.returncode == 2
+    assert f"seeds lie between 0 and 4294967295, got {seed}" in one.stderr
+    several = harness("run", TINY, f"--seeds={seed}")
+    assert several.returncode == 2
+    assert seed in several.stderr
