@@ -1,14 +1,28 @@
-"""A night's summary sent to where people read: any service that takes `{"text": …}`."""
+"""Send a night's summary to any service that takes `{"text": …}` by HTTP."""
+
+import json
+import urllib.error
+import urllib.request
+from http.client import HTTPException
 
 TIMEOUT_S = 10.0
 
 
 def post(url: str, text: str) -> str | None:
-    """Send `text`, once; returns what went wrong, without the address, which is a secret."""
-    import requests  # noqa: PLC0415 - only nights that end in a message need it
-
+    """Send `text` once; returns what went wrong, without the address, which is a secret."""
+    if not url.startswith(("https://", "http://")):
+        return "its address begins neither with https:// nor with http://"
     try:
-        answer = requests.post(url, json={"text": text}, timeout=TIMEOUT_S)
-    except requests.RequestException as error:
-        return type(error).__name__  # its message holds the address
-    return None if answer.ok else f"HTTP status {answer.status_code}"
+        request = urllib.request.Request(  # noqa: S310 - http and https only
+            url,
+            json.dumps({"text": text}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # noqa: S310 - as above
+    except urllib.error.HTTPError as error:
+        return f"HTTP status {error.code}"
+    except urllib.error.URLError as error:
+        return type(error.reason).__name__  # the messages may hold the address
+    except (OSError, HTTPException, ValueError) as error:
+        return type(error).__name__
+    return None

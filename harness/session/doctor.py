@@ -54,7 +54,7 @@ def examine(workspace: Path, data: Path | None) -> list[Finding]:
         _python(),
         *imported,
         _gpus(),
-        *_data(data),
+        *_data_folder(data),
         _disk("workspace", workspace),
         _memory(),
         _temporary(Path(tempfile.gettempdir())),
@@ -101,15 +101,15 @@ def _gpus() -> Finding:
     return Finding("GPUs", Health.NOTE, "torch sees none", remedy)
 
 
-def _data(given: Path | None) -> list[Finding]:
+def _data_folder(given: Path | None) -> list[Finding]:
     try:
         folder = data_folder(given)
     except DataError as error:
         return [Finding("data sets", Health.NOTE, str(error), "name a folder by HARNESS_DATA")]
-    return [_data_sets(folder), _disk("data", folder)]
+    return [_data(folder), _disk("data", folder)]
 
 
-def _data_sets(cache: Path) -> Finding:
+def _data(cache: Path) -> Finding:
     sets = [path for path in sorted(cache.glob("*")) if path.is_dir()] if cache.is_dir() else []
     held = [path.name for path in sets if any(file.is_file() for file in path.rglob("*"))]
     if held:

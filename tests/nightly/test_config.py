@@ -125,6 +125,6 @@ def test_a_webhook_that_fails_is_said_without_its_address(
     tell("# A night\n", "HOOK")
     said = [record.getMessage() for record in caplog.records]
     assert said[0].endswith("not delivered: HTTP status 500")
-    assert said[1].endswith("not delivered: ConnectionError")
+    assert said[1].endswith("not delivered: ConnectionRefusedError")
     assert len(said) == 3
     assert "secret" not in caplog.text
