@@ -1,4 +1,4 @@
-"""The results folder: what the driver appends, what a trial resumes from, what anyone reads back.
+"""The results folder: the driver appends to it, trials resume from it, anyone reads it.
 
     <workspace>/workspace.json             the format's version
     <workspace>/trials/<id>/spec.json      what determines the trial's result

@@ -62,7 +62,7 @@ class Store:
         return iter(sorted(name for name in names if _ID.fullmatch(name)))
 
     def read(self, trial_id: str) -> StoredTrial | None:
-        """What is durable of a trial: never a record that a resumed trial would record again."""
+        """The durable part of a trial; never a record that a resumed trial would record again."""
         return self._folder(trial_id).stored()
 
     def done(self, trial_id: str) -> int:
@@ -72,7 +72,7 @@ class Store:
         return result.done if result and folder.spec() else 0
 
     def settled(self, trial_id: str, epochs: int) -> bool:
-        """Whether there is nothing left to run; reads no more of the trial than that takes."""
+        """Whether nothing of the trial is left to run. Reads result.json and the records only."""
         folder = self._folder(trial_id)
         result = folder.result()
         if result is None or folder.spec() is None:
@@ -100,7 +100,7 @@ class Store:
         return self._folder(trial_id).checkpoint()
 
     def append(self, batch: Sequence[tuple[TrialSpec, Message]]) -> None:
-        """Write down what the trials sent, in order; all of it is durable on return.
+        """Write what the trials sent, in order; all of it is durable on return.
 
         Only under `lock`. An attempt begins with Started, which drops the records that no
         checkpoint covers; a Failure alone stands for an attempt that never started.
@@ -165,7 +165,7 @@ class Store:
             raise StoreError(f"{file}: {error}; what was declared is not known") from None
 
     def declare(self, experiment_id: str, tolerances: Mapping[str, float]) -> None:
-        """Say which tolerances stand before an experiment's records are made. Only under `lock`."""
+        """Record the tolerances before an experiment's records are made. Only under `lock`."""
         self._need_lock("declare")
         file = self._declaration(experiment_id)
         with files.faults_named(file.parent):

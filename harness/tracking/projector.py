@@ -1,4 +1,4 @@
-"""The projection, step by step in the caller's thread; every step may be repeated."""
+"""Send the store's trials to MLflow in steps, each of which may be repeated."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -48,7 +48,7 @@ class Tracked:
 
 @dataclass(frozen=True)
 class Telling:
-    """What one run tells of a conclusion."""
+    """What one run shows of a conclusion."""
 
     story: str = ""
     """Markdown; begins the run's description."""
@@ -58,7 +58,7 @@ class Telling:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What was found of an experiment, for its runs to tell."""
+    """The verdict on an experiment and its report, for its runs to show."""
 
     experiment: str
     verdict: str
@@ -73,7 +73,7 @@ class Conclusion:
     """For single trials, by the trial's id."""
 
     def told_by(self, image: Image) -> Image:
-        """The image with what its run tells."""
+        """The image with the verdict and the story that its run shows."""
         of_paper = self.whole if image.kind is Kind.PAPER else Telling()
         telling = self.trials.get(image.key, of_paper)
         expected = "true" if self.as_expected else "false"
@@ -96,7 +96,7 @@ class Projector:
         self._read = read
         self._tracked = {item.experiment.id: item for item in tracked}
         self._asking: dict[str, list[str]] = {}
-        """The experiments that ask for a trial."""
+        """By trial, the experiments that ask for it."""
         for name, item in self._tracked.items():
             for trial_id in item.trials:
                 self._asking.setdefault(trial_id, []).append(name)
@@ -145,7 +145,7 @@ class Projector:
         return self._runs
 
     def forget(self) -> None:
-        """After trouble: look again at what is there before anything is sent."""
+        """After an error, look again at what MLflow holds before anything is sent."""
         self._runs = None
 
     def project(self, trial_id: str, *, live: bool) -> None:
@@ -162,7 +162,7 @@ class Projector:
                 self._send(name, runs[name], image)
 
     def conclude(self, conclusion: Conclusion) -> None:
-        """Put verdict and report to the paper's run; a trial tells them when next projected."""
+        """Attach the verdict and the report to the paper's run; trials show them when next sent."""
         name = conclusion.experiment
         runs = self.begin().get(name)
         self._conclusions[name] = conclusion
@@ -172,7 +172,7 @@ class Projector:
         runs.attach(Kind.PAPER, pages=conclusion.pages, files=conclusion.files)
 
     def settle(self) -> None:
-        """Leave no run running: what is not finished by now was cut off."""
+        """End every run that MLflow shows as running: what is not finished by now was cut off."""
         for runs in self.begin().values():
             for key in runs.running():
                 if key in self._asking:

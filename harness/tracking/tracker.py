@@ -1,4 +1,4 @@
-"""Live tracking by one background thread, and replay; neither ever fails a trial."""
+"""Track trials live, in one background thread, or replay them. Neither ever fails a trial."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ from harness.tracking.projector import Conclusion, Projector, Read, Tracked
 _log = logging.getLogger(__name__)
 
 TROUBLE = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, HarnessError, ImportError)
-"""What a server, a database (its driver may be missing), a disk or the store may do to us.
+"""The errors that a server, a database, its missing driver, a disk or the store may raise.
 
 Anything else is our bug.
 """
@@ -42,7 +42,7 @@ Job = Callable[[], object]
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of the tracking."""
+    """How the tracking ended."""
 
     uri: str
     """Without a password that it may hold."""
@@ -98,11 +98,11 @@ class Tracker:
         self.close()
 
     def notify(self, trial_id: str) -> None:
-        """The store holds more of a trial than before."""
+        """Note that the store holds more of a trial than before."""
         self._put(("trial", trial_id), partial(self._projector.project, trial_id, live=True))
 
     def conclude(self, conclusions: Iterable[Conclusion]) -> None:
-        """Let the runs tell the verdicts, and attach the reports."""
+        """Have the runs show the verdicts, and attach the reports."""
         for item in conclusions:
             self._put(("verdict", item.experiment), partial(self._projector.conclude, item))
             for trial_id in self._projector.trials_of(item.experiment):
@@ -157,7 +157,7 @@ class Tracker:
             return None if key is None else (key, self._jobs.pop(key))
 
     def _keep(self, key: tuple[str, str], job: Job) -> None:
-        """Try a failed job again later; once we are closing, each is tried a last time only."""
+        """Keep a failed job for another try; while closing, each job is tried once only."""
         with self._changed:
             if self._deadline is None:
                 self._jobs.setdefault(key, job)
@@ -232,7 +232,7 @@ class _Attempts:
             )
 
     def summary(self, left: int) -> Summary:
-        """What became of all attempts, with so many steps left."""
+        """How all attempts ended, with so many steps left."""
         deleted = tuple(self._projector.deleted.values())
         return Summary(self._uri, self._projector.sent, left, self._trouble, deleted)
 
@@ -243,7 +243,7 @@ def _was_refused(error: BaseException) -> bool:
 
 
 def cause(error: BaseException) -> str:
-    """What it comes down to, in a line: MLflow's own message wraps that in three others."""
+    """The innermost error in one line: MLflow's own message wraps it in three others."""
     if schema := _SCHEMA.search(str(error)):
         return _of_another_version(schema[1] or schema[2])
     while cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
