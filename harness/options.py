@@ -7,6 +7,7 @@ its option and its help from them, a night's file takes the same fields, and the
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,12 @@ class Flag:
     """An environment variable that may hold the value."""
     default: str | None = None
     """The default in words, where the value itself would not tell the reader."""
+
+
+class Again(StrEnum):
+    """Which recorded outcomes are run again."""
+
+    FAILED = "failed"
 
 
 def data_folder(given: Path | None) -> Path:
@@ -94,5 +101,7 @@ class RunOptions(ClusterOptions):
     """Folder of data sets; several processes may share it."""
     from_records: Annotated[bool, Flag()] = False
     """Take finished trials over from the records committed beside the manifests."""
+    again: Annotated[Again | None, Flag(default="nothing")] = None
+    """Run recorded failures of the method again; the old ones stay in the trial's history."""
     address_named_by: str = "--address"
     """The option or file that `address` comes from, for messages."""

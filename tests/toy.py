@@ -21,6 +21,9 @@ from harness.workload import Arrays, Context, DataSet, Metric, Parameters
 
 DATA = "steps"
 
+BAD_NODE = "TOY_BAD_NODE"
+"""A variable of nodes on which the fault 'bad node' strikes; 'kill', or anything else to raise."""
+
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GLIBC_TUNABLES")
 """What the engine sets in a worker's environment; its own list would cost an import of Ray."""
 
@@ -77,6 +80,10 @@ class Walk:
                 time.sleep(3600)
             case "resource":
                 raise ResourceError("no GPU here")
+            case "bad node" if started_with(BAD_NODE) == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "bad node" if started_with(BAD_NODE):
+                raise RuntimeError("the walk tripped")
 
     def final(self) -> Mapping[str, float]:
         return {"end": 2 * self.place}

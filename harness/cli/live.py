@@ -20,7 +20,7 @@ from rich.progress import (
 
 from harness.manifest import Experiment
 from harness.plan import Job
-from harness.record import EpochRecord, Failure
+from harness.record import EpochRecord, Failure, FailureKind
 from harness.session.progress import SilentView, TrialView
 
 PLAIN_INTERVAL_S = 20.0
@@ -87,6 +87,14 @@ def _name(job: Job) -> str:
     return f"{job.experiment} seed {job.spec.seed}"
 
 
+def _retry(failure: Failure, attempt: int, wait_s: float) -> str:
+    follows = f"attempt {attempt} follows in {wait_s:.0f} s"
+    if failure.kind is FailureKind.SCIENTIFIC:
+        failed = f"failed after epoch {failure.epoch} ({failure.error}: {failure.message})"
+        return f"{failed}; {follows} in a fresh process, to see whether it happens again"
+    return f"{failure.message}; {follows}"
+
+
 class PlainView:
     """Prints lines for a log: when a trial starts and ends, and now and then its epoch."""
 
@@ -116,8 +124,8 @@ class PlainView:
         self._print(f"{_name(job)}: epoch {record.epoch}/{job.epochs}{value}")
 
     def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
-        """Print why the attempt was lost and when the next one starts."""
-        self._print(f"{_name(job)}: {failure.message}; attempt {attempt} follows in {wait_s:.0f} s")
+        """Print why the attempt ended and when the next one starts."""
+        self._print(f"{_name(job)}: {_retry(failure, attempt, wait_s)}")
 
     def ended(self, job: Job, failure: Failure | None) -> None:
         """Print how the trial ended and how many are left."""
@@ -162,9 +170,7 @@ class LiveView:
         """Show beside the trial's bar why the attempt was lost."""
         bar = self._bars.get(job.spec.id)
         if bar is not None:
-            self._progress.update(
-                bar, estimate=f"{failure.message}; attempt {attempt} follows in {wait_s:.0f} s"
-            )
+            self._progress.update(bar, estimate=_retry(failure, attempt, wait_s))
 
     def ended(self, job: Job, failure: Failure | None) -> None:
         """Remove the trial's bar and count the trial."""

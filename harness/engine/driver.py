@@ -1,32 +1,59 @@
-"""The driver's loop: hand out trials, take in what they send, try again what was lost."""
+"""The driver's loop: start trials, take in what they send, try again what failed.
 
+What follows a failure is decided in `harness.engine.retries`; this module carries it out. Ray is
+behind `harness.engine.tasks` and `harness.engine.nodes`, which tests replace.
+"""
+
+import logging
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import ray
-from ray.exceptions import RayError, RayTaskError
 
+from harness.engine.awake import awake_s
 from harness.engine.head_watch import watching_head
-from harness.engine.interface import Sink
-from harness.engine.resources import Request, ahead, elsewhere, request, require
-from harness.engine.tasks import Placed, Stream, Tasks
+from harness.engine.interface import (
+    AttemptTasks,
+    ClusterNodes,
+    Lost,
+    Placed,
+    Refused,
+    Request,
+    Sink,
+    Stream,
+    request,
+)
+from harness.engine.nodes import Nodes, require
+from harness.engine.retries import NodeHealth, Suspicion, TrialAttempts, backoff_s
+from harness.engine.tasks import Tasks
 from harness.options import Options
 from harness.plan import Job
 from harness.record import (
     EpochRecord,
     Failure,
     FailureKind,
+    FinalRecord,
     Finished,
     Message,
+    Overruled,
+    PastFailure,
     Started,
 )
 from harness.workload import Arrays, Workload
 
+_log = logging.getLogger(__name__)
+
 _POLL_S = 0.2
-_BACKOFF_MAX_S = 60.0
+
+_LOOK_S = 2.0
+"""How often the driver asks whether there are nodes for the trials that wait."""
+
+_NODE_RETURN_S = 60.0
+"""How long trials wait for a node that left a cluster of fixed size."""
 
 
 def run(
@@ -37,7 +64,7 @@ def run(
     load_data: Callable[[Workload, str], Arrays],
     options: Options | None = None,
     stop: threading.Event | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Run every job to its end on the cluster that this process is connected to.
 
     Args:
@@ -48,179 +75,382 @@ def run(
         options: how to run them.
         stop: once set, nothing more is handed out, what runs is cancelled, and `run` returns.
 
+    Returns:
+        The nodes that were avoided, each with the reason, in words.
+
     Raises:
         ResourceError: one of the jobs asks for what no node has, and then none is begun; or the
             cluster's head is gone, and then the sink has what was heard until then.
     """
     options = options or Options()
-    require(jobs, wait_s=options.node_wait_s)
-    driver = _Driver(jobs, sink, workloads, load_data, options)
-    driver.run(stop or threading.Event())
+    nodes = Nodes()
+    require(jobs, nodes, wait_s=options.node_wait_s)
+    tasks = Tasks(workloads, load_data, options)
+    driver = Driver(jobs, sink, tasks=tasks, nodes=nodes, options=options)
+    with watching_head(ray.get_runtime_context().gcs_address) as head:
+        driver.run(head, stop or threading.Event())
+    return driver.notes
+
+
+class Head(Protocol):
+    """The cluster's head, as the driver sees it."""
+
+    def answers(self) -> bool:
+        """Say whether it answered lately.
+
+        Raises:
+            ResourceError: it has been silent for too long.
+        """
+
+    def gone(self) -> bool:
+        """Say whether it has been silent for too long."""
+
+
+@dataclass(eq=False)
+class _Trial:
+    """A trial that is not finished, and its attempts so far."""
+
+    job: Job
+    attempts: TrialAttempts
 
 
 @dataclass(eq=False)
 class _Attempt:
     """One attempt at one trial, somewhere on the cluster."""
 
-    job: Job
-    number: int
+    trial: _Trial
     stream: Stream
     epoch: int
     """The last epoch that was heard of."""
     node: str = ""
-    """Where it runs, once that is known."""
+    """Ray's id of the node on which it runs; empty while it waits for a worker."""
+    host: str = ""
     heard_s: float | None = None
     """When the last message came; None while it waits for a worker."""
 
+    @property
+    def job(self) -> Job:
+        """The trial's job."""
+        return self.trial.job
 
-class _Driver:
-    """The state of one call of `run`."""
+
+class Driver:
+    """The state of one call of `run`.
+
+    Args:
+        jobs: what to run.
+        sink: where the messages go.
+        tasks: starts attempts.
+        nodes: the cluster's nodes.
+        options: how to run them.
+        clock: in seconds, monotonic; leaves out the time for which this process was stopped.
+    """
 
     def __init__(
         self,
         jobs: Sequence[Job],
         sink: Sink,
-        workloads: Mapping[str, Workload],
-        load_data: Callable[[Workload, str], Arrays],
+        *,
+        tasks: AttemptTasks,
+        nodes: ClusterNodes,
         options: Options,
+        clock: Callable[[], float] = awake_s,
     ) -> None:
         self._sink = sink
+        self._tasks = tasks
+        self._nodes = nodes
         self._options = options
-        self._tasks = Tasks(workloads, load_data, options)
+        self._clock = clock
         self._queues: defaultdict[Request, deque[Job]] = defaultdict(deque)
         """Not yet begun, by what they ask for: those that wait for a GPU hold up no others."""
         for job in jobs:
             self._queues[request(job)].append(job)
         self._running: dict[Stream, _Attempt] = {}
-        """By stream."""
-        self._again: list[tuple[float, Job, int]] = []
-        """What is to be tried again: when, what, and which attempt it will be."""
-        self._shunned: defaultdict[str, set[str]] = defaultdict(set)
-        """The nodes on which a trial fell silent, by the trial's id."""
-        self._ahead = ahead()
+        self._again: list[tuple[float, _Trial]] = []
+        """What is to be tried again, and when."""
+        self._health = NodeHealth()
+        self._health.unfit.update(nodes.unfit())
+        self._ahead = nodes.ahead()
+        self._looked_s = clock()
+        self._nowhere_since: dict[Request, float] = {}
+        """Since when no node can meet a request."""
+        self.notes = tuple(
+            f"{nodes.name(node)}: {why}; no trial runs on this node"
+            for node, why in self._health.unfit.items()
+        )
+        """The nodes that the run avoids, each with the reason."""
 
-    def run(self, stop: threading.Event) -> None:
-        """Until nothing is left, or `stop` is set."""
-        with watching_head(ray.get_runtime_context().gcs_address) as head:
-            try:
-                while not stop.is_set():
-                    if head.answers():
-                        self._hand_out()
-                    if self._running:
-                        self._take_in()
-                        self._give_up_the_silent()
-                    elif self._again or any(self._queues.values()):
-                        stop.wait(_POLL_S)
-                    else:
-                        return
-            finally:
-                if not head.gone():
-                    self._cancel_all()
+    def run(self, head: Head, stop: threading.Event) -> None:
+        """Run until nothing is left, or `stop` is set."""
+        try:
+            while not stop.is_set():
+                if head.answers():
+                    self._hand_out()
+                if self._running:
+                    self._take_in()
+                    self._check_progress()
+                elif self._again or any(self._queues.values()):
+                    stop.wait(_POLL_S)
+                else:
+                    return
+        finally:
+            if not head.gone():
+                self._tasks.cancel(list(self._running), wait_s=self._options.stop_s)
 
     def _hand_out(self) -> None:
-        """Keep a few attempts waiting for a worker; what was lost before comes first."""
-        for job, number in self._due():
-            self._start(job, number)
-        waiting = Counter(request(each.job) for each in self._running.values() if not each.node)
+        """Keep a few attempts waiting for a worker; what failed before comes first."""
+        self._give_up_without_nodes()
+        for trial in self._due():
+            self._start(trial)
+        waiting = Counter(request(each.job) for each in self._waiting())
         for asked, queue in self._queues.items():
             while queue and waiting[asked] < self._ahead:
-                self._start(queue.popleft(), 1)
+                self._start(_Trial(queue.popleft(), TrialAttempts(self._options.retries)))
                 waiting[asked] += 1
 
-    def _due(self) -> list[tuple[Job, int]]:
-        """The lost trials whose time has come."""
-        now_s = time.monotonic()
-        due = [entry for entry in self._again if entry[0] <= now_s]
+    def _due(self) -> list[_Trial]:
+        """Take the failed trials whose time has come."""
+        if not self._again:
+            return []
+        now_s = self._clock()
+        due = [trial for when_s, trial in self._again if when_s <= now_s]
         self._again = [entry for entry in self._again if entry[0] > now_s]
-        return [entry[1:] for entry in due]
+        return due
 
-    def _start(self, job: Job, number: int) -> None:
-        checkpoint = self._sink.resume_point(job)
-        shunned = self._shunned.get(job.spec.id, ())
-        if shunned and not elsewhere(request(job), shunned):
-            shunned = ()  # better where it fell silent than nowhere
-        stream = self._tasks.start(job, checkpoint, shunned=shunned)
-        epoch = checkpoint.epoch if checkpoint else 0
-        self._running[stream] = _Attempt(job, number, stream, epoch)
+    def _waiting(self) -> list[_Attempt]:
+        return [attempt for attempt in self._running.values() if not attempt.node]
+
+    def _start(self, trial: _Trial) -> None:
+        checkpoint = self._sink.resume_point(trial.job)
+        stream = self._tasks.start(
+            trial.job,
+            checkpoint,
+            fresh=bool(trial.attempts.suspicions),
+            avoided=self._avoided(trial),
+        )
+        self._running[stream] = _Attempt(trial, stream, checkpoint.epoch if checkpoint else 0)
+
+    def _avoided(self, trial: _Trial) -> Collection[str]:
+        """The nodes that the trial's next attempt avoids.
+
+        Better on a node that it would rather avoid than nowhere; but never on an unfit one.
+        """
+        never = set(self._health.unfit)
+        rather_not = trial.attempts.avoided | self._health.avoided | self._health.held()
+        for some in (rather_not, trial.attempts.avoided):
+            if some and self._nodes.can_meet(request(trial.job), without=never | some):
+                return never | some
+        return never
 
     def _take_in(self) -> None:
         """Wait for a message, and hand the sink all that have come, so that it writes once."""
-        streams = list(self._running)
-        ready, _ = ray.wait(streams, num_returns=1, timeout=_POLL_S)
-        if ready:
-            ready, _ = ray.wait(streams, num_returns=len(streams), timeout=0)
         batch: list[tuple[Job, Message]] = []
-        for each in ready:
-            attempt = self._running[each]
-            batch.extend((attempt.job, message) for message in self._next(attempt))
+        for stream in self._tasks.ready(list(self._running), timeout_s=_POLL_S):
+            # Another attempt's loss may just have called this one back.
+            if attempt := self._running.get(stream):
+                batch.extend((attempt.job, message) for message in self._next(attempt))
         if batch:
             self._sink.receive(batch)
 
     def _next(self, attempt: _Attempt) -> list[Message]:
-        """The attempt's next messages; none after its end, or after the loss of its worker."""
-        try:
-            messages: list[Message | Placed] = ray.get(next(attempt.stream))
-        except StopIteration:
-            return self._lost(attempt, "StreamEnded", "the worker ended without a last word")
-        except RayError as error:
-            if isinstance(error, RayTaskError) and not isinstance(error.cause, RayError):
-                raise  # the workload's exceptions are messages: this is a fault of our own
-            return self._lost(attempt, type(error).__name__, str(error))
-        attempt.heard_s = time.monotonic()
+        """Read the attempt's next messages, and act on its end; returns what to record."""
         kept: list[Message] = []
-        for message in messages:
+        for message in self._tasks.read(attempt.stream, placed=bool(attempt.node)):
+            attempt.heard_s = self._clock()
             match message:
                 case Placed():
-                    attempt.node = message.node
+                    attempt.node, attempt.host = message.node, message.host
                     continue
-                case EpochRecord() | Started():
-                    attempt.epoch = _epoch(message)
+                case Refused():
+                    self._refused(attempt, message)
+                    continue
+                case Lost():
+                    kept += self._lost(attempt, message.error, message.message)
+                    continue
                 case Failure(kind=FailureKind.INFRASTRUCTURE):
-                    return kept + self._lost(attempt, message.error, message.message)
-                case Failure() | Finished():
+                    kept += self._lost(
+                        attempt, message.error, message.message, trace=message.traceback
+                    )
+                    continue
+                case Failure():
+                    kept += self._failed(attempt, message)
+                    continue
+                case Started():
+                    attempt.epoch = message.resumed_from
+                case EpochRecord():
+                    attempt.epoch = message.epoch
+                    self._passed(attempt, message.epoch, final=False)
+                case FinalRecord():
+                    self._passed(attempt, message.epoch, final=True)
+                case Finished():
                     del self._running[attempt.stream]
+                    self._health.succeeded(attempt.node)
             kept.append(message)
         return kept
 
-    def _lost(self, attempt: _Attempt, error: str, message: str) -> list[Message]:
-        """Have the trial tried again, or give it up: then the failure is its last message."""
+    def _passed(self, attempt: _Attempt, epoch: int, *, final: bool) -> None:
+        """Put down the suspected failures that this attempt has got past as the machine's."""
+        if not attempt.trial.attempts.suspicions:
+            return
+        for suspicion in attempt.trial.attempts.passed(epoch, final=final):
+            self._remember(attempt.job, suspicion, Overruled.PASSED)
+            self._health.prove(suspicion.node, attempt.job.spec.id)
+            self._judge_node(suspicion.node, attempt.job, suspicion.failure.error)
+
+    def _failed(self, attempt: _Attempt, failure: Failure) -> list[Message]:
+        """Act on a failure of the method: see whether it happens again, or record it."""
         del self._running[attempt.stream]
-        failure = Failure(FailureKind.INFRASTRUCTURE, error, message, attempt.epoch)
-        if attempt.number > self._options.retries:
-            return [failure]
-        wait_s = self._backoff_s(attempt.number)
-        number = attempt.number + 1
-        self._again.append((time.monotonic() + wait_s, attempt.job, number))
-        self._sink.retrying(attempt.job, failure, attempt=number, wait_s=wait_s)
-        return []
+        attempts, trial_id = attempt.trial.attempts, attempt.job.spec.id
+        suspects = {suspicion.node for suspicion in attempts.suspicions}
+        outcome = attempts.failed(failure, attempt.node, attempt.host)
+        if outcome is None:
+            self._health.suspect(attempt.node, trial_id)
+            held = self._health.held()
+            never = {*self._health.unfit, *self._health.avoided, *held}
+            if attempt.node in held and self._nodes.can_meet(request(attempt.job), without=never):
+                self._call_back_waiting()
+            self._try_again(attempt.trial, failure)
+            return []
+        if outcome.kind is FailureKind.SCIENTIFIC:
+            for node in {attempt.node, *suspects}:
+                self._health.succeeded(node)  # they did what the method told them
+        else:
+            self._remember_all(attempt.trial)
+        return [outcome]
 
-    def _backoff_s(self, number: int) -> float:
-        """How long to wait after the attempt of this number, counted from 1, was lost."""
-        return float(min(_BACKOFF_MAX_S, self._options.backoff_s * 2 ** (number - 1)))
+    def _lost(
+        self, attempt: _Attempt, error: str, message: str, *, trace: str = "", avoid: bool = False
+    ) -> list[Message]:
+        """Act on a loss to infrastructure: try again, or give the trial up and record the loss."""
+        del self._running[attempt.stream]
+        failure = Failure(FailureKind.INFRASTRUCTURE, error, message, attempt.epoch, trace)
+        self._health.lost(attempt.node, attempt.job.spec.id)
+        self._judge_node(attempt.node, attempt.job, error)
+        outcome = attempt.trial.attempts.lost(failure, attempt.node, avoid=avoid)
+        if outcome is None:
+            self._try_again(attempt.trial, failure)
+            return []
+        self._remember_all(attempt.trial)
+        return [outcome]
 
-    def _give_up_the_silent(self) -> None:
-        """A cut-off node may go on training: it is no longer listened to, so it harms nothing."""
+    def _try_again(self, trial: _Trial, failure: Failure) -> None:
+        number = trial.attempts.number
+        wait_s = backoff_s(number - 1, self._options.backoff_s)
+        self._again.append((self._clock() + wait_s, trial))
+        self._sink.retrying(trial.job, failure, attempt=number, wait_s=wait_s)
+
+    def _remember_all(self, trial: _Trial) -> None:
+        """Keep the suspected failures of a trial that ends without an outcome of the method."""
+        for suspicion in trial.attempts.suspicions:
+            self._remember(trial.job, suspicion, Overruled.UNREPEATED)
+
+    def _remember(self, job: Job, suspicion: Suspicion, why: Overruled) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        past = PastFailure(suspicion.failure, why, now_ms, suspicion.host, suspicion.attempt)
+        self._sink.remember(job, past)
+
+    def _judge_node(self, node: str, job: Job, error: str) -> None:
+        """Avoid the node from now on, if it has lost too many attempts and another can take over.
+
+        A node that has died needs no mention: nothing can be started on it.
+        """
+        health = self._health
+        if node in health.avoided or not health.loses(node) or not self._nodes.has(node):
+            return
+        others = {*health.unfit, *health.avoided, node}
+        if self._nodes.can_meet(request(job), without=others):
+            health.avoided.add(node)
+            self._note(f"{self._nodes.name(node)}: lost attempts in a row, the last with {error}")
+            self._call_back_waiting()
+
+    def _refused(self, attempt: _Attempt, refused: Refused) -> None:
+        """Never use the node again. The trial has not begun, so this costs it no attempt."""
+        del self._running[attempt.stream]
+        node = refused.node or attempt.node
+        self._again.append((self._clock(), attempt.trial))
+        if node not in self._health.unfit:
+            self._health.unfit[node] = refused.why
+            self._note(f"{self._nodes.name(node)}: {refused.why}")
+            self._call_back_waiting()
+            self._looked_s = -_LOOK_S  # there may be no other node
+
+    def _note(self, text: str) -> None:
+        note = f"{text}; no further trial runs on this node"
+        self.notes = (*self.notes, note)
+        _log.warning("%s", note)
+
+    def _call_back_waiting(self) -> None:
+        """Start anew what waits for a worker: it might be given to a node that is now avoided."""
+        waiting = self._waiting()
+        self._tasks.cancel([attempt.stream for attempt in waiting])
+        for attempt in waiting:
+            del self._running[attempt.stream]
+            self._again.append((self._clock(), attempt.trial))
+
+    def _give_up_without_nodes(self) -> None:
+        """Record trials as lost for which the cluster has had no node for too long."""
+        now_s = self._clock()
+        if now_s - self._looked_s < _LOOK_S:
+            return
+        self._looked_s = now_s
+        asked = {request(trial.job) for _, trial in self._again}
+        asked |= {request(attempt.job) for attempt in self._waiting()}
+        asked |= {each for each, queue in self._queues.items() if queue}
+        self._nowhere_since = {
+            each: self._nowhere_since.get(each, now_s)
+            for each in asked
+            if not self._nodes.can_meet(each, without=self._health.unfit)
+        }
+        for each, since_s in self._nowhere_since.items():
+            limit_s = self._node_limit_s(each)
+            if now_s - since_s >= limit_s:
+                self._give_up(each, limit_s)
+
+    def _node_limit_s(self, asked: Request) -> float:
+        if self._nodes.may_grow():
+            return self._options.node_wait_s
+        # Only unfit nodes are left. Nothing is known to be on its way.
+        return 0.0 if self._nodes.can_meet(asked) else _NODE_RETURN_S
+
+    def _give_up(self, asked: Request, waited_s: float) -> None:
+        """End every trial of a request that has not begun."""
+        unfit = [f"{self._nodes.name(node)}: {why}" for node, why in self._health.unfit.items()]
+        message = "; ".join(["no node is left that can run it", *unfit])
+        if waited_s:
+            message += f", and none has come within {waited_s:g} s"
+        _log.error("%s", message)
+        failure = Failure(FailureKind.INFRASTRUCTURE, "ResourceError", message, 0)
+        ended = [trial for _, trial in self._again if request(trial.job) == asked]
+        self._again = [entry for entry in self._again if request(entry[1].job) != asked]
+        waiting = [attempt for attempt in self._waiting() if request(attempt.job) == asked]
+        self._tasks.cancel([attempt.stream for attempt in waiting])
+        for attempt in waiting:
+            del self._running[attempt.stream]
+            ended.append(attempt.trial)
+        for trial in ended:
+            self._remember_all(trial)
+        queue = self._queues.pop(asked, deque())
+        jobs = [*(trial.job for trial in ended), *queue]
+        self._sink.receive([(job, replace(failure)) for job in jobs])
+
+    def _check_progress(self) -> None:
+        """Give up attempts that have said nothing for too long.
+
+        A cut-off node may go on training; nobody listens to it any more, so it harms nothing.
+        """
         limit_s = self._options.deadline_s
-        now_s = time.monotonic()
-        for attempt in list(self._running.values()):
+        for attempt in list(self._late(limit_s)):
+            if attempt.stream not in self._running:
+                continue  # called back meanwhile
+            self._tasks.cancel([attempt.stream])
+            # Cut off, the node looks free to Ray for a minute more.
+            why = f"nothing was heard for {limit_s:g} s"
+            last = self._lost(attempt, "NoProgress", why, avoid=True)
+            if last:
+                self._sink.receive([(attempt.job, message) for message in last])
+
+    def _late(self, limit_s: float) -> Iterator[_Attempt]:
+        now_s = self._clock()
+        for attempt in self._running.values():
             if attempt.heard_s is not None and now_s - attempt.heard_s > limit_s:
-                ray.cancel(attempt.stream, force=True)
-                # Cut off, it looks free to Ray for a minute more.
-                self._shunned[attempt.job.spec.id].add(attempt.node)
-                last = self._lost(attempt, "NoProgress", f"nothing was heard for {limit_s:g} s")
-                if last:
-                    self._sink.receive([(attempt.job, message) for message in last])
-
-    def _cancel_all(self) -> None:
-        """Cancel what runs, and wait a while for it to end."""
-        streams = list(self._running)
-        for each in streams:
-            ray.cancel(each, force=True)
-        if streams:
-            ends = [each.completed() for each in streams]
-            ray.wait(ends, num_returns=len(ends), timeout=self._options.stop_s)
-
-
-def _epoch(message: EpochRecord | Started) -> int:
-    """How far the trial has come."""
-    return message.epoch if isinstance(message, EpochRecord) else message.resumed_from
+                yield attempt

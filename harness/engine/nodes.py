@@ -1,45 +1,224 @@
-"""The nodes of a cluster that was joined: the driver's code, and the same versions, on each."""
+"""Ask which nodes can run trials and what they have, and say which code is carried to them.
+
+Ray's own labels and ids name the nodes. A node that is being drained (before a preemption, say)
+takes no new work, so it counts as gone.
+"""
 
 import importlib.util
 import json
+import logging
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+from ray.autoscaler._private.util import format_readonly_node_type
+from ray.autoscaler.sdk import request_resources
+from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
+from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from harness.engine.interface import Request, request
 from harness.engine.software import Software, software
 from harness.errors import ResourceError, UsageError
+from harness.plan import Job
+
+_log = logging.getLogger(__name__)
 
 _ANSWER_S = 180.0
 """A node's first worker imports for seconds, and for longer from a network disk."""
 
+_OTHERS_S = 30.0
+"""How long the nodes that have not answered are waited for, once one node can run trials. They are
+not held for unfit: each is asked again when a trial comes to it."""
+
+_POLL_S = 1.0
+
+_FRESH_S = 1.0
+"""How long the driver trusts what it knows of the nodes."""
+
+_unfit: dict[str, str] = {}
+"""The nodes that were found unfit when the cluster was joined, by Ray's id, with the reason."""
+
 
 def alive() -> list[dict[str, Any]]:
-    """Ray's own description of each node that is there."""
-    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    """Return Ray's own description of each node that is alive and takes new work."""
+    draining = ray._private.state.state.get_draining_nodes()
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"] and node["NodeID"] not in draining]
+
+
+class Nodes:
+    """The nodes of the cluster that this process is connected to, as the driver asks about them."""
+
+    def __init__(self) -> None:
+        self._alive: list[dict[str, Any]] = []
+        self._read_s: float | None = None
+
+    def unfit(self) -> Mapping[str, str]:
+        """Return the nodes that were found unfit before the run, by Ray's id, with the reason."""
+        here = {node["NodeID"] for node in self._nodes()}
+        return {node: why for node, why in _unfit.items() if node in here}
+
+    def can_meet(self, request: Request, *, without: Collection[str] = ()) -> bool:
+        """Say whether an empty node could meet the request that is none of these."""
+        return any(_meets(node, request) for node in self._nodes() if node["NodeID"] not in without)
+
+    def has(self, node: str) -> bool:
+        """Say whether the node is alive and takes new work."""
+        return any(each["NodeID"] == node for each in self._nodes())
+
+    def name(self, node: str) -> str:
+        """Return the node's address and host name, for people."""
+        for each in ray.nodes():  # type: ignore[no-untyped-call]
+            if each["NodeID"] == node:
+                return _name(each)
+        return f"node {node[:8]}"
+
+    def may_grow(self) -> bool:
+        """Say whether the cluster autoscales."""
+        return autoscales()
+
+    def ahead(self) -> int:
+        """Return how many trials of one request may wait for a worker, so that none is idle."""
+        return max(4, int(ray.cluster_resources().get("CPU", 0)))  # type: ignore[no-untyped-call]
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        now_s = time.monotonic()
+        if self._read_s is None or now_s - self._read_s > _FRESH_S:
+            self._alive, self._read_s = alive(), now_s
+        return self._alive
+
+
+def require(jobs: Iterable[Job], nodes: Nodes, *, wait_s: float) -> None:
+    """Refuse requests that no node of the cluster could ever meet, rather than wait for ever.
+
+    Args:
+        jobs: all that is to be run: what the last of them wants is refused before the first begins.
+        nodes: the cluster's nodes.
+        wait_s: where the cluster autoscales, how long a node may take to come.
+
+    Raises:
+        ResourceError: it says who wants what, and what the cluster has.
+    """
+    wanted: dict[Request, str] = {}
+    for job in jobs:
+        wanted.setdefault(request(job), job.experiment)
+    for (_, gpus), experiment in wanted.items():
+        if gpus > 1 and gpus % 1:
+            raise ResourceError(
+                f"{experiment}: {gpus:g} GPUs for a trial: a share of one, or whole ones"
+            )
+    unfit = nodes.unfit()
+    missing = _missing(wanted, unfit)
+    came = ""
+    if missing and autoscales():
+        missing = _await(wanted, missing, unfit, wait_s)
+        came = f", and none has come within {wait_s:g} s"
+    if missing:
+        wants = [f"{wanted[each]}: a trial wants {_words(each)} on one node" for each in missing]
+        sizes = sorted({_size(node) for node in alive() if node["NodeID"] not in unfit})
+        has = "; ".join(map(_words, sizes)) or "no node"
+        bad = [f"{nodes.name(node)}: {why}" for node, why in unfit.items()]
+        raise ResourceError(
+            "\n".join([*wants, f"the nodes of this cluster have {has}{came}", *bad])
+        )
+
+
+def autoscales() -> bool:
+    """Say whether an autoscaler, of either version, looks after the cluster.
+
+    Ray has no public call that tells, so this asks as Ray itself does. A (slow) test that starts an
+    autoscaling cluster holds it to the pinned version.
+    """
+    config = ray._private.state.state.get_cluster_config()
+    if config is not None and config.node_group_configs:
+        return True
+    # The first version tells nothing but its status, which a fixed cluster has as well: there
+    # each node is a type of its own.
+    status = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}")
+    types = (status.get("autoscaler_report") or {}).get("node_type_mapping") or {}
+    return any(kind != format_readonly_node_type(node) for node, kind in types.items())
+
+
+def _missing(wanted: Iterable[Request], unfit: Collection[str]) -> list[Request]:
+    """Return the requests that no node could meet, were it empty."""
+    nodes = [node for node in alive() if node["NodeID"] not in unfit]
+    return [each for each in wanted if not any(_meets(node, each) for node in nodes)]
+
+
+def _meets(node: Mapping[str, Any], request: Request) -> bool:
+    cpus, gpus = _size(node)
+    return request[0] <= cpus and request[1] <= gpus
+
+
+def _size(node: Mapping[str, Any]) -> Request:
+    return node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0)
+
+
+def _await(
+    wanted: dict[Request, str], missing: list[Request], unfit: Collection[str], wait_s: float
+) -> list[Request]:
+    """Ask for nodes and wait; returns what is missing even then."""
+    words = "; ".join(map(_words, missing))
+    _log.warning("no node has %s yet: the cluster autoscales, waiting up to %g s", words, wait_s)
+    request_resources(bundles=[{"CPU": cpus, "GPU": gpus} for cpus, gpus in missing])
+    until = time.monotonic() + wait_s
+    try:
+        while missing and time.monotonic() < until:
+            time.sleep(_POLL_S)
+            missing = _missing(wanted, unfit)
+    finally:
+        request_resources(bundles=[])  # a standing request would keep the node for ever
+    return missing
+
+
+def _words(request: Request) -> str:
+    return f"{request[0]:g} CPUs and {request[1]:g} GPUs"
 
 
 def require_same_software() -> None:
-    """Refuse a cluster on whose nodes a trial would run other code or versions than here.
+    """Ask every node which software it has, and keep trials off those that differ from the driver.
+
+    A node that gives no answer now is not kept off: its worker is asked again when a trial comes.
 
     Raises:
-        ResourceError: it names each such node, and both versions.
+        ResourceError: no node can run trials; it names each, and both versions.
     """
-    asked = {_ask(node): _name(node) for node in alive()}
-    answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S)
-    faults = [f"{asked[each]}: no answer within {_ANSWER_S:g} s" for each in silent]
-    for each in answered:
-        try:
-            there: Software = ray.get(each)
-        except RayError as error:
-            faults.append(f"{asked[each]}: cannot run the harness: {_last_line(error)}")
-        else:
-            faults += [f"{asked[each]}: {said}" for said in software().differences(there)]
-    if faults:
-        raise ResourceError("\n".join(faults))
+    _unfit.clear()
+    asked = {_ask(node): node for node in alive()}
+    faults, fit = dict[str, str](), False
+    began_s = time.monotonic()
+    left = list(asked)
+    while left and time.monotonic() - began_s < (_OTHERS_S if fit else _ANSWER_S):
+        answered, left = ray.wait(left, timeout=_POLL_S)
+        for each in answered:
+            node = asked[each]
+            if fault := _fault(each, node["NodeID"]):
+                faults[_name(node)] = fault
+            fit = fit or not fault
+    faults |= {_name(asked[each]): f"no answer within {_ANSWER_S:g} s" for each in left}
+    if not fit:
+        raise ResourceError("\n".join(f"{name}: {fault}" for name, fault in faults.items()))
+    for node in asked.values():
+        if why := _unfit.get(node["NodeID"]):
+            _log.warning("%s: %s; no trial runs on this node", _name(node), why)
+
+
+def _fault(answer: Any, node: str) -> str:
+    """What is wrong with a node, in words; one that can never run a trial is put down as unfit."""
+    try:
+        there: Software = ray.get(answer)
+    except (RayTaskError, RuntimeEnvSetupError) as error:
+        _unfit[node] = f"cannot run the harness: {_last_line(error)}"
+    except RayError as error:  # the node has gone, or its worker died
+        return _last_line(error)
+    else:
+        if differences := software().differences(there):
+            _unfit[node] = "; ".join(differences)
+    return _unfit.get(node, "")
 
 
 def _ask(node: dict[str, Any]) -> Any:
@@ -49,7 +228,7 @@ def _ask(node: dict[str, Any]) -> Any:
 
 
 def _answer() -> Software:
-    """What runs on the node."""
+    """Return what runs on the node."""
     return software()
 
 

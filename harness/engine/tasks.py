@@ -1,14 +1,17 @@
-"""How an attempt at a trial is put to Ray: a task that streams, with what it shares with others."""
+"""Run attempts at trials as Ray tasks that stream their messages to the driver."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from socket import gethostname
 from typing import Any
 
 import numpy as np
 import ray
 from ray import cloudpickle
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
+from harness.engine.interface import Lost, Placed, Refused, Stream
+from harness.engine.nodes import alive
 from harness.engine.retirement import MANY_CALLS, retire
 from harness.engine.software import software
 from harness.engine.worker import Call, stream
@@ -28,21 +31,14 @@ UNREAD = 16
 _NODE_ID = "ray.io/node-id"
 """Ray's own label of every node."""
 
-Stream = Any
-"""Ray's generator of batches."""
-
-
-@dataclass(frozen=True)
-class Placed:
-    """The first thing that is sent: the wait for a worker is over."""
-
-    node: str
-    """Ray's id of the node that the worker is on."""
+_FRESH = {"HARNESS_FRESH_PROCESS": "1"}
+"""Ray gives a task a worker that was started with the task's environment. No other task asks for
+this variable, and each that does ends its worker, so its process has run nothing before."""
 
 
 def placed_stream(
     call: Call, variables: Variables, workload: bytes | Failure, *data: Arrays
-) -> Iterator[list[Message] | list[Placed]]:
+) -> Iterator[Sequence[Message | Placed | Refused]]:
     """Run one attempt on the worker, which runs no further trial unless this one left it clean.
 
     Args:
@@ -53,7 +49,11 @@ def placed_stream(
             Ray, because that imports its module, which may do whatever a trial may do.
         data: the data sets that the spec names, in its order.
     """
-    yield [Placed(ray.get_runtime_context().get_node_id())]
+    yield [Placed(ray.get_runtime_context().get_node_id(), gethostname())]
+    if differences := call.software.differences(software()):
+        # The nodes were compared at the start; this one has joined since.
+        yield [Refused("; ".join(differences))]
+        return
     clean = False
     try:
         with trial_environment(variables):
@@ -85,20 +85,17 @@ class Tasks:
         self._code = {name: workload_code(each) for name, each in workloads.items()}
         self._variables: dict[str, Variables] = {}
         """What each experiment's workload reads of this process's environment."""
-        self._remote: Any = ray.remote(
-            max_calls=1 if options.isolate else MANY_CALLS,
-            max_retries=0,
-            num_returns="streaming",
-        )(placed_stream)
+        self._warm = _remote(max_calls=1 if options.isolate else MANY_CALLS)
+        self._fresh = _remote(max_calls=1)
         self._workload_refs: dict[str, Any] = {}
         """By name."""
         self._data_refs: dict[tuple[str, str], Any] = {}
         """By name and digest: workloads that read the same data set share it."""
 
     def start(
-        self, job: Job, checkpoint: Checkpoint | None, *, shunned: Collection[str] = ()
+        self, job: Job, checkpoint: Checkpoint | None, *, fresh: bool, avoided: Collection[str]
     ) -> Stream:
-        """Queue one attempt, for any node but those that are shunned."""
+        """Queue one attempt, as `harness.engine.interface.AttemptTasks` has it."""
         resources = job.resources
         call = Call(
             job=job,
@@ -110,12 +107,12 @@ class Tasks:
             checkpoint_interval_s=self._options.checkpoint_interval_s,
             workload_code=self._code[job.spec.workload],
         )
-        task = self._remote.options(
+        task = (self._fresh if fresh else self._warm).options(
             name=f"{job.experiment} seed {job.spec.seed}",
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
-            label_selector={_NODE_ID: f"!in({','.join(sorted(shunned))})"} if shunned else None,
-            runtime_env={"env_vars": settings(resources.threads)},
+            label_selector={_NODE_ID: f"!in({','.join(sorted(avoided))})"} if avoided else None,
+            runtime_env={"env_vars": settings(resources.threads) | (_FRESH if fresh else {})},
             _generator_backpressure_num_objects=UNREAD,
         )
         return task.remote(call, *self._prepared(job))
@@ -132,6 +129,35 @@ class Tasks:
             raise
         except BaseException as error:  # noqa: BLE001 - the workload's own code, which may even exit
             return [Variables(), replace(failure(error, 0), kind=FailureKind.INFRASTRUCTURE)]
+
+    def ready(self, streams: Sequence[Stream], *, timeout_s: float) -> Sequence[Stream]:
+        """Wait until one of the streams can be read, and return all that can be."""
+        ready, _ = ray.wait(list(streams), num_returns=1, timeout=timeout_s)
+        if ready:
+            ready, _ = ray.wait(list(streams), num_returns=len(streams), timeout=0)
+        return ready
+
+    def read(self, stream: Stream, *, placed: bool) -> Sequence[Message | Placed | Refused | Lost]:
+        """Return the next messages of a stream that is ready; `placed` if it has said where."""
+        try:
+            messages: Sequence[Message | Placed | Refused] = ray.get(next(stream))
+        except StopIteration:
+            return [Lost("StreamEnded", "the worker ended without a last word")]
+        except RayError as error:
+            if not isinstance(error, RayTaskError) or isinstance(error.cause, RayError):
+                return [Lost(type(error).__name__, str(error))]
+            if placed:
+                raise  # the workload's exceptions are messages: this is a fault of our own
+            return [_unloaded(error)]
+        return messages
+
+    def cancel(self, streams: Sequence[Stream], *, wait_s: float = 0.0) -> None:
+        """End these attempts by force; wait for their ends no longer than told."""
+        for each in streams:
+            ray.cancel(each, force=True)
+        if streams and wait_s:
+            ends = [each.completed() for each in streams]
+            ray.wait(ends, num_returns=len(ends), timeout=wait_s)
 
     def _carried(self, job: Job) -> Variables:
         if job.experiment not in self._variables:
@@ -152,6 +178,17 @@ class Tasks:
                 self._data_refs[key] = ray.put(_plain(self._load_data(workload, key[0])))
         data = [self._data_refs[key] for key in job.spec.data.items()]
         return [self._workload_refs[workload.name], *data]
+
+
+def _remote(*, max_calls: int) -> Any:
+    return ray.remote(max_calls=max_calls, max_retries=0, num_returns="streaming")(placed_stream)
+
+
+def _unloaded(error: RayTaskError) -> Refused | Lost:
+    """Say what became of a task whose worker could not load it, a package missing on its node."""
+    why = f"cannot load the trial: {error.cause}"
+    nodes = [node["NodeID"] for node in alive() if node["NodeManagerAddress"] == error.ip]
+    return Refused(why, nodes[0]) if len(nodes) == 1 else Lost(type(error.cause).__name__, why)
 
 
 def _plain(arrays: Arrays) -> Arrays:

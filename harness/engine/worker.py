@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from socket import gethostname
 from types import MappingProxyType
 
 from harness.engine.process_state import ProcessState, watch_imports
-from harness.engine.software import Software, software
+from harness.engine.software import Software
 from harness.plan import Job
 from harness.record import (
     Checkpoint,
@@ -66,11 +65,6 @@ def stream(
         Whether this process may run another trial: this one finished, and what it changed in the
         process was put back.
     """
-    if differences := call.software.differences(software()):
-        # The nodes were compared at the start; this one has joined since.
-        said = f"on {gethostname()}: {'; '.join(differences)}"
-        yield [Failure(FailureKind.INFRASTRUCTURE, "ResourceError", said, 0)]
-        return True
     messages = _messages(call, workload, data, replace(call.source, digest=package_digest()))
     watch_imports()
     # Equal in every process: the state of the global generators belongs to the trial.

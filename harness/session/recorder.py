@@ -3,7 +3,15 @@
 from collections.abc import Callable, Sequence
 
 from harness.plan import Job
-from harness.record import Checkpoint, EpochRecord, Failure, Finished, Message, Started
+from harness.record import (
+    Checkpoint,
+    EpochRecord,
+    Failure,
+    Finished,
+    Message,
+    PastFailure,
+    Started,
+)
 from harness.session.progress import TrialView
 from harness.store import Store
 
@@ -31,6 +39,10 @@ class Recorder:
     def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
         """Show that an attempt was lost."""
         self._view.retrying(job, failure, attempt=attempt, wait_s=wait_s)
+
+    def remember(self, job: Job, past: PastFailure) -> None:
+        """Put a failure that is not the trial's outcome into its history."""
+        self._store.remember(job.spec, past)
 
     def _show(self, job: Job, message: Message) -> None:
         match message:

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import cluster_address, workloads
 from harness.cluster_address import ClusterAddress
 from harness.errors import Exit, StoppedError
-from harness.options import RunOptions, data_folder
+from harness.options import Again, RunOptions, data_folder
 from harness.plan import Job
 from harness.session.progress import Observer, SilentObserver
 from harness.session.recorder import Recorder
@@ -71,6 +71,8 @@ def run_session(
                 observer.note(line)
         session.declare()
         session.record_requests()
+        if options.again is Again.FAILED:
+            observer.note(f"{session.reopen_failed()} failed trials run again")
         left = session.left()
         observer.note(f"{total} trials, {total - len(left)} of them done")
         if left:
@@ -109,7 +111,7 @@ def run_trials(
         engine.cluster(address, packages=workloads.packages()),
         _limited(stop, options.time_limit_min),
     ):
-        engine.run(
+        avoided = engine.run(
             left,
             Recorder(session.store, view, tracking.notify),
             workloads=session.registry,
@@ -117,6 +119,8 @@ def run_trials(
             options=options,
             stop=stop,
         )
+    for node in avoided:
+        observer.note(node)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A session: some experiments, the trials that are asked for, and the workspace that holds them."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -149,6 +150,14 @@ class Session:
     def left(self) -> Sequence[Job]:
         """The trials that are still to be run."""
         return [job for job in self.jobs() if not self.store.settled(job.spec.id, job.epochs)]
+
+    def reopen_failed(self) -> int:
+        """Have the recorded failures of the method run again; returns how many there are.
+
+        Each stays in its trial's history, and the verdict names it.
+        """
+        now_ms = time.time_ns() // 1_000_000
+        return sum(self.store.reopen(job.spec.id, at_ms=now_ms) for job in self.jobs())
 
     def finished(self, experiment: Experiment) -> Iterator[StoredTrial]:
         """The trials in the workspace that are complete, or failed for good."""

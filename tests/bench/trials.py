@@ -8,7 +8,7 @@ from typing import Any, cast
 from harness import engine, manifest, workloads
 from harness.manifest import Experiment, Resources
 from harness.plan import Job, Selection, jobs
-from harness.record import Checkpoint, Failure, Message
+from harness.record import Checkpoint, Failure, Message, PastFailure
 from harness.store import Store
 from harness.workload import Arrays, Context, Workload
 from harness.workloads.mine.run import MineRun
@@ -91,6 +91,9 @@ class Sink:
 
     def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
         raise AssertionError(f"{job.experiment}: {failure}")
+
+    def remember(self, job: Job, past: PastFailure) -> None:
+        raise AssertionError(f"{job.experiment}: {past}")
 
 
 def run(what: Sequence[Job], sink: Any = None, *, arrays: Arrays | None = None) -> None:

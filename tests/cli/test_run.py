@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from harness import workloads
+from harness.errors import Exit
 from harness.manifest import load
 from harness.plan import Selection, jobs
-from harness.record import EpochRecord, FinalRecord, StoredTrial
+from harness.record import EpochRecord, Failure, FailureKind, FinalRecord, StoredTrial
 from harness.session.signals import stop_on_signals
 from harness.source import source
 from harness.store import Store
@@ -88,6 +89,31 @@ def test_a_second_run_runs_nothing(harness: Harness, studied: Path, tmp_path: Pa
     assert again.returncode == 0, again.stderr
     assert "2 trials, 2 of them done" in again.stdout
     assert trials(workspace) == before
+
+
+def test_a_recorded_failure_runs_again_on_request_and_the_verdict_says_so(
+    harness: Harness, studied: Path, tmp_path: Path
+) -> None:
+    workspace = copied(studied, tmp_path)
+    registry = workloads.registry()
+    (job,) = jobs(load([TINY], registry), registry, Selection(seeds=(5,)))
+    store = Store(workspace)
+    failure = Failure(FailureKind.SCIENTIFIC, "RuntimeError", "tripped", epoch=0)
+    with store.lock():
+        store.append([(job.spec, failure)])
+    arguments = ("run", TINY, "--seeds", "5", "--workspace", workspace, "--tracking-uri", "none")
+    before = harness(*arguments)
+    assert before.returncode == Exit.NOT_AS_EXPECTED
+    assert "1 trials, 1 of them done" in before.stdout
+    after = harness(*arguments, "--again", "failed")
+    told = " ".join(after.stdout.split())
+    assert "1 failed trials run again" in told
+    assert "seed 5 failed before, after epoch 0 (RuntimeError: tripped); run again on" in told
+    stored = Store(workspace).read(job.spec.id)
+    assert stored is not None
+    assert (stored.done, stored.failure) == (job.epochs, None)
+    assert [past.failure for past in stored.history] == [failure]
+    assert after.returncode != Exit.NOT_AS_EXPECTED
 
 
 def test_added_seeds_run_only_the_new_ones_and_added_epochs_go_on(

@@ -142,6 +142,14 @@ def own_address() -> str:
     return str(ray.util.get_node_ip_address())
 
 
+def other_torch(folder: Path) -> Path:
+    """A folder for PYTHONPATH in which an older torch seems to be installed."""
+    info = folder / "older" / "torch-1.13.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 1.13.1\n")
+    return info.parent
+
+
 def free_ports(count: int) -> list[int]:
     """Ports on which nothing listens, none of them twice."""
     probes = [socket.socket() for _ in range(count)]

@@ -7,7 +7,15 @@ from typing import Any
 
 from harness import engine
 from harness.plan import Job
-from harness.record import Checkpoint, EpochRecord, Failure, Message, Started, StoredTrial
+from harness.record import (
+    Checkpoint,
+    EpochRecord,
+    Failure,
+    Message,
+    PastFailure,
+    Started,
+    StoredTrial,
+)
 from harness.store import Store
 from harness.workload import Arrays, Workload
 from tests.toy import Toy
@@ -36,6 +44,9 @@ class StoreSink:
 
     def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
         self.retries.append((job.spec.id, failure.error, attempt))
+
+    def remember(self, job: Job, past: PastFailure) -> None:
+        self.store.remember(job.spec, past)
 
     def started(self, job: Job) -> list[Started]:
         """The attempts at a trial that began."""

@@ -15,7 +15,7 @@ from harness.engine.worker_env import settings
 from harness.errors import ResourceError, UsageError
 from harness.manifest import Resources
 from harness.plan import Job
-from harness.record import EpochRecord, FailureKind, Finished, Message, Started
+from harness.record import EpochRecord, FailureKind, Finished, Message, Overruled, Started
 from harness.store import Store
 from harness.workload import Arrays, Context, Workload
 from tests.engine.sinks import StoreSink, epochs, is_epoch, run
@@ -158,19 +158,57 @@ def test_a_killed_worker_costs_no_epoch_and_doubles_none(tmp_path: Path) -> None
         assert dict(stored.finals[20].metrics) == final(each)
 
 
-def test_a_scientific_failure_is_recorded_once_and_stops_no_other(tmp_path: Path) -> None:
+def test_a_failure_of_the_method_is_recorded_once_it_has_happened_twice(tmp_path: Path) -> None:
     faulty = [job(seed, fault=fault, at=3) for seed, fault in enumerate(["raise", "nan", "exit"])]
     sound = job(9)
     sink = run(tmp_path, [*faulty, sound])
-    assert sink.retries == []
+    assert sorted(sink.retries) == sorted(
+        (each.spec.id, error, 2)
+        for each, error in zip(
+            faulty, ("RuntimeError", "ArithmeticError", "SystemExit"), strict=True
+        )
+    )
     for each in faulty:
+        first, second = (
+            started.provenance.environment.hardware["pid"] for started in sink.started(each)
+        )
+        assert first != second
         stored = sink.store.read(each.spec.id)
         assert stored is not None
         assert stored.failure is not None
         assert (stored.failure.kind, stored.failure.epoch) == (FailureKind.SCIENTIFIC, 2)
+        assert stored.history == ()
         assert curve(stored) == quiet(each)
     assert sink.store.done(sound.spec.id) == 5
     assert run(tmp_path, [*faulty, sound]).seen == []
+
+
+def test_a_failure_that_a_fresh_process_gets_past_is_the_machine_s(tmp_path: Path) -> None:
+    struck = job(epochs=5, fault="raise", at=3, marker=str(tmp_path / "marker"))
+    sink = run(tmp_path, [struck], retries=0)
+    assert sink.retries == [(struck.spec.id, "RuntimeError", 2)]
+    stored = sink.store.read(struck.spec.id)
+    assert stored is not None
+    assert (stored.done, stored.failure) == (5, None)
+    assert curve(stored) == quiet(job(epochs=5))
+    (past,) = stored.history
+    assert (past.overruled, past.attempt) == (Overruled.PASSED, 1)
+    assert (past.failure.error, past.failure.epoch) == ("RuntimeError", 2)
+    assert past.host == stored.provenance[0].host
+
+
+def test_a_failure_that_was_reopened_runs_again(tmp_path: Path) -> None:
+    struck = job(epochs=5, fault="raise", at=3)
+    sink = run(tmp_path, [struck])
+    assert sink.store.settled(struck.spec.id, 5)
+    with sink.store.lock():
+        assert sink.store.reopen(struck.spec.id, at_ms=0)
+    sink = run(tmp_path, [struck])
+    assert len(sink.started(struck)) == 2
+    stored = sink.store.read(struck.spec.id)
+    assert stored is not None
+    assert stored.failure is not None
+    assert [past.overruled for past in stored.history] == [Overruled.REQUEST]
 
 
 def test_a_trial_lost_again_and_again_is_given_up_as_infrastructure(tmp_path: Path) -> None:

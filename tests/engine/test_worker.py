@@ -4,15 +4,20 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.engine.interface import Placed, Refused
 from harness.engine.software import software
+from harness.engine.tasks import placed_stream
 from harness.engine.worker import EVERY_S, Call, batches, stream
-from harness.record import Checkpoint, EpochRecord, Failure, FailureKind, Message
+from harness.record import Checkpoint, EpochRecord, Message
+from harness.variables import Variables
 from harness.workload import Arrays, Context
 from tests.store.trials import SOURCE, sent
 from tests.toy import DATA, Toy, Walk, job
@@ -78,10 +83,13 @@ def test_a_process_is_given_the_same_arrays_for_the_same_digest(
     assert first is not other
 
 
-def test_a_node_that_joined_late_with_other_software_runs_nothing() -> None:
+def test_a_node_that_joined_late_with_other_software_runs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ray.get_runtime_context", lambda: Mock(get_node_id=lambda: "a"))
     other = replace(software(), torch="1.13.1")
     call = Call(job(), SOURCE, other, "cpu", {}, None, 1000.0)
-    ((failure,),) = list(stream(call, pickle.dumps(Toy())))
-    assert isinstance(failure, Failure)
-    assert failure.kind is FailureKind.INFRASTRUCTURE
-    assert f"torch {software().torch} there and 1.13.1 here" in failure.message
+    ((placed,), (refused,)) = list(placed_stream(call, Variables(), b""))
+    assert placed == Placed("a", gethostname())
+    assert isinstance(refused, Refused)
+    assert f"torch {software().torch} there and 1.13.1 here" in refused.why

@@ -1,0 +1,220 @@
+"""What the driver does with failures and with nodes, on a cluster in memory."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from harness.engine.interface import Lost, Refused
+from harness.engine.retries import backoff_s
+from harness.record import Failure, FailureKind, Finished, Overruled
+from tests.engine.fakes import Attempt, FakeCluster, Step, fails, succeeds
+from tests.toy import job
+
+CRASH = Lost("WorkerCrashedError", "the worker died")
+OTHER_TORCH = Refused("torch 1.13.1 there and 2.14.1 here")
+
+
+def failure(cluster: FakeCluster, seed: int = 0) -> Failure:
+    end = cluster.outcome(seed)
+    assert isinstance(end, Failure)
+    return end
+
+
+def in_turn(*scripts: str) -> FakeCluster:
+    """A trial whose attempts go as told: 'RuntimeError@3', 'crash' or 'fine'."""
+
+    def script(attempt: Attempt) -> Sequence[Step]:
+        told = scripts[attempt.number - 1]
+        if told == "fine":
+            return succeeds(attempt)
+        if told == "crash":
+            return [CRASH]
+        error, epoch = told.split("@")
+        return fails(attempt, int(epoch), error)
+
+    return FakeCluster(script)
+
+
+@pytest.mark.parametrize("epoch", [0, 3, 5])
+def test_the_same_failure_twice_is_the_method_s(epoch: int) -> None:
+    cluster = in_turn(*[f"RuntimeError@{epoch}"] * 2)
+    cluster.run([job()], retries=0)
+    found = failure(cluster)
+    assert (found.kind, found.error, found.epoch) == (
+        FailureKind.SCIENTIFIC,
+        "RuntimeError",
+        epoch,
+    )
+    first, second = cluster.of()
+    assert (first.fresh, second.fresh) == (False, True)
+    assert first.node != second.node
+    assert cluster.history == []
+
+
+def test_on_a_single_node_the_second_attempt_runs_there() -> None:
+    cluster = in_turn("RuntimeError@3", "RuntimeError@3")
+    cluster.names = ("a",)
+    assert cluster.run([job()]).notes == ()
+    assert failure(cluster).kind is FailureKind.SCIENTIFIC
+    assert [attempt.node for attempt in cluster.of()] == ["a", "a"]
+
+
+@pytest.mark.parametrize("epoch", [0, 3, 5])
+def test_a_failure_that_the_next_attempt_gets_past_is_the_machine_s(epoch: int) -> None:
+    cluster = in_turn(f"RuntimeError@{epoch}", "fine")
+    cluster.run([job()], retries=0)
+    assert cluster.outcome() == Finished(5)
+    ((_, past),) = cluster.history
+    assert (past.overruled, past.attempt, past.host) == (Overruled.PASSED, 1, "a")
+    assert past.failure.epoch == epoch
+
+
+@pytest.mark.parametrize(
+    ("attempts", "error"),
+    [
+        (["A@3", "B@3", "B@3"], "B"),
+        (["A@3", "B@2", "A@3"], "A"),
+        (["A@3", "crash", "A@3"], "A"),
+        (["A@2", "A@3", "A@3"], "A"),  # the second got past the first
+    ],
+)
+def test_two_equal_failures_of_several_are_the_method_s(attempts: list[str], error: str) -> None:
+    cluster = in_turn(*attempts)
+    cluster.run([job()])
+    found = failure(cluster)
+    assert (found.kind, found.error) == (FailureKind.SCIENTIFIC, error)
+    assert len(cluster.of()) == len(attempts)
+
+
+def test_failures_of_which_no_two_agree_are_no_outcome_of_the_method() -> None:
+    cluster = in_turn("A@3", "B@3", "C@3")
+    cluster.run([job()])
+    found = failure(cluster)
+    assert (found.kind, found.error) == (FailureKind.INFRASTRUCTURE, "NotRepeatable")
+    for told in (f"attempt {n} failed after epoch 3 with {e}:" for n, e in enumerate("ABC", 1)):
+        assert told in found.message
+    assert [past.overruled for _, past in cluster.history] == [Overruled.UNREPEATED] * 3
+
+
+def test_a_trial_that_fails_at_ever_later_epochs_is_given_up_in_the_end() -> None:
+    cluster = in_turn("A@1", "A@2", "A@3", "A@4")
+    cluster.run([job()], retries=2)
+    assert failure(cluster).error == "NotRepeatable"
+    kinds = [past.overruled for _, past in cluster.history]
+    assert kinds == [Overruled.PASSED] * 3 + [Overruled.UNREPEATED]
+
+
+def test_a_loss_before_a_failure_is_confirmed_decides_nothing() -> None:
+    cluster = in_turn("RuntimeError@3", "crash")
+    cluster.run([job()], retries=0)
+    found = failure(cluster)
+    assert (found.kind, found.error) == (FailureKind.INFRASTRUCTURE, "WorkerCrashedError")
+    assert "attempt 1 failed after epoch 3 with RuntimeError" in found.message
+    assert [past.overruled for _, past in cluster.history] == [Overruled.UNREPEATED]
+
+
+def test_losses_are_retried_so_often_and_no_more() -> None:
+    cluster = in_turn(*["crash"] * 4)
+    cluster.run([job()], retries=3)
+    assert failure(cluster).error == "WorkerCrashedError"
+    assert len(cluster.of()) == 4
+
+
+def test_a_trial_avoids_a_node_on_which_it_was_lost_twice() -> None:
+    cluster = FakeCluster(lambda attempt: [CRASH] if attempt.node == "a" else succeeds(attempt))
+    cluster.run([job()])
+    assert [attempt.node for attempt in cluster.of()] == ["a", "a", "b"]
+    assert cluster.outcome() == Finished(5)
+
+
+def test_a_node_on_which_nothing_was_heard_is_avoided_at_once() -> None:
+    cluster = FakeCluster(lambda attempt: [None] if attempt.node == "a" else succeeds(attempt))
+    cluster.run([job()], deadline_s=20.0)
+    assert [attempt.node for attempt in cluster.of()] == ["a", "b"]
+    assert cluster.retries == [(0, "NoProgress")]
+
+
+MANY = [job(seed) for seed in range(12)]
+
+
+@pytest.mark.parametrize("how", ["crashes", "raises"])
+def test_a_node_that_fails_fast_takes_few_attempts_and_is_named_once(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def script(attempt: Attempt) -> Sequence[Step]:
+        if attempt.node == "b":
+            return succeeds(attempt)
+        return [CRASH] if how == "crashes" else fails(attempt, 0)
+
+    cluster = FakeCluster(script)
+    (note,) = cluster.run(MANY).notes
+    assert note.startswith("node a: lost attempts in a row")
+    assert caplog.messages == [note]
+    assert all(cluster.outcome(seed) == Finished(5) for seed in range(12))
+    on_bad = [attempt for attempt in cluster.starts if attempt.node == "a"]
+    assert len(on_bad) <= 4
+    assert all(past.overruled is Overruled.PASSED for _, past in cluster.history)
+    assert len(cluster.history) == (len(on_bad) if how == "raises" else 0)
+
+
+def test_a_method_that_always_fails_makes_no_node_a_bad_one() -> None:
+    cluster = FakeCluster(lambda attempt: fails(attempt, 2))
+    assert cluster.run(MANY).notes == ()
+    for seed in range(12):
+        assert failure(cluster, seed).kind is FailureKind.SCIENTIFIC
+        assert len(cluster.of(seed)) == 2
+
+
+def test_a_trial_that_kills_its_workers_makes_no_node_a_bad_one() -> None:
+    cluster = FakeCluster(
+        lambda attempt: [CRASH] if attempt.job.spec.seed == 0 else succeeds(attempt)
+    )
+    assert cluster.run(MANY).notes == ()
+    assert failure(cluster).error == "WorkerCrashedError"
+
+
+def test_the_only_node_is_used_and_not_named_whatever_it_loses() -> None:
+    cluster = FakeCluster(
+        lambda attempt: [CRASH] if attempt.number < 3 else succeeds(attempt), names=("a",)
+    )
+    assert cluster.run(MANY).notes == ()
+    assert all(cluster.outcome(seed) == Finished(5) for seed in range(12))
+
+
+def test_a_node_with_other_software_costs_no_attempt_and_is_named_once() -> None:
+    cluster = FakeCluster(
+        lambda attempt: [OTHER_TORCH] if attempt.node == "a" else succeeds(attempt)
+    )
+    (note,) = cluster.run(MANY, retries=0).notes
+    assert note.startswith("node a: torch 1.13.1 there")
+    assert cluster.retries == []
+    assert all(cluster.outcome(seed) == Finished(5) for seed in range(12))
+    assert [attempt.node for attempt in cluster.starts].count("a") == 1
+
+
+def test_where_only_nodes_with_other_software_are_left_every_trial_says_so() -> None:
+    cluster = FakeCluster(lambda attempt: [OTHER_TORCH])
+    notes = cluster.run(MANY).notes
+    assert [note[:6] for note in notes] == ["node a", "node b"]
+    for seed in range(12):
+        found = failure(cluster, seed)
+        assert (found.kind, found.error) == (FailureKind.INFRASTRUCTURE, "ResourceError")
+        assert "no node is left that can run it; node a: torch 1.13.1 there" in found.message
+
+
+def test_trials_wait_for_a_node_that_left_but_not_for_ever() -> None:
+    cluster = FakeCluster(succeeds)
+    cluster.names = ()
+    cluster.run(MANY[:2])
+    assert "none has come within 60 s" in failure(cluster).message
+    assert 60.0 <= cluster.now_s < 90.0
+
+
+def test_a_node_that_was_unfit_before_the_run_gets_no_trial() -> None:
+    cluster = FakeCluster(succeeds, bad={"a": "torch 1.13.1 there"})
+    assert len(cluster.run(MANY).notes) == 1
+    assert {attempt.node for attempt in cluster.starts} == {"b"}
+
+
+def test_waits_double_up_to_a_minute() -> None:
+    assert [backoff_s(number, 1.0) for number in (1, 2, 3, 6, 7, 50)] == [1, 2, 4, 32, 60, 60]
