@@ -26,7 +26,7 @@ def drive(found: Cluster, folder: Path, scenario: str) -> tuple[dict[str, Any], 
         timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # Ray may print before it
     return told, done.stderr
 
 
