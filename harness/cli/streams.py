@@ -88,6 +88,10 @@ class Output:
     """The guarded streams of one command."""
 
     def __init__(self) -> None:
+        # Python has no stream where a descriptor was closed; what prints expects one.
+        sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        self._unguarded = sys.stdout, sys.stderr  # kept open for as long as the guards write
         self._stdout = _Stream.guard(sys.stdout)
         self._stderr = _Stream.guard(sys.stderr)
         if self._stdout:
