@@ -24,7 +24,13 @@ DATA = "steps"
 BAD_NODE = "TOY_BAD_NODE"
 """A variable of nodes on which the fault 'bad node' strikes; 'kill', or anything else to raise."""
 
-VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GLIBC_TUNABLES")
+VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "GLIBC_TUNABLES",
+    "PYTHONHASHSEED",
+)
 """What the engine sets in a worker's environment; its own list would cost an import of Ray."""
 
 

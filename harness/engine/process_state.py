@@ -183,47 +183,50 @@ def _logging_write(before: tuple[Any, ...]) -> None:
     logging.root.handlers[:] = before[2]
 
 
-def _children() -> bool:
-    """Whether this process has children, ended or not."""
+def _children() -> frozenset[int]:
+    """The ids of this process's children, ended or not."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return False
-    return True
-
-
-def _end_children(_: object) -> None:
-    """End the children that a trial has left, so that they take no core from the next."""
+        return frozenset()  # nearly always, and this is fast
+    found: list[int] = []
     for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # a thread that has ended
+            found += map(int, (task / "children").read_text().split())
+    return frozenset(found)
+
+
+def _end_children(before: frozenset[int]) -> None:
+    """End the children that a trial has left, so that they take no core from the next."""
+    for pid in _children() - before:
         with suppress(OSError):
-            for pid in (task / "children").read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
-    deadline_s = time.monotonic() + 1
-    while _children() and time.monotonic() < deadline_s:
-        with suppress(ChildProcessError):
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                time.sleep(0.01)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
-def _descriptors() -> tuple[frozenset[str], int]:
-    """The files and devices that are open, and how many sockets and pipes beside them."""
-    files, others = [], 0
-    for name in os.listdir("/proc/self/fd"):
+def _descriptors() -> frozenset[str]:
+    """The numbers of all open descriptors, without the one that lists them."""
+    numbers = []
+    for number in os.listdir("/proc/self/fd"):
         with suppress(OSError):
-            target = os.readlink(f"/proc/self/fd/{name}")
-            # Ray's own: its logs, and the shared memory of its object store.
-            if target.startswith("/") and not target.startswith(_SHARED_MEMORY):
-                if f"{os.sep}session_" not in target:
-                    files.append(f"{name} {target}")
-            else:
-                others += 1
-    return frozenset(files), others
+            os.fstat(int(number))
+            numbers.append(number)
+    return frozenset(numbers)
 
 
-def _descriptors_changed(
-    before: tuple[frozenset[str], int], after: tuple[frozenset[str], int]
-) -> bool:
-    return bool(after[0] - before[0]) or after[1] - before[1] > _SOCKETS
+def _descriptors_changed(before: frozenset[str], after: frozenset[str]) -> bool:
+    """Whether files or devices were left open, or many sockets and pipes: Ray's own come and go."""
+    targets = []
+    for number in after - before:
+        with suppress(OSError):  # closed meanwhile
+            targets.append(os.readlink(f"/proc/self/fd/{number}"))
+    files = [each for each in targets if each.startswith("/") and not _is_of_ray(each)]
+    return bool(files) or len(targets) > _SOCKETS
+
+
+def _is_of_ray(path: str) -> bool:
+    """Whether a file is a log of Ray's, or the memory of its object store."""
+    return path.startswith(_SHARED_MEMORY) or f"{os.sep}session_" in path
 
 
 def _arithmetic() -> tuple[bool, bool, bool]:
@@ -374,7 +377,7 @@ _PROCESS = (
         "child processes",
         _children,
         _end_children,
-        changed=lambda before, after: after and not before,
+        changed=lambda before, after: bool(after - before),
         enough=False,
     ),
     _Part("open files", _descriptors, changed=_descriptors_changed, imports=_always),

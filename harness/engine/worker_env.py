@@ -27,4 +27,8 @@ def settings(threads: int) -> dict[str, str]:
     """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     tunables = ":".join(f"{name}={value}" for name, value in ALLOCATOR.items())
-    return {**dict.fromkeys(names, str(threads)), "GLIBC_TUNABLES": tunables}
+    return {
+        **dict.fromkeys(names, str(threads)),
+        "GLIBC_TUNABLES": tunables,
+        "PYTHONHASHSEED": "0",  # a set of texts has the same order in every process
+    }

@@ -240,6 +240,7 @@ def look(what: str) -> dict[str, Any]:
         "json": json.dumps([1]),
         "smallest": sys.float_info.min / 2 > 0,
         "umask": _umask(),
+        "hash": hash("walk"),
     }
     if what == "torch":
         seen["torch"] = _look_at_torch()
