@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import pytest
-from harness.tracking.reference import reference_images
 from pydantic import PositiveFloat
 from rich.console import Console
 
@@ -25,6 +24,7 @@ from harness.report.html import html
 from harness.report.junit import junit
 from harness.report.markdown import markdown
 from harness.report.story import story
+from harness.tracking.images import reference_images
 from harness.verdict import Case, ExperimentVerdict, Outcome, judge, kinds
 from harness.verdict.decision import Decision, Terms
 from harness.verdict.evidence import Evidence, MeasuredRow
