@@ -12,7 +12,7 @@ from harness.cli import options
 from harness.compare import Comparison, Standing, sentence
 from harness.output import STDOUT, write
 from harness.report.documents import comparisons_document
-from harness.report.tables import Column, FittedTable
+from harness.report.terminal import Column, FittedTable
 from harness.session.comparison import compare_paths, comparison_code
 
 _STYLES = {Standing.UNCHANGED: "green", Standing.MOVED: "bold red", Standing.NOTHING: "magenta"}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from harness.report import terminal
-from harness.report.tables import Column, FittedTable
+from harness.report.terminal import Column, FittedTable
 from harness.verdict import ExperimentVerdict
 
 

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from harness.cli import options
 from harness.errors import Exit
-from harness.report.tables import Column, FittedTable
+from harness.report.terminal import Column, FittedTable
 from harness.session.doctor import Health, examine
 
 _STYLES = {Health.GOOD: "green", Health.NOTE: "yellow", Health.MISSING: "bold red"}

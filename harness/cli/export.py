@@ -10,7 +10,7 @@ from harness.cli.options import stored
 from harness.errors import UsageError
 from harness.manifest import of_seeds
 from harness.plan import Request
-from harness.report import table
+from harness.report import arrow_tables
 from harness.session import Session, load
 from harness.session.committed import Addition, add
 from harness.store import Archive, Store
@@ -48,7 +48,9 @@ def export(
         raise UsageError("export needs either --out FILE or --records DIR")
     if out is not None:
         session = stored(paths, request, workspace, committed=committed)
-        rows = table.write(out, ((name, trial) for (name, _), trial in session.stored_trials()))
+        rows = arrow_tables.write(
+            out, ((name, trial) for (name, _), trial in session.stored_trials())
+        )
         typer.echo(f"{out}: {rows} rows")
     elif records is not None:
         if committed:

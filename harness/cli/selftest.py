@@ -11,7 +11,7 @@ from rich.text import Text
 from harness.cli import options
 from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import Exit
-from harness.report.tables import Column, FittedTable
+from harness.report.terminal import Column, FittedTable
 from harness.selftest import CaseResult, Training, cases
 from harness.session.selftest import choose_subject, run_stored, run_training
 

@@ -80,7 +80,7 @@ def study(
 
 
 def _show(found: Study, console: Console) -> None:
-    from harness.report.study import tables  # noqa: PLC0415 - `check` and `plan` set no pages
+    from harness.report.study_page import tables  # noqa: PLC0415 - `check` and `plan` set no pages
 
     for table in tables(found):
         console.print(table)

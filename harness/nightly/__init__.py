@@ -1,21 +1,24 @@
 """What runs at night, and what is kept of it: configuration, states, history, the summary."""
 
-from harness.nightly.book import (
+from harness.nightly.config import Night, Nights, Quarantine, load
+from harness.nightly.history import (
     Book,
+    Course,
     Entry,
     NightRecord,
     Opened,
+    State,
+    advance,
     baselines,
+    environment,
     first_good,
     last_good,
+    most_severe,
+    night_code,
     read_record,
     side,
 )
-from harness.nightly.config import Night, Nights, Quarantine, load
-from harness.nightly.environment import environment
-from harness.nightly.states import Course, State, advance, most_severe, night_code
-from harness.nightly.summary import Since, Summary, headline, markdown
-from harness.nightly.webhook import post
+from harness.nightly.summary import Since, Summary, headline, markdown, post
 
 __all__ = [
     "Book",

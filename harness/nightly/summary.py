@@ -1,16 +1,20 @@
-"""What a person reads in the morning: Markdown, the news first."""
+"""Write the summary of a night in Markdown, news first, and send it to a webhook."""
 
+import json
+import urllib.error
+import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from http.client import HTTPException
 from typing import NamedTuple
 
 from harness.compare import Comparison, Standing, sentence
 from harness.errors import Exit
 from harness.manifest import spell
-from harness.nightly.book import NightRecord
 from harness.nightly.config import Quarantine
-from harness.report.wording import as_markdown, expectation, measured, number
+from harness.nightly.history import NightRecord
+from harness.report.text import as_markdown, expectation, measured, number
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 COLOURS = {
@@ -182,3 +186,26 @@ def _commands(summary: Summary) -> Iterator[str]:
     for night in sorted({since.night for since in summary.last.values()}):
         yield f"`harness compare {folder.rpartition('/')[0]}/{night} {folder}`"
     yield f"`harness ui --workspace {folder}`"
+
+
+TIMEOUT_S = 10.0
+
+
+def post(url: str, text: str) -> str | None:
+    """Send `text` once; returns what went wrong, without the address, which is a secret."""
+    if not url.startswith(("https://", "http://")):
+        return "its address begins neither with https:// nor with http://"
+    try:
+        request = urllib.request.Request(  # noqa: S310 - http and https only
+            url,
+            json.dumps({"text": text}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # noqa: S310 - as above
+    except urllib.error.HTTPError as error:
+        return f"HTTP status {error.code}"
+    except urllib.error.URLError as error:
+        return type(error.reason).__name__  # the messages may hold the address
+    except (OSError, HTTPException, ValueError) as error:
+        return type(error).__name__
+    return None

@@ -1,17 +1,55 @@
-"""Figures of a verdict: all panels in one image for Markdown, or each by itself for a page."""
+"""Draw the figures of a verdict: all panels in one image, or each panel as an SVG of its own."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
-from harness.report.palette import INK
-from harness.report.panels import Panel, panels
-from harness.verdict import ExperimentVerdict
+from harness import stats
+from harness.manifest import BaseClaim
+from harness.stats import Array
+from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
+
+INK = "#0b0b0b"
+"""Axes, words, and what the paper reports. Not plain black, which SVG leaves out as its default."""
+
+
+GRID = "#e2e2e3"
+
+
+SHADE = "#efeff0"
+
+
+SEEDS = "#56b4e9"
+
+
+MEAN = "#0072b2"
+
+
+TRUE = "#009e73"
+
+
+FAILS = "#d55e00"
+
+
+_VARIABLES = {
+    INK: "ink",
+    GRID: "grid",
+    SHADE: "shade",
+    SEEDS: "seeds",
+    MEAN: "mean",
+    TRUE: "true",
+    FAILS: "fails",
+}
+
 
 STYLE: Any = {
     "svg.hashsalt": "harness",  # equal figures are equal files
@@ -33,6 +71,25 @@ STYLE: Any = {
     "legend.columnspacing": 1.0,
     "legend.handlelength": 1.5,
 }
+
+
+MOST_LINES = 40
+"""With more seeds than this, single curves hide each other: their range is drawn."""
+
+
+Rows = list[ClaimResult]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes."""
+
+    title: str
+    draw: Callable[[Axes], None]
+    wide: bool
+    """Curves are wide; single values are narrow."""
+
+
 _WIDE, _NARROW, _HIGH = 4.8, 2.7, 3.4
 """Inches."""
 
@@ -87,3 +144,243 @@ def _row(place: Any, row: Sequence[Panel]) -> list[Axes]:
         panel.draw(each)
         each.set_title(panel.title)
     return axes
+
+
+def themed(svg: str) -> str:
+    """The SVG with each colour as a CSS variable, `--fig-…`, which a page may set for the dark.
+
+    Where nothing sets them, the colours stay as they were drawn.
+    """
+    for colour, name in _VARIABLES.items():
+        svg = svg.replace(colour, f"var(--fig-{name}, {colour})")
+    return svg
+
+
+def panels(verdict: ExperimentVerdict) -> tuple[Panel, ...]:
+    """The panels of an experiment, the most telling first; none where nothing was run."""
+    rows = [row for row in verdict.results if row.epoch is not None]
+    finals = [row for row in _ran(verdict) if row.metric in verdict.evidence.finals]
+    made = []
+    if rows:
+        made.append(Panel("Every epoch", partial(_curves, verdict=verdict, rows=rows), wide=True))
+    if finals:
+        draw = partial(_finals, verdict=verdict, finals=finals)
+        made.append(Panel("Final estimates", draw, wide=False))
+    return (*made, *sorted(_at_takeoff(verdict), key=lambda panel: not panel.wide))
+
+
+def _at_takeoff(verdict: ExperimentVerdict) -> Iterator[Panel]:
+    for claim in verdict.experiment.manifest.claims:
+        rows = [row for row in _ran(verdict) if row.claim == claim.name]
+        if rows and claim.line_up_at is not None:
+            draw = partial(
+                _lined_up, verdict=verdict, rows=rows, claim=claim, threshold=claim.line_up_at
+            )
+            yield Panel(f"{claim.name.capitalize()}, lined up at take-off", draw, wide=True)
+        if rows and claim.counts_epochs:
+            yield Panel(claim.name.capitalize(), partial(_onset, rows=rows), wide=False)
+
+
+def _ran(verdict: ExperimentVerdict) -> Rows:
+    return [row for row in verdict.results if row.verdict is not Outcome.NOT_RUN]
+
+
+def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
+    """The metric to be shown in full, over the epochs; its truth, where one is reported."""
+    headline = headline_metric(verdict)
+    evidence = verdict.evidence
+    epochs = np.arange(1.0, evidence.epochs + 1)
+    _seeds(axes, epochs, evidence.curves[headline])
+    for metric in dict.fromkeys(row.metric for row in rows if row.metric != headline):
+        places, values = points([row for row in rows if row.metric == metric])
+        axes.plot(
+            places, values, "--", color=TRUE, linewidth=1.4, label=axis_label(metric, verdict.unit)
+        )
+    shown = [row for row in rows if row.metric == headline]
+    _joined(axes, shown)
+    _band(axes, shown)
+    lined_up = _lined_up_claims(verdict)
+    _reported(axes, [row for row in shown if row.claim not in lined_up])
+    # Rows that were judged lined up may be far off here and hold: no bar, no verdict.
+    axes.plot(
+        *points([row for row in shown if row.claim in lined_up]),
+        "o",
+        color=INK,
+        markersize=3.5,
+        markerfacecolor="none",
+    )
+    # Listings grow sparse as a run goes on: a logarithmic axis gives each row its room.
+    axes.set_xscale("log")
+    axes.set_xticks(spaced(sorted({row.epoch for row in rows if row.epoch is not None})))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+    name_axes(axes, "epoch", axis_label(headline, verdict.unit))
+
+
+def _lined_up(
+    axes: Axes, *, verdict: ExperimentVerdict, rows: Rows, claim: BaseClaim, threshold: float
+) -> None:
+    """Each seed moved so that its take-off falls on the reported one, as the rows were judged."""
+    numbers = claim.numbers()
+    places = np.array([number.epoch for number in numbers], float)
+    reported = stats.onset(places, np.array([number.value for number in numbers]), threshold)
+    epochs = np.arange(1.0, verdict.evidence.epochs + 1)
+    curves = verdict.evidence.curves[claim.metric]
+    onsets = [stats.onset(epochs, curve, threshold) for curve in curves]
+    grid = np.linspace(places[0], places[-1], 200)
+    moved = [
+        stats.value_at(epochs - onset + reported, curve, grid)
+        for onset, curve in zip(onsets, curves, strict=True)
+        if not np.isnan(onset)
+    ]
+    if moved:
+        _seeds(axes, grid, np.array(moved))
+    _joined(axes, rows)
+    _reported(axes, rows)
+    axes.axhline(threshold, color=INK, linewidth=0.6, linestyle=":")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    name_axes(axes, "epoch, as reported", axis_label(claim.metric, verdict.unit))
+
+
+def _finals(axes: Axes, *, verdict: ExperimentVerdict, finals: Rows) -> None:
+    _values(axes, finals, [verdict.evidence.finals[row.metric] for row in finals])
+    name_axes(axes, "", verdict.unit)
+
+
+def _onset(axes: Axes, *, rows: Rows) -> None:
+    _values(axes, rows, [np.array(list(row.by_seed.values())) for row in rows])
+    name_axes(axes, "", "epochs")
+
+
+def _values(axes: Axes, rows: Rows, values: Iterable[Array]) -> None:
+    """For each row the seeds as dots, beside them mean and spread, then the reported value."""
+    axes.set_xticks(range(len(rows)), [row.claim.replace(" ", "\n") for row in rows])
+    axes.set_xlim(-0.6, len(rows) - 0.4)
+    for place, (row, each) in enumerate(zip(rows, values, strict=True)):
+        beside = place + np.linspace(-0.4, -0.1, len(each) + 2)[1:-1]
+        axes.plot(beside, each, ".", color=SEEDS, markersize=6)
+        if row.measured is not None:
+            bar = [row.spread] if row.spread is not None else None
+            axes.errorbar([place], [row.measured], bar, fmt="D", color=MEAN, markersize=4.5)
+        _mark(axes, [place + 0.25], [row], with_bars=True)
+
+
+def _seeds(axes: Axes, epochs: Array, curves: Array) -> None:
+    """Each seed, their mean, and around it their spread. Shapes (n,) and (seeds, n)."""
+    there = ~np.isnan(curves).all(axis=0)
+    if not there.any():
+        return
+    epochs, curves = epochs[there], curves[:, there]
+    if len(curves) > MOST_LINES:
+        low, high = np.nanmin(curves, axis=0), np.nanmax(curves, axis=0)
+        axes.fill_between(
+            epochs, low, high, color=SEEDS, alpha=0.25, linewidth=0, label="range of the seeds"
+        )
+    else:
+        for place, curve in enumerate(curves):
+            label = "_" if place else "each seed"
+            axes.plot(epochs, curve, color=SEEDS, linewidth=0.8, alpha=0.9, label=label)
+    # Past the end of a broken seed the mean would jump: it is drawn as far as all seeds go.
+    mean = curves.mean(axis=0)
+    if len(curves) > 1:
+        spread = curves.std(axis=0, ddof=1)
+        axes.fill_between(
+            epochs,
+            mean - spread,
+            mean + spread,
+            color=MEAN,
+            alpha=0.22,
+            linewidth=0,
+            label="one standard deviation",
+        )
+    axes.plot(epochs, mean, color=MEAN, linewidth=1.8, label="mean of the seeds")
+
+
+def _joined(axes: Axes, rows: Rows) -> None:
+    axes.plot(*points(rows), color=INK, linewidth=1.1, label="reported")
+
+
+def _band(axes: Axes, rows: Rows) -> None:
+    """A control's tolerance, around all of its epochs."""
+    band = [row for row in rows if _throughout(row)]
+    if band:
+        places, centre = map(np.array, points(band))
+        width = band[0].tolerance
+        axes.fill_between(
+            places, centre - width, centre + width, color=SHADE, zorder=0, label="tolerance"
+        )
+
+
+def _reported(axes: Axes, rows: Rows) -> None:
+    """The reported rows with their tolerance; a band has a shade instead of bars."""
+    for fails in (False, True):
+        some = [row for row in rows if (row.verdict is Outcome.NOT_REPRODUCED) is fails]
+        places = [float(row.epoch or 0) for row in some]
+        label = "not reproduced" if fails else "within tolerance"
+        bars = not any(map(_throughout, some))
+        _mark(axes, places, some, with_bars=bars, label=label if fails else "_")
+
+
+def _mark(
+    axes: Axes, places: list[float], rows: Rows, *, with_bars: bool, label: str = "_"
+) -> None:
+    """What the paper reports, with bars as long as the tolerance; rows of one verdict."""
+    if not rows:
+        return
+    fails = rows[0].verdict is Outcome.NOT_REPRODUCED
+    axes.errorbar(
+        places,
+        [row.reported for row in rows],
+        [row.tolerance for row in rows] if with_bars else None,
+        fmt="X" if fails else "o",
+        color=FAILS if fails else INK,
+        markersize=6 if fails else 4,
+        elinewidth=0.9,
+        capsize=2,
+        zorder=5,
+        label=label,
+    )
+
+
+def _lined_up_claims(verdict: ExperimentVerdict) -> set[str]:
+    claims = verdict.experiment.manifest.claims
+    return {claim.name for claim in claims if claim.line_up_at is not None}
+
+
+def _throughout(row: ClaimResult) -> bool:
+    """Whether the row's tolerance is a shade around every epoch, and not a bar."""
+    return row.about is not None and row.about.holds_throughout
+
+
+def headline_metric(verdict: ExperimentVerdict) -> str:
+    """The metric whose curve is drawn in full; empty if no value of an epoch is claimed."""
+    claim = verdict.experiment.manifest.headline
+    return claim.metric if claim else ""
+
+
+def points(rows: Rows) -> tuple[list[int], list[float]]:
+    """Epochs and reported values of the rows that have an epoch, in order."""
+    ordered = sorted((row.epoch, row.reported) for row in rows if row.epoch is not None)
+    return [epoch for epoch, _ in ordered], [reported for _, reported in ordered]
+
+
+def axis_label(metric: str, unit: str) -> str:
+    """A metric in words: its unit often stands in its name already."""
+    return f"{metric.removesuffix(f'_{unit}').replace('_', ' ')} ({unit})"
+
+
+def name_axes(axes: Axes, below: str, beside: str) -> None:
+    """Name both axes, and rule the values."""
+    axes.set_xlabel(below)
+    axes.set_ylabel(beside)
+    axes.grid(axis="y", color=GRID, linewidth=0.7)
+
+
+def spaced(epochs: list[int], most: int = 12) -> list[int]:
+    """The epochs that have room for a label on a logarithmic axis with room for `most`."""
+    ratio = (epochs[-1] / epochs[0]) ** (1 / most)
+    kept: list[int] = []
+    for epoch in reversed(epochs):  # how far it goes is what nobody should have to guess
+        if not kept or epoch * ratio <= kept[-1]:
+            kept.append(epoch)
+    return kept

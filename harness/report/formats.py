@@ -37,13 +37,13 @@ def _junit(verdicts: Verdicts) -> bytes:
 
 
 def _markdown(verdicts: Verdicts) -> str:
-    from harness.report.markdown import markdown  # noqa: PLC0415 - as above
+    from harness.report.pages import markdown  # noqa: PLC0415 - as above
 
     return markdown(verdicts)
 
 
 def _html(verdicts: Verdicts) -> str:
-    from harness.report.html import html  # noqa: PLC0415 - as above; figures take a second
+    from harness.report.pages import html  # noqa: PLC0415 - as above; figures take a second
 
     return html(verdicts)
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from harness.report.wording import measured, number
+from harness.report.text import measured, number
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -1,13 +1,20 @@
-"""Print verdicts on a terminal of any width."""
+"""Print verdicts on a terminal of any width, in tables that never cut a cell.
 
-from collections.abc import Iterable, Sequence
+rich cuts a cell that has no room, a verdict to "REPRODUC" for instance. `FittedTable` instead
+leaves out optional columns that do not fit. If that is not enough, it prints each row as a block
+of several lines.
+"""
 
-from rich.console import Group, RenderableType
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from harness.manifest import spell
-from harness.report.tables import Column, FittedTable
-from harness.report.wording import (
+from harness.report.text import (
     held,
     not_run,
     number,
@@ -135,3 +142,147 @@ def _remarks(verdict: ExperimentVerdict, notes: Sequence[str]) -> list[str]:
     left = [f"rows not run: {count}, {why}" for why, count in not_run(verdict).items()]
     found = [*notes, expected, *verdict.notes, *left, *statistics(verdict), parameters(verdict)]
     return [remark for remark in found if remark]
+
+
+_INDENT = "    "
+_NARROWEST_GAP, _GAP = 1, 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, and how its cells may be laid out."""
+
+    heading: str
+    whole: bool = False
+    """Whether a cell must stay on one line: what people copy, and verdicts."""
+    right: bool = False
+    """Whether cells are aligned to the right, as numbers are."""
+    optional: bool = False
+    """Whether the column is left out where it does not fit."""
+
+
+@dataclass
+class FittedTable:
+    """Rows of cells under headings, for rich to print; the first column names the row."""
+
+    columns: Sequence[Column]
+    title: Text | None = None
+    _rows: list[tuple[tuple[Text, ...], str]] = field(default_factory=list)
+
+    def add_row(self, *cells: str | Text, style: str = "") -> None:
+        """Add a row with a cell for each column; a text is taken as it is, never as markup."""
+        texts = tuple(cell if isinstance(cell, Text) else Text(cell) for cell in cells)
+        if len(texts) != len(self.columns):
+            raise ValueError(f"{len(self.columns)} cells are needed, got {len(texts)}")
+        self._rows.append((texts, style))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lay the rows out for the width that there is."""
+        if self.title is not None:
+            yield self.title
+        if not self._rows:
+            return
+        width = options.max_width
+        shown = list(range(len(self.columns)))
+        while not (gap := self._gap(shown, width)):
+            optional = [at for at in shown if self.columns[at].optional]
+            if not optional:
+                yield from self._blocks(console, width)
+                return
+            shown.remove(optional[-1])
+        yield from self._lines(console, shown, self._widths(shown, width, gap), gap)
+
+    def _gap(self, shown: Sequence[int], width: int) -> int:
+        """The widest gap between columns with which they fit; 0 where they do not."""
+        least = sum(map(self._least, shown))
+        gaps = (gap for gap in (_GAP, _NARROWEST_GAP) if least + gap * (len(shown) - 1) <= width)
+        return next(gaps, 0)
+
+    def _cells(self, at: int) -> Iterator[Text]:
+        yield Text(self.columns[at].heading)
+        for cells, _ in self._rows:
+            yield cells[at]
+
+    def _least(self, at: int) -> int:
+        """The width of the longest word, or of the longest line where cells stay whole."""
+        column = self.columns[at]
+        parts = [column.heading.split()] + [
+            cell.plain.split("\n") if column.whole else cell.plain.split()
+            for cells, _ in self._rows
+            for cell in (cells[at],)
+        ]
+        return max((cell_len(part) for found in parts for part in found), default=0)
+
+    def _widths(self, shown: Sequence[int], width: int, gap: int) -> list[int]:
+        """A width for each column: the room that is left goes first to those that need least."""
+        widths = {at: self._least(at) for at in shown}
+        wanted = {
+            at: max(cell_len(line) for cell in self._cells(at) for line in cell.plain.split("\n"))
+            for at in shown
+        }
+        left = width - sum(widths.values()) - gap * (len(shown) - 1)
+        for at in sorted(shown, key=lambda at: wanted[at] - widths[at]):
+            more = min(left, wanted[at] - widths[at])
+            widths[at] += max(0, more)
+            left -= max(0, more)
+        return [widths[at] for at in shown]
+
+    def _lines(
+        self, console: Console, shown: Sequence[int], widths: Sequence[int], gap: int
+    ) -> Iterator[Text]:
+        """The headings, a rule, and every row."""
+        rule = "\u2500" if console.encoding.startswith("utf") else "-"
+        heads = [Text(column.heading, "bold") for column in self.columns]
+        for line in self._row(console, heads, shown, widths):
+            yield Text(" " * gap).join(line)
+        yield Text((" " * gap).join(rule * width for width in widths))
+        for cells, style in self._rows:
+            for line in self._row(console, cells, shown, widths):
+                yield _styled(Text(" " * gap).join(line), style)
+
+    def _row(
+        self, console: Console, cells: Sequence[Text], shown: Sequence[int], widths: Sequence[int]
+    ) -> Iterator[list[Text]]:
+        """The lines of one row: its cells, each wrapped and aligned to its column's width."""
+        wrapped = [
+            [cells[at]]
+            if cell_len(cells[at].plain) <= width and "\n" not in cells[at].plain
+            else list(cells[at].wrap(console, width, overflow="fold"))
+            for at, width in zip(shown, widths, strict=True)
+        ]
+        for parts in zip_longest(*wrapped, fillvalue=Text()):
+            line = []
+            for at, part, width in zip(shown, parts, widths, strict=True):
+                piece = part.copy()
+                piece.rstrip()
+                piece.align("right" if self.columns[at].right else "left", width)
+                line.append(piece)
+            yield line
+
+    def _blocks(self, console: Console, width: int) -> Iterator[Text]:
+        """A block for each row: its name, a line for each cell that stays whole, then the rest."""
+        room = width - len(_INDENT)
+        for (name, *cells), style in self._rows:
+            lines = list(name.wrap(console, width, overflow="fold"))
+            flow: list[Text] = []
+            for column, cell in zip(self.columns[1:], cells, strict=True):
+                named = Text.assemble((f"{column.heading} ", "dim"), cell)
+                if not cell:
+                    continue
+                if not column.whole:
+                    flow.append(named)
+                elif all(cell_len(line) <= room for line in named.plain.split("\n")):
+                    lines += [Text(_INDENT) + line for line in named.split("\n")]
+                else:
+                    heading = Text(column.heading, "dim").wrap(console, room, overflow="fold")
+                    lines += [Text(_INDENT) + line for line in (*heading, *cell.split("\n"))]
+            flowing = Text(", ").join(flow).wrap(console, room, overflow="fold") if flow else ()
+            lines += [Text(_INDENT) + line for line in flowing]
+            yield from (_styled(line, style) for line in lines)
+
+
+def _styled(line: Text, style: str) -> Text:
+    line.rstrip()
+    line.stylize_before(style)
+    line.no_wrap = True  # it fits, and rich is not to break it once more
+    return line

@@ -370,9 +370,9 @@ def records_table(trials: Mapping[tuple[str, int], StoredTrial]) -> "pyarrow.Tab
         >>> harness.records_table({}).num_rows
         0
     """
-    from harness.report import table  # noqa: PLC0415 - pyarrow takes a moment to import
+    from harness.report import arrow_tables  # noqa: PLC0415 - pyarrow takes a moment to import
 
-    return table.records((name, trial) for (name, _), trial in trials.items())
+    return arrow_tables.records((name, trial) for (name, _), trial in trials.items())
 
 
 def verdicts_table(verdicts: Iterable[ExperimentVerdict]) -> "pyarrow.Table":
@@ -392,9 +392,9 @@ def verdicts_table(verdicts: Iterable[ExperimentVerdict]) -> "pyarrow.Table":
         >>> harness.verdicts_table([]).num_rows
         0
     """
-    from harness.report import table  # noqa: PLC0415 - as above
+    from harness.report import arrow_tables  # noqa: PLC0415 - as above
 
-    return table.verdicts(verdicts)
+    return arrow_tables.verdicts(verdicts)
 
 
 def _judged(

@@ -9,7 +9,7 @@ from harness.compare import Comparison, Side, Standing, compare
 from harness.errors import Exit, UsageError
 from harness.manifest import Experiment
 from harness.nightly import read_record
-from harness.nightly.book import MANIFESTS
+from harness.nightly.history import MANIFESTS
 from harness.plan import Selection, specs
 from harness.record import StoredTrial, TrialSpec
 from harness.session.session import load
@@ -55,10 +55,10 @@ def comparison_code(comparisons: Sequence[Comparison]) -> Exit:
 
 def read_side(path: Path, experiments: Sequence[Experiment]) -> Side:
     """Read what a workspace, a night, committed records or a table hold of the experiments."""
-    from harness.report import table  # noqa: PLC0415 - pyarrow takes a moment to import
+    from harness.report import arrow_tables  # noqa: PLC0415 - pyarrow takes a moment to import
 
     if path.is_file():
-        return Side(table.read(path))
+        return Side(arrow_tables.read(path))
     if Archive.there(path):
         return Side(dict(_stored(Archive(path), experiments)))
     store, record = Store(path), read_record(path)

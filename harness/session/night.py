@@ -9,9 +9,9 @@ from harness import nightly
 from harness.compare import Side, compare
 from harness.errors import Exit, HarnessError
 from harness.nightly import Book, Course, Entry, NightRecord, Opened, Quarantine, State
-from harness.nightly.book import FORMAT, Choose
+from harness.nightly.history import FORMAT, Choose
 from harness.output import write
-from harness.report import table
+from harness.report import arrow_tables
 from harness.report.documents import comparisons_document, verdicts_document
 from harness.report.junit import junit
 from harness.session.reports import Reports
@@ -196,6 +196,6 @@ def _write(
     xml = junit(verdicts, excuses=excuses, trouble=summary.record.trouble)
     write(folder / "junit.xml", xml)
     stored = ((name, trial) for (name, _), trial in _tonight(session).trials.items())
-    table.write(folder / "records.parquet", stored)
+    arrow_tables.write(folder / "records.parquet", stored)
     Reports.write(verdicts, folder / "report")
     write(folder / "summary.md", nightly.markdown(summary))

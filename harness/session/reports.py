@@ -50,8 +50,7 @@ class Reports:
 
     def pages(self, verdicts: Sequence[ExperimentVerdict]) -> dict[str, str]:
         """The pages on some of the verdicts, by file name."""
-        from harness.report.html import html  # noqa: PLC0415 - as above
-        from harness.report.markdown import markdown  # noqa: PLC0415 - as above
+        from harness.report.pages import html, markdown  # noqa: PLC0415 - as above
 
         figures = {name: path.name for name, path in self.drawn.items()}
         return {

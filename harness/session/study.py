@@ -90,13 +90,12 @@ def run_study(
 
 def _write(study: Study, folder: Path) -> Path:
     """Write the page, figure and JSON into the folder; returns the page."""
-    from harness.report import figures, study_figure  # noqa: PLC0415 - only studies draw these
-    from harness.report.study import markdown  # noqa: PLC0415 - as above
+    from harness.report import figures, study_page  # noqa: PLC0415 - imports matplotlib
 
-    drawn = study_figure.figure(study)
+    drawn = study_page.figure(study)
     if drawn is not None:
         write(folder / "study.png", figures.image(drawn, "png"))
     page = folder / "study.md"
-    write(page, markdown(study, "study.png" if drawn else None))
+    write(page, study_page.markdown(study, "study.png" if drawn else None))
     write(folder / "study.json", study_document(study).text())
     return page

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from harness.errors import Exit, HarnessError, UsageError, without_secrets
-from harness.report.story import columns, story
+from harness.report.text import columns, story
 from harness.session.reports import Reports
 from harness.session.session import Session
 from harness.verdict import ExperimentVerdict

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from harness.report.html import html
+from harness.report.pages import html
 from tests.browser.conftest import Open
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, onset, trial, value, verdict_on

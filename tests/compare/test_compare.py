@@ -12,7 +12,7 @@ from harness.compare import Comparison, Side, Standing, compare, results_digest,
 from harness.errors import UsageError
 from harness.manifest import Experiment
 from harness.record import FailureKind, StoredTrial
-from harness.report import table
+from harness.report import arrow_tables
 from harness.report.documents import comparisons_document
 from tests.verdict.builders import curve, experiment, failed, trial, value
 
@@ -143,8 +143,8 @@ def test_false_alarms_over_many_claims_stay_at_five_in_a_hundred() -> None:
 def test_an_exported_table_compares_as_its_workspace_does(tmp_path: Path) -> None:
     base, new = side([0.0, 0.1, 0.2]), side([0.01, 0.12, 0.2])
     for name in ("records.csv", "records.parquet"):
-        table.write(tmp_path / name, _named(base))
-        found = compared(Side(table.read(tmp_path / name)), new)
+        arrow_tables.write(tmp_path / name, _named(base))
+        found = compared(Side(arrow_tables.read(tmp_path / name)), new)
         assert found.changes == compared(base, new).changes
         assert found.conditions is None
         assert "not recorded" in sentence(found)
@@ -162,7 +162,7 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path, content: str) -> N
     path = tmp_path / "records.csv"
     path.write_text(content)
     with pytest.raises(UsageError, match=r"records\.csv: not an exported table"):
-        table.read(path)
+        arrow_tables.read(path)
 
 
 def test_the_document_holds_what_json_can(tmp_path: Path) -> None:

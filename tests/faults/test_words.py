@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from harness import nightly, workloads
 from harness.errors import ManifestError, StoreError
 from harness.manifest import load
-from harness.report.html import html
-from harness.report.markdown import markdown
+from harness.report.pages import html, markdown
 from harness.store import Store
 from harness.verdict import ExperimentVerdict
 from tests.faults.world import REPOSITORY

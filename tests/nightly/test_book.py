@@ -9,7 +9,7 @@ from harness.compare import Standing
 from harness.errors import Exit, StoreError
 from harness.manifest import load
 from harness.nightly import markdown
-from harness.report import table
+from harness.report import arrow_tables
 from harness.session.runner import _limited
 from harness.session.signals import stop_on_signals
 from harness.store import Store
@@ -101,7 +101,7 @@ def test_a_record_of_another_format_is_refused(walk: Simulation) -> None:
 
 def test_an_exported_night_compares_as_unchanged_with_itself(walk: Simulation) -> None:
     folder = walk.folder(walk.night(1))
-    exported = table.read(folder / "records.parquet")
+    exported = arrow_tables.read(folder / "records.parquet")
     assert {seed for _, seed in exported} == set(range(5))
 
 

@@ -9,7 +9,7 @@ import pytest
 from harness import workloads
 from harness.manifest import load, spell
 from harness.plan import Selection
-from harness.report.markdown import markdown
+from harness.report.pages import markdown
 from harness.session import CommittedUse, Session
 from harness.store import Store
 from harness.verdict import ExperimentVerdict

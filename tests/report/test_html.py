@@ -7,10 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from harness.report.html import html
-from harness.report.provenance import facts
-from harness.report.story import columns, story
-from harness.report.wording import number
+from harness.report.pages import facts, html
+from harness.report.text import columns, number, story
 from harness.verdict import ExperimentVerdict, Outcome
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, failed, trial, value, verdict_on

@@ -17,12 +17,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from harness.report import claims, summary
-from harness.report.figures import drawings, figure, image
-from harness.report.html import html
-from harness.report.markdown import markdown
-from harness.report.palette import themed
-from harness.report.panels import MOST_LINES, panels
-from harness.report.wording import number, overview
+from harness.report.figures import MOST_LINES, drawings, figure, image, panels, themed
+from harness.report.pages import html, markdown
+from harness.report.text import number, overview
 from harness.verdict import ExperimentVerdict, Outcome
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, trial, value, verdict_on

@@ -8,7 +8,7 @@ from pyarrow import csv, parquet
 from harness.errors import UsageError
 from harness.output import OutputError
 from harness.record import EpochRecord, FinalRecord, StoredTrial, TrialSpec
-from harness.report.table import write
+from harness.report.arrow_tables import write
 
 
 def trial(seed: int) -> StoredTrial:

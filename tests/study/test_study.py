@@ -15,9 +15,9 @@ from rich.console import Console
 
 from harness.manifest import Experiment
 from harness.record import StoredTrial
-from harness.report import figures, study_figure
+from harness.report import figures, study_page
 from harness.report.documents import study_document
-from harness.report.study import markdown, tables
+from harness.report.study_page import markdown, tables
 from harness.study import Hinge, Study, claim_outcome
 from harness.study.results import _hinge, named, sentences
 from harness.verdict import Outcome
@@ -153,7 +153,7 @@ def test_a_narrow_terminal_cuts_no_outcome_short(studied: Make) -> None:
 @pytest.mark.parametrize("grid", [False, True])
 def test_the_figure_draws_every_variant_and_the_paper(studied: Make, grid: bool) -> None:
     study = studied("scale=2.0,1.1", "metric of end=other_end", grid=grid)
-    made = study_figure.figure(study)
+    made = study_page.figure(study)
     assert made is not None
     panels = [axes for axes in made.get_axes() if axes.get_xlabel() == "epoch"]
     assert len(panels) == 2
@@ -165,7 +165,7 @@ def test_the_figure_draws_every_variant_and_the_paper(studied: Make, grid: bool)
 
 
 def test_nothing_recorded_is_nothing_to_draw(studied: Make) -> None:
-    assert study_figure.figure(studied("scale=2.0", find=lambda *_: None)) is None
+    assert study_page.figure(studied("scale=2.0", find=lambda *_: None)) is None
 
 
 def test_variants_are_named_by_what_they_change(studied: Make) -> None:

@@ -20,10 +20,9 @@ from harness.manifest.draft import Reported, draft
 from harness.manifest.schema import text as schema_text
 from harness.report import figures, terminal
 from harness.report.documents import verdicts_document
-from harness.report.html import html
 from harness.report.junit import junit
-from harness.report.markdown import markdown
-from harness.report.story import story
+from harness.report.pages import html, markdown
+from harness.report.text import story
 from harness.tracking.images import reference_images
 from harness.verdict import Case, ExperimentVerdict, Outcome, judge, kinds
 from harness.verdict.decision import Decision, Terms

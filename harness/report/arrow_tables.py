@@ -1,4 +1,4 @@
-"""Stored records as one table, for whoever wants to look at them with tools of their own."""
+"""Hold records and verdicts as Arrow tables, and write and read them as CSV or Parquet."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path

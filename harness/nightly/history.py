@@ -1,16 +1,24 @@
-"""The nights folder: a workspace for each night, and what is remembered of it.
+"""Keep the history of nights: a folder for each night, and each experiment's state after it.
 
-<folder>/<night>/night.json    verdicts, states and exit code; written last, so that a night
-                               without one was cut off and counts for nothing
-<folder>/<night>/manifests/    as they were run
-<folder>/<night>/trials/ …     the night's own workspace, empty when it began
+<folder>/<night>/night.json    verdicts, states and exit code; written last, so a night without
+                               this file was cut off and is ignored
+<folder>/<night>/manifests/    the manifests as they were run
+<folder>/<night>/trials/ …     the night's own workspace, empty when the night began
+
+An experiment's state follows from the exit code that its verdict alone would have. So states, exit
+codes and JUnit always agree. If an infrastructure failure prevented a verdict, the state stays.
 """
 
+import os
+import platform
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.metadata import distributions
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,15 +26,109 @@ from pydantic import TypeAdapter, ValidationError
 from harness.compare import Side
 from harness.errors import Exit, StoreError
 from harness.manifest import Experiment
-from harness.nightly.states import Course, State
-from harness.record import StoredTrial
+from harness.record import Source, StoredTrial
+from harness.report.documents import Document
+from harness.source import source
 from harness.store import Store, files
+from harness.verdict import ExperimentVerdict, exit_code
+
+
+class State(StrEnum):
+    """How an experiment stands."""
+
+    PASSING = "passing"
+    """Its verdict is the expected one."""
+    RECOVERED = "recovered"
+    """As expected again, after nights that were not."""
+    FAILING = "failing"
+    """Its verdict is not the expected one."""
+    CONSISTENTLY_FAILING = "consistently failing"
+    """For several nights in a row."""
+    QUARANTINED = "quarantined"
+    """It runs and is judged, and until the quarantine expires its failures wake nobody."""
+    UNKNOWN = "not judged yet"
+    """No night has come to a verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A state, and what the next night must know of the nights before it."""
+
+    state: State = State.UNKNOWN
+    failing: int = 0
+    """Nights in a row whose verdict was not the expected one; open nights do not count."""
+
+
+def advance(before: Course, tonight: Exit, *, quarantined: bool, consistent_after: int) -> Course:
+    """The state after tonight.
+
+    Args:
+        before: after the night before; `Course()` where there was none.
+        tonight: the exit code of the experiment's verdict alone.
+        quarantined: whether a quarantine holds tonight.
+        consistent_after: from so many failing nights in a row on, failing is consistent.
+    """
+    failing = {Exit.AS_EXPECTED: 0, Exit.NOT_AS_EXPECTED: before.failing + 1}.get(
+        tonight, before.failing
+    )
+    if quarantined:
+        return Course(State.QUARANTINED, failing)
+    if failing:
+        often = failing >= consistent_after
+        return Course(State.CONSISTENTLY_FAILING if often else State.FAILING, failing)
+    if tonight is Exit.AS_EXPECTED:
+        return Course(State.RECOVERED if before.failing else State.PASSING)
+    open_ = before.state is State.QUARANTINED  # which is over, and tonight tells nothing
+    return Course(State.UNKNOWN if open_ else before.state)
+
+
+_MOST_SEVERE_FIRST = (
+    Exit.BUG,
+    Exit.USAGE,
+    Exit.NOT_AS_EXPECTED,
+    Exit.INCOMPLETE,
+    Exit.INCONCLUSIVE,
+    Exit.AS_EXPECTED,
+)
+
+
+def most_severe(codes: Collection[Exit]) -> Exit:
+    """Return the exit code that wins among several, by the command line's contract."""
+    return next(code for code in _MOST_SEVERE_FIRST if code in codes)
+
+
+def night_code(
+    verdicts: Sequence[ExperimentVerdict],
+    *,
+    excused: Collection[str] = (),
+    trouble: Exit = Exit.AS_EXPECTED,
+) -> Exit:
+    """Return the exit code of a night: the most severe of its parts.
+
+    Args:
+        verdicts: tonight's.
+        excused: experiments in quarantine: of these a failure does not count, all else does.
+        trouble: the exit code of what kept trials from running, if anything did.
+    """
+    counted = [
+        replace(verdict, as_expected=True)
+        if verdict.id in excused and verdict.as_expected is False
+        else verdict
+        for verdict in verdicts
+    ]
+    return most_severe({exit_code(counted), trouble})
+
 
 FORMAT = 1
 """Version of night.json."""
 
+
 RECORD = "night.json"
+
+
 _NAME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}Z")
+
+
 MANIFESTS = "manifests"
 
 
@@ -205,3 +307,27 @@ def read_record(folder: Path) -> NightRecord | None:
     """
     path = folder / RECORD
     return _read(path) if path.exists() else None
+
+
+class EnvironmentDocument(Document):
+    """Machine, interpreter, source and every installed package with its version."""
+
+    python: str
+    platform: str
+    machine: str
+    cpus: int | None
+    source: Source
+    packages: Mapping[str, str]
+
+
+def environment() -> EnvironmentDocument:
+    """Describe this process and the machine that it runs on."""
+    installed = sorted(distributions(), key=lambda item: str(item.metadata["Name"]).lower())
+    return EnvironmentDocument(
+        python=sys.version,
+        platform=platform.platform(),
+        machine=platform.machine(),
+        cpus=os.cpu_count(),
+        source=source(),
+        packages={item.metadata["Name"]: item.version for item in installed},
+    )
