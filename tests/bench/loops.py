@@ -34,7 +34,7 @@ def loop(manifest: Path, seed: int, epochs: int, form: str, threads: int | None)
     """One trial; None leaves torch its own number of threads."""
     import torch  # noqa: PLC0415 - in the pool's processes, and not in what starts them
 
-    from harness.workloads.mutual_information import mnist  # noqa: PLC0415
+    from harness.workloads import mnist  # noqa: PLC0415
     from tests.bench import trials  # noqa: PLC0415
 
     found = trials.experiment(manifest.stem)

@@ -11,8 +11,8 @@ from harness.plan import Job, Selection, jobs
 from harness.record import Checkpoint, Failure, Message, PastFailure
 from harness.store import Store
 from harness.workload import Arrays, Context, Workload
+from harness.workloads import mnist
 from harness.workloads.mine.run import MineRun
-from harness.workloads.mutual_information import mnist
 from tests.toy import Toy
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"

@@ -12,15 +12,22 @@ from torch import Generator, Tensor, nn
 
 from harness.errors import StoreError
 from harness.workload import Context, Run
-from harness.workloads.mine.bounds import donsker_varadhan, log_mean_exp
-from harness.workloads.mine.training import Form, Scores, evaluate
-from harness.workloads.mutual_information import forms as fast_form
-from harness.workloads.mutual_information.forms import FORMS, fast, plain
+from harness.workloads.mine.training import (
+    Form,
+    Scores,
+    donsker_varadhan,
+    evaluate,
+    log_mean_exp,
+)
+from harness.workloads.mutual_information import networks
 from harness.workloads.mutual_information.networks import (
+    FORMS,
     Critic,
     NetForImagePair,
     NetForImageValuesPair,
     NetForSequencePair,
+    fast,
+    plain,
 )
 from harness.workloads.mutual_information.samplers import Pairs
 from tests.workloads.tiny import PAPER, PARAMETERS, each_of_the_paper, images
@@ -108,7 +115,7 @@ def assert_same(critic: Critic, batch: Batch) -> None:
 def test_value_and_gradients_are_the_plain_form_s(
     name: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast_form, "PART", 8)  # so that few sequences make several parts
+    monkeypatch.setattr(networks, "CHUNK", 8)  # so that few sequences make several chunks
     assert_same(*drawn(name, count, seed=count))
 
 

@@ -8,11 +8,12 @@ import torch
 
 from harness.errors import DataError
 from harness.workload import Arrays
-from harness.workloads.mine.bounds import entropy_bits
-from harness.workloads.mutual_information import image_pair, image_values_pair, mnist
+from harness.workloads import mnist
+from harness.workloads.mnist import FILES
+from harness.workloads.mutual_information import image_pair, image_values_pair
 from harness.workloads.mutual_information.experiments import experiment
-from harness.workloads.mutual_information.mnist_files import FILES
-from harness.workloads.mutual_information.spec import ImagePairParameters
+from harness.workloads.mutual_information.parameters import ImagePairParameters
+from harness.workloads.mutual_information.samplers import entropy_bits
 from tests.workloads import tiny
 
 FOUR = (4, 5, 8, 9)
@@ -72,7 +73,7 @@ def test_files_that_are_not_mnist_are_refused(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for name in FILES:
         (folder / name).write_bytes(b"something else")
-    with pytest.raises(DataError, match=r"expected SHA-256 .*; remove it to have it fetched again"):
+    with pytest.raises(DataError, match=r"expected SHA-256 .*; delete it, and the next run"):
         image_pair.load_data("mnist", tmp_path)
 
 

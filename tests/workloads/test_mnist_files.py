@@ -15,8 +15,8 @@ import pytest
 from torchvision.datasets import MNIST
 
 from harness.errors import DataError
-from harness.workloads.mutual_information import mnist_files
-from harness.workloads.mutual_information.mnist_files import FILES, check, install
+from harness.workloads import mnist
+from harness.workloads.mnist import FILES, check, install
 
 CONTENT = {name: f"the bytes of {name}".encode() * 100 for name in FILES}
 
@@ -138,7 +138,7 @@ def test_where_no_source_answers_both_are_named_and_how_to_place_the_files(folde
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "MNIST").write_text("a file in the way")
-    with pytest.raises(DataError, match=f"{tmp_path}/MNIST/raw: cannot put MNIST there"):
+    with pytest.raises(DataError, match=f"{tmp_path}/MNIST/raw: cannot write MNIST there"):
         install(tmp_path / "MNIST" / "raw")
 
 
@@ -162,7 +162,7 @@ def test_of_many_at_once_one_fetches_and_all_find_it_whole(
         for name in missing:
             (into / name).write_bytes(CONTENT[name])
 
-    monkeypatch.setattr(mnist_files, "SOURCES", {"one": source})
+    monkeypatch.setattr(mnist, "SOURCES", {"one": source})
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(install, folder) for _ in range(8)]:
             done.result()

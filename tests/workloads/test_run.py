@@ -11,7 +11,7 @@ import torch
 
 from harness.errors import ResourceError, StoreError, UsageError
 from harness.workload import Context
-from harness.workloads.mutual_information.spec import METRICS
+from harness.workloads.mutual_information.parameters import METRICS
 from tests.workloads.tiny import (
     PARAMETERS,
     WORKLOADS,
@@ -190,7 +190,7 @@ def test_an_unknown_form_of_the_step_is_refused_with_those_there_are() -> None:
     workload = WORKLOADS["mine_sequence_pair"]
     parameters = workload.parameters.model_validate(PARAMETERS[workload.name])
     context = Context(seed=0, data={}, device="cpu", threads=1, options={"form": "faster"})
-    with pytest.raises(UsageError, match="no form 'faster' of the step; there are: fast, plain"):
+    with pytest.raises(UsageError, match="no form 'faster' of the step; choose one of: fast,"):
         workload.start(parameters, context)
 
 

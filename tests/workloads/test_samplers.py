@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.workloads.mine.randomness import Stream, generator, state
+from harness.workloads.mine.run import Stream
+from harness.workloads.mutual_information.parameters import SequencePairParameters
 from harness.workloads.mutual_information.samplers import (
     Images,
     Pairs,
@@ -17,7 +18,7 @@ from harness.workloads.mutual_information.samplers import (
     image_values_pairs,
     sequence_pairs,
 )
-from harness.workloads.mutual_information.spec import SequencePairParameters
+from harness.workloads.torch_runtime import generator, generator_seed
 from tests.workloads.tiny import PARAMETERS
 
 seeds = st.integers(0, 2**32 - 1)
@@ -180,11 +181,11 @@ def test_a_draw_is_a_function_of_its_generator(seed: int) -> None:
 
 def test_no_two_uses_epochs_or_seeds_share_a_generator() -> None:
     states = [
-        state(seed, stream, epoch)
+        generator_seed(seed, stream, epoch)
         for seed in range(10)
         for stream in Stream
         for epoch in range(201)
     ]
     # 32 bits and 10,050 draws: chance alone makes one pair with probability 0.012.
     assert len(set(states)) >= len(states) - 1
-    assert generator(1, Stream.TEST).initial_seed() == state(1, Stream.TEST)
+    assert generator(1, Stream.TEST).initial_seed() == generator_seed(1, Stream.TEST)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.workloads.mutual_information.networks import NetForSequencePair
-from harness.workloads.mutual_information.spec import BLOCKS, METRICS, SequencePairParameters
+from harness.workloads.mutual_information.parameters import BLOCKS, METRICS, SequencePairParameters
 from tests.workloads.tiny import PARAMETERS, WORKLOADS, each_workload
 
 
@@ -99,7 +99,7 @@ def test_the_least_length_leaves_one_sample_after_the_last_block(
 
 
 def test_a_second_peak_past_the_end_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r"second peak may come at 1\.55"):
+    with pytest.raises(ValidationError, match=r"second peak may start at 1\.55"):
         validate("mine_sequence_pair", separation=2.0)
 
 

@@ -1,4 +1,4 @@
-"""Draws of correlated Gaussians, their true mutual information, and the network trained on them."""
+"""Draws correlated Gaussians, computes their mutual information, and defines the critic."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 from torch import Generator, Tensor, nn
 
-from harness.workloads.gaussian.workload import GaussianParameters
+from harness.workloads.gaussian import GaussianParameters
 from harness.workloads.mine.run import Draw, Experiment
 from harness.workloads.mine.training import Form
 
@@ -19,31 +19,34 @@ class Pairs:
     """One draw of n pairs."""
 
     a: Tensor
-    """Shape (n, d)."""
+    """First half of each pair, shape (n, d)."""
     b: Tensor
-    """Shape (n, d)."""
+    """Second half of each pair, shape (n, d)."""
     true_bits: float
-    """Of the distribution, not of this draw."""
+    """Mutual information of the distribution, not of this draw."""
 
 
 def true_bits(*, dimensions: int, correlation: float) -> float:
-    """I(a; b) in bits: -d/2 log2(1 - rho^2).
+    """Compute I(a; b) = -d/2 log2(1 - rho^2), in bits.
 
-    The d components are independent pairs, and of a pair it is -1/2 log2(1 - rho^2).
+    The d components are independent pairs, and one pair has -1/2 log2(1 - rho^2).
 
     Source:
         Gelfand and Yaglom (1957); Cover and Thomas, Elements of Information Theory, example 8.5.1.
     """
-    # By log1p, which keeps all digits where rho is small.
+    # log1p keeps all digits if rho is small.
     return -dimensions / 2 * math.log1p(-(correlation**2)) / math.log(2)
 
 
 def gaussian_pairs(
     *, dimensions: int, correlation: float, pairs: int, device: torch.device, generator: Generator
 ) -> Pairs:
-    """a is standard normal, and b = rho a + sqrt(1 - rho^2) times noise of the same kind.
+    """Draw a and noise from a standard normal; b = rho a + sqrt(1 - rho^2) noise.
 
-    Drawn on the CPU and moved, so that every device sees the same pairs.
+    The CPU draws the pairs, which then move to the device. So every device gets the same pairs.
+
+    Returns:
+        a and b of shape (n, d).
     """
     a = torch.randn((pairs, dimensions), generator=generator)
     noise = torch.randn((pairs, dimensions), generator=generator)
@@ -53,7 +56,7 @@ def gaussian_pairs(
 
 
 class Critic(nn.Module):
-    """f(a, b) by two hidden layers over both vectors at once; a and b of shape (n, d).
+    """A network f(a, b) with two hidden layers; a and b have shape (n, d).
 
     The best critic is the log density ratio up to a constant, here a quadratic form:
     sum over i of (rho a_i b_i - rho^2 (a_i^2 + b_i^2) / 2) / (1 - rho^2).
@@ -70,23 +73,23 @@ class Critic(nn.Module):
         )
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Scores f(a, b), shape (n,)."""
+        """Return the scores f(a, b), shape (n,)."""
         scores: Tensor = self.layers(torch.cat((a, b), 1))
         return scores.squeeze(1)
 
 
 def together(critic: Critic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor, Tensor]:
-    """f(a, b) and f(a, permuted b), each of shape (n,), by one call of the network."""
+    """Return f(a, b) and f(a, permuted b), each of shape (n,), by one call of the network."""
     joint, product = critic(torch.cat((a, a)), torch.cat((b, permuted))).chunk(2)
     return joint, product
 
 
 FORMS: Mapping[str, Form[Critic]] = MappingProxyType({"together": Form(together, fused=True)})
-"""By name: so small a network needs no other form."""
+"""The forms of the step by name. There is one, because the network is small."""
 
 
 def experiment(parameters: GaussianParameters, device: torch.device) -> Experiment[Critic]:
-    """The experiment that these parameters describe, on the device."""
+    """Return the experiment that these parameters describe, on the device."""
 
     def draw(pairs: int) -> Draw:
         return lambda generator: gaussian_pairs(

@@ -1,4 +1,5 @@
-"""Shared code of the workloads that estimate mutual information by training a critic.
+"""Shared code of the workloads that estimate mutual information by training a critic network.
 
-A paper's own package says which pairs are drawn, which network scores them, and the true value.
+The package of a paper adds three things: how pairs are drawn, which network scores them, and the
+true value of the mutual information.
 """

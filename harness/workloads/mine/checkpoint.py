@@ -1,4 +1,4 @@
-"""Writes a trial's state as bytes and reads it back; never executes what it reads."""
+"""Writes a trial's state as bytes and reads it back. It never executes what it reads."""
 
 import io
 import pickle
@@ -25,12 +25,12 @@ BROKEN = (
     TypeError,
     ValueError,
 )
-"""Errors that reading may raise if the bytes are no checkpoint: torch's own, and those that the
-documentation of pickle names."""
+"""Errors that reading may raise if the bytes are no checkpoint: those of torch, and those in the
+documentation of pickle."""
 
 
 def dump(epoch: int, critic: Module, optimiser: Optimizer) -> bytes:
-    """The state after `epoch`; no generator, since each epoch makes its own."""
+    """Return the state after `epoch` as bytes. It holds no generator: each epoch makes its own."""
     buffer = io.BytesIO()
     state = {
         "epoch": epoch,
@@ -42,25 +42,28 @@ def dump(epoch: int, critic: Module, optimiser: Optimizer) -> bytes:
 
 
 def restore(payload: bytes, critic: Module, optimiser: Optimizer) -> int:
-    """Take up a state that `dump` gave, and return its epoch; all of it or nothing.
+    """Load a state of `dump` into the critic and the optimiser, and return its epoch.
+
+    If it does not fit, both stay unchanged.
 
     Raises:
-        StoreError: it is no checkpoint, or one of another network or optimiser.
+        StoreError: the bytes are no checkpoint, or belong to another network or optimiser.
     """
     try:
-        # To the CPU, where Adam keeps its count of steps; the rest is copied to its device.
+        # Load to the CPU, where Adam keeps its step count. The rest is copied to its device.
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        misfits = list(_misfits(state, critic, optimiser))
+        mismatches = list(_mismatches(state, critic, optimiser))
     except BROKEN as error:
         raise StoreError(f"not a checkpoint of this workload: {error}") from error
-    if misfits:
-        raise StoreError(f"a checkpoint of another trial: {'; '.join(misfits)}")
+    if mismatches:
+        raise StoreError(f"a checkpoint of another trial: {'; '.join(mismatches)}")
     critic.load_state_dict(state["critic"])
     optimiser.load_state_dict(state["optimiser"])
     return int(state["epoch"])
 
 
-def _misfits(state: dict[str, Any], critic: Module, optimiser: Optimizer) -> Iterator[str]:
+def _mismatches(state: dict[str, Any], critic: Module, optimiser: Optimizer) -> Iterator[str]:
+    """Yield what differs between a loaded state and this critic and optimiser."""
     yield from _differences("", state["critic"], critic.state_dict())
     groups, own = state["optimiser"]["param_groups"], optimiser.state_dict()["param_groups"]
     if groups != own:
@@ -72,18 +75,19 @@ def _misfits(state: dict[str, Any], critic: Module, optimiser: Optimizer) -> Ite
         return
     parameters = dict(enumerate(critic.parameters()))
     for key in ("exp_avg", "exp_avg_sq"):
-        found = {index: average[key] for index, average in averages.items()}
-        yield from _differences(f"{key} ", found, parameters)
+        loaded = {index: average[key] for index, average in averages.items()}
+        yield from _differences(f"{key} ", loaded, parameters)
 
 
 def _differences(
-    prefix: str, found: dict[Any, Tensor], own: dict[Any, Tensor] | dict[int, Any]
+    prefix: str, loaded: dict[Any, Tensor], own: dict[Any, Tensor] | dict[int, Any]
 ) -> Iterator[str]:
-    for name in sorted(found.keys() | own.keys()):
-        theirs, ours = _form(found.get(name)), _form(own.get(name))
+    """Yield the tensors whose shape or type differs."""
+    for name in sorted(loaded.keys() | own.keys()):
+        theirs, ours = _shape(loaded.get(name)), _shape(own.get(name))
         if theirs != ours:
             yield f"{prefix}{name} is {theirs}, here {ours}"
 
 
-def _form(tensor: Tensor | None) -> str:
+def _shape(tensor: Tensor | None) -> str:
     return "absent" if tensor is None else f"{tuple(tensor.shape)} {tensor.dtype}"

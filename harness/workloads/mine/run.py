@@ -1,8 +1,9 @@
-"""Runs one trial: its epochs, its test estimate, and its state as bytes."""
+"""Runs one trial: trains epoch by epoch, estimates on test pairs, saves and loads its state."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 from typing import Generic
 
@@ -12,14 +13,25 @@ from torch import Generator, Tensor
 from harness.errors import UsageError
 from harness.record import Environment
 from harness.workload import Context
-from harness.workloads.mine import checkpoint, machine
-from harness.workloads.mine.randomness import Stream, generator, state
-from harness.workloads.mine.spec import TrainingParameters
+from harness.workloads import torch_runtime
+from harness.workloads.mine import checkpoint
+from harness.workloads.mine.declaration import TrainingParameters
 from harness.workloads.mine.training import C, Form, Pairs, evaluate, train
+from harness.workloads.torch_runtime import generator, generator_seed
 
 
 class NonFiniteEstimate(ArithmeticError):  # noqa: N818 (its name stands in failure records)
     """An estimate is NaN or infinite. That is a failure of the method."""
+
+
+class Stream(IntEnum):
+    """Uses of random numbers. The numbers determine the results: never renumber them."""
+
+    TRAINING = 0
+    INITIALISATION = 1
+    PERMUTATION = 2
+    TEST = 3
+    TEST_PERMUTATION = 4
 
 
 Draw = Callable[[Generator], Pairs]
@@ -27,28 +39,28 @@ Draw = Callable[[Generator], Pairs]
 
 @dataclass(frozen=True)
 class Experiment(Generic[C]):
-    """One experiment on one device, ready to be run with any seed."""
+    """One experiment on one device. It can run with any seed."""
 
     critic: Callable[[], C]
-    """A new network, initialised by torch's global generator, as its layers do."""
+    """Makes a new network. Its layers initialise themselves from torch's global generator."""
     training: Draw
     test: Draw
     data: Mapping[str, str]
-    """Digest of each data set as it was read."""
+    """Digest of each data set as it was read, by name."""
 
 
 class MineRun(Generic[C]):
-    """A trial of any experiment; keeps the protocol `harness.workload.Run`.
+    """A trial of any of these experiments; implements the protocol `harness.workload.Run`.
 
     Args:
         parameters: how the critic is trained.
         context: what the trial may use.
-        experiment: sets the experiment up on a device, once torch is configured.
-        forms: of the step, by name; the first is taken unless the context asks for another.
+        experiment: sets the experiment up on a device. It is called after torch is configured.
+        forms: the forms of the step, by name. The first is the default.
 
     Raises:
-        UsageError: the context asks for a form that there is not.
-        ResourceError: it asks for a device that there is not.
+        UsageError: the context asks for a form that does not exist.
+        ResourceError: the context asks for a device that does not exist.
     """
 
     environment: Environment
@@ -63,8 +75,8 @@ class MineRun(Generic[C]):
     ) -> None:
         form = str(context.options.get("form", next(iter(forms))))
         if form not in forms:
-            raise UsageError(f"no form {form!r} of the step; there are: {', '.join(forms)}")
-        device = machine.configure(context.device, context.threads)
+            raise UsageError(f"no form {form!r} of the step; choose one of: {', '.join(forms)}")
+        device = torch_runtime.configure(context.device, context.threads)
         self._parameters, self._seed = parameters, context.seed
         self._scores = forms[form].scores
         self._experiment = experiment(device)
@@ -73,17 +85,19 @@ class MineRun(Generic[C]):
             self._critic.parameters(), lr=parameters.learning_rate, fused=forms[form].fused
         )
         self._epoch = 0
-        self.environment = machine.describe(device, context.threads, form, self._experiment.data)
+        self.environment = torch_runtime.describe(
+            device, context.threads, form, self._experiment.data
+        )
 
     def _initialised(self) -> C:
-        """A new network, drawn on the CPU so that it is the same on every device.
+        """Return a new network, initialised on the CPU so that it is the same on every device.
 
-        The layers initialise themselves from torch's global generator and take no other, so it
-        is seeded here and put back as it was. By `default_generator`, since `torch.manual_seed`
-        would seed the GPUs too.
+        The layers can initialise themselves from torch's global generator only. So this method
+        seeds that generator and restores it afterwards. It does not call `torch.manual_seed`,
+        which would seed the GPUs too.
         """
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(state(self._seed, Stream.INITIALISATION))
+            torch.default_generator.manual_seed(generator_seed(self._seed, Stream.INITIALISATION))
             return self._experiment.critic()
 
     def epoch(self) -> Mapping[str, float]:
@@ -113,7 +127,7 @@ class MineRun(Generic[C]):
         )
 
     def final(self) -> Mapping[str, float]:
-        """The estimates on the test pairs, in bits; the same pairs after whichever epoch.
+        """Return the estimates on the test pairs, in bits. The pairs are the same at every epoch.
 
         Raises:
             NonFiniteEstimate: one of them is NaN or infinite.
@@ -143,7 +157,7 @@ class MineRun(Generic[C]):
 
     @cached_property
     def _fixed_pairs(self) -> Pairs:
-        """Without `redraw`: those of the first epoch, for every epoch."""
+        """The pairs of the first epoch, which serve every epoch if `redraw` is false."""
         return self._experiment.training(generator(self._seed, Stream.TRAINING, 1))
 
     def _permutation(self, pairs: Pairs, stream: Stream, epoch: int = 0) -> Tensor:
@@ -156,13 +170,13 @@ class MineRun(Generic[C]):
         return metrics
 
     def save(self) -> bytes:
-        """Weights, optimiser and epoch."""
+        """Return a checkpoint: weights, optimiser and epoch."""
         return checkpoint.dump(self._epoch, self._critic, self._optimiser)
 
     def load(self, payload: bytes) -> None:
-        """Go on from what `save` gave; leaves this run as it was if that does not fit it.
+        """Continue from a checkpoint of `save`. If it does not fit, this run stays unchanged.
 
         Raises:
-            StoreError: it is no checkpoint, or one of another network or optimiser.
+            StoreError: the bytes are no checkpoint, or belong to another network or optimiser.
         """
         self._epoch = checkpoint.restore(payload, self._critic, self._optimiser)

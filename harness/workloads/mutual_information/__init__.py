@@ -1,16 +1,15 @@
 """Fleuret's mutual-information estimator (2019): three experiments of one method.
 
-Importing this loads neither torch nor data; `start` and `load_data` do.
+Importing this package loads neither torch nor data. `start` and `load_data` do.
 """
 
 from harness.workload import Workload
-from harness.workloads.mutual_information.faults import IMAGE_FAULTS
-from harness.workloads.mutual_information.spec import (
+from harness.workloads.mutual_information.parameters import (
     ImagePairParameters,
     ImageValuesPairParameters,
     SequencePairParameters,
 )
-from harness.workloads.mutual_information.workload import MutualInformation
+from harness.workloads.mutual_information.workload import IMAGE_FAULTS, MutualInformation
 
 __all__ = ["image_pair", "image_values_pair", "sequence_pair"]
 

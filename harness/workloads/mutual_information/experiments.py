@@ -1,4 +1,4 @@
-"""Builds each of the three experiments: which pairs it draws, and which network scores them."""
+"""Builds the three experiments: the pairs that each draws, and the network that scores them."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -7,25 +7,26 @@ import numpy as np
 import torch
 
 from harness.workload import Arrays
+from harness.workloads import mnist
 from harness.workloads.mine.run import Draw, Experiment
-from harness.workloads.mutual_information import mnist, networks, samplers
+from harness.workloads.mutual_information import networks, samplers
 from harness.workloads.mutual_information.networks import Critic
-from harness.workloads.mutual_information.samplers import Images
-from harness.workloads.mutual_information.spec import (
+from harness.workloads.mutual_information.parameters import (
     ImagePairParameters,
     ImageValuesPairParameters,
     PairParameters,
     SequencePairParameters,
 )
+from harness.workloads.mutual_information.samplers import Images
 
 
 def experiment(
     parameters: PairParameters, data: Mapping[str, Arrays], device: torch.device
 ) -> Experiment[Critic]:
-    """The experiment that these parameters describe, its data on the device.
+    """Return the experiment that these parameters describe, with its data on the device.
 
     Raises:
-        TypeError: they are the parameters of no experiment of this paper.
+        TypeError: the parameters belong to no experiment of this paper.
     """
     match parameters:
         case SequencePairParameters():
@@ -88,7 +89,7 @@ def _used(
     measured: mnist.Measured,
     device: torch.device,
 ) -> Images:
-    """The images of the used classes, by the whole training set's mean and deviation."""
+    """Return the images of the used classes, with mean and SD of the whole training set."""
     labels = torch.from_numpy(np.asarray(arrays[f"{part}_labels"], np.int64))
     used = torch.isin(labels, torch.tensor(classes)).nonzero().squeeze(1)
     return Images(

@@ -1,6 +1,6 @@
 """Draws pairs (a, b) in three ways: pure functions of arrays and an explicit generator.
 
-Everything is drawn on the CPU and then moved, so that every device sees the same pairs.
+The CPU draws all pairs, which then move to the device. So every device gets the same pairs.
 """
 
 from collections.abc import Callable
@@ -11,51 +11,67 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from harness.workloads.mine.bounds import entropy_bits
-from harness.workloads.mutual_information.spec import SequencePairParameters
+from harness.workloads.mutual_information.parameters import SequencePairParameters
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """One draw of n pairs, in an order of its own."""
+    """One draw of n pairs, in random order."""
 
     a: Tensor
-    """Shape (n, ...)."""
+    """First half of each pair, shape (n, ...)."""
     b: Tensor
-    """Shape (n, ...); b[i] goes with a[i]."""
+    """Second half of each pair, shape (n, ...); b[i] belongs to a[i]."""
     population: Tensor
-    """Classes whose entropy is the true value, shape (m,), on the CPU: of every image that could
-    be drawn, or of the n sequences that were."""
+    """Classes whose entropy is the true value, shape (m,), on the CPU: those of every image that
+    could be drawn, or those of the n drawn sequences."""
 
     @property
     def true_bits(self) -> float:
-        """Plug-in entropy of the population."""
+        """Plug-in entropy of the population, in bits."""
         return entropy_bits(self.population)
+
+
+def entropy_bits(classes: Tensor) -> float:
+    """Compute the plug-in entropy of a sample of classes, in bits.
+
+    Args:
+        classes: non-negative integers, shape (n,).
+
+    Source:
+        The 'true' value of the paper's listings. To all printed decimals it is the entropy of the
+        classes of the whole set from which pairs are drawn. It is the same under `independent`.
+    """
+    counts = torch.bincount(classes).double()
+    shares = counts[counts > 0] / classes.numel()
+    return float(-(shares * shares.log2()).sum())
 
 
 @dataclass(frozen=True)
 class Images:
-    """The images of the used classes, normalised only when they are drawn.
+    """The images of the used classes. They are normalised only when they are drawn.
 
-    So a trial neither holds a copy of the data set nor spends time to make one.
+    So a trial needs no memory and no time for a normalised copy of the data set.
     """
 
     pixels: np.ndarray[Any, Any]
-    """Of the whole data set, shape (k, 28, 28); only read."""
+    """Pixels of the whole data set, shape (k, 28, 28). They are never written."""
     used: Tensor
-    """Which of them are of the used classes, shape (m,), int64."""
+    """Indices of the images of the used classes, shape (m,), int64."""
     labels: Tensor
-    """Classes of the used ones, shape (m,), int64."""
+    """Classes of the used images, shape (m,), int64."""
     mean: float
+    """Mean of the pixels, subtracted from each."""
     deviation: float
+    """Standard deviation of the pixels, by which each is divided."""
     device: torch.device
-    """Where images are wanted; the tensors here are on the CPU, where indices are drawn."""
+    """Where drawn images go. The tensors here are on the CPU, where indices are drawn."""
 
     def at(self, index: Tensor) -> Tensor:
-        """(pixels - mean) / deviation of some of the used images.
+        """Return some of the used images as (pixels - mean) / deviation.
 
         Args:
-            index: into the used ones, shape (n,), on the CPU.
+            index: indices into the used images, shape (n,), on the CPU.
 
         Returns:
             Shape (n, 1, 28, 28), float32, on the device.
@@ -65,10 +81,13 @@ class Images:
 
 
 def image_pairs(images: Images, *, independent: bool, generator: Generator) -> Pairs:
-    """Two images of one class: each class is shuffled, its first half is a, its second b.
+    """Draw pairs of images of one class. Of each shuffled class the first half is a, the second b.
 
-    No image serves twice, so there are at most m/2 pairs; all of them are shuffled together, and
-    with `independent` b once more, apart.
+    No image is used twice, so there are at most m/2 pairs. The pairs are then shuffled. With
+    `independent` b has a permutation of its own.
+
+    Returns:
+        a and b of shape (n, 1, 28, 28).
     """
     halves = [_halved(images.labels, label, generator) for label in images.labels.unique()]
     a, b = (torch.cat(half) for half in zip(*halves, strict=True))
@@ -78,7 +97,7 @@ def image_pairs(images: Images, *, independent: bool, generator: Generator) -> P
 
 
 def _halved(labels: Tensor, label: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Indices of two disjoint halves of a class; the odd one is left out."""
+    """Return the indices of two disjoint halves of a class; an odd image is left out."""
     of_class = (labels == label).nonzero().squeeze(1)
     shuffled = of_class[torch.randperm(len(of_class), generator=generator)]
     half = len(of_class) // 2
@@ -93,10 +112,10 @@ def image_values_pairs(
     independent: bool,
     generator: Generator,
 ) -> Pairs:
-    """An image of class c and (alpha, alpha + epsilon + c), every image once, in random order.
+    """Draw pairs of an image of class c and (alpha, alpha + epsilon + c), each image once.
 
     alpha is uniform on [0, offset_max] and epsilon on [0, noise_max]. With `independent` c is the
-    class of an image drawn apart, so that b keeps its distribution.
+    class of another image, drawn independently, so that b keeps its distribution.
 
     Returns:
         a of shape (m, 1, 28, 28), b of shape (m, 2).
@@ -113,9 +132,9 @@ def image_values_pairs(
 def sequence_pairs(
     parameters: SequencePairParameters, *, pairs: int, device: torch.device, generator: Generator
 ) -> Pairs:
-    """A sequence whose peak is as high as H, and one whose two peaks are as far apart as H.
+    """Draw pairs of a sequence whose peak has height H and one whose two peaks have distance H.
 
-    The formulas stand at `SequencePairParameters`. With `independent` the H of b is drawn apart.
+    `SequencePairParameters` has the formulas. With `independent` the H of b is another draw.
 
     Returns:
         a and b of shape (n, length); the population is the H of a, shape (n,).
@@ -144,12 +163,12 @@ def sequence_pairs(
 
 
 ROWS = 64
-"""Sequences at a time, so that what is computed on the way to an epoch's 80 MB of them stays in
-the cache."""
+"""Sequences in a chunk. Small, so that intermediate results stay in the CPU's cache; the sequences
+of an epoch take 80 MB."""
 
 
 def _noisy(clean: Callable[[slice], Tensor], normal: Tensor, noise: float) -> Tensor:
-    """`normal` of shape (n, length) times `noise`, with the clean sequences on top; in place."""
+    """Multiply `normal`, shape (n, length), by `noise` and add the clean sequences, in place."""
     for start in range(0, len(normal), ROWS):
         rows = slice(start, start + ROWS)
         normal[rows].mul_(noise).add_(clean(rows))
@@ -157,7 +176,7 @@ def _noisy(clean: Callable[[slice], Tensor], normal: Tensor, noise: float) -> Te
 
 
 def _peak(time: Tensor, start: Tensor, halving_time: float) -> Tensor:
-    """0 before `start`, 1 there, half every `halving_time` after.
+    """Compute the peak: 0 before `start`, 1 at `start`, then halved every `halving_time`.
 
     Args:
         time: shape (length,).

@@ -1,13 +1,13 @@
-"""Parameters and metrics of the three experiments, without torch.
+"""Declares the parameters and metrics of the three experiments, without importing torch.
 
-The manifests give the values and their sources. Here are only the types and limits.
+The manifests give the values and their sources. This module gives types and limits only.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
-from harness.workloads.mine.spec import (
+from harness.workloads.mine.declaration import (
     Count,
     NonNegative,
     Positive,
@@ -19,27 +19,27 @@ from harness.workloads.mine.spec import (
 )
 
 Share = Annotated[StrictFloat, Field(ge=0, le=1)]
-"""Of the time axis of a sequence, which runs from 0 to 1."""
+"""Share of the time axis of a sequence, which runs from 0 to 1."""
 Digit = Annotated[StrictInt, Field(ge=0, le=9)]
 
 BLOCKS = 4
-"""Convolution and pooling blocks in each branch of the sequence network."""
+"""Number of convolution and pooling blocks in each branch of the sequence network."""
 
 
 class PairParameters(TrainingParameters):
-    """What all three experiments share."""
+    """Parameters of all three experiments."""
 
     independent: StrictBool
-    """The control: b is drawn without regard to a, so that the mutual information is zero."""
+    """Whether b is drawn independently of a, as a control: then the mutual information is zero."""
 
 
 class ImagePairParameters(PairParameters):
-    """Two MNIST images of one class."""
+    """Parameters of the experiment with two MNIST images of one class."""
 
     classes: tuple[Digit, ...]
-    """The digits that are used."""
+    """The digits in use."""
     normalisation: Literal["training_set"]
-    """Pixels less the mean of the whole training set, over its deviation; test pixels too."""
+    """Subtract the mean of the whole training set and divide by its SD, in test images too."""
 
     @field_validator("classes")
     @classmethod
@@ -53,19 +53,20 @@ class ImagePairParameters(PairParameters):
 
 
 class ImageValuesPairParameters(ImagePairParameters):
-    """An MNIST image of class c, and the two numbers (alpha, alpha + epsilon + c)."""
+    """Parameters of the experiment with an image of class c and (alpha, alpha + epsilon + c)."""
 
     offset_max: NonNegative
-    """alpha is uniform from 0 to here."""
+    """alpha is uniform from 0 to this value."""
     noise_max: NonNegative
-    """epsilon is uniform from 0 to here."""
+    """epsilon is uniform from 0 to this value."""
 
 
 class SequencePairParameters(PairParameters):
-    """A sequence with one peak as high as H, and one with two peaks as far apart as H.
+    """Parameters of the experiment with two sequences that share a number H.
 
-    Time t runs from 0 to 1, and peak(t) is 0 before 0, jumps to 1 there and halves every
-    `halving_time`. With H uniform on 1..Q, each with noise of its own:
+    a has one peak of height H; b has two peaks at distance H. Time t runs from 0 to 1. peak(t) is 0
+    before 0, jumps to 1 at 0, and halves every `halving_time`. H is uniform on 1..Q. Each sequence
+    has its own noise:
 
         A(t) = amplitude_a * H / (Q + 1) * peak(t - p)
         B(t) = amplitude_b * (peak(t - q) + peak(t - q - separation * H / (Q + 1)))
@@ -74,28 +75,29 @@ class SequencePairParameters(PairParameters):
     classes: Annotated[StrictInt, Field(ge=2)]
     """Q, the number of values of H."""
     pairs: Count
-    """Drawn for an epoch of training."""
+    """Pairs in an epoch of training."""
     test_pairs: Count
+    """Pairs in the test."""
     length: Count
     """Samples in a sequence."""
     kernel_size: Count
-    """Of every convolution."""
+    """Samples under the kernel of each convolution."""
     pooling_size: Count
-    """Of every average pooling."""
+    """Samples that each average pooling combines."""
     noise: NonNegative
-    """Standard deviation of the normal noise on every sample."""
+    """Standard deviation of the normal noise on each sample."""
     halving_time: Positive
     amplitude_a: Positive
     amplitude_b: Positive
     separation: Positive
     position_a_max: Share
-    """p is uniform from 0 to here."""
+    """p is uniform from 0 to this value."""
     position_b_max: Share
-    """q is uniform from 0 to here."""
+    """q is uniform from 0 to this value."""
 
     @property
     def shortest(self) -> int:
-        """The fewest samples that leave one for each of the four blocks to hand on."""
+        """The smallest length with which each of the four blocks has at least one output."""
         samples = 1
         for _ in range(BLOCKS):
             samples = samples * self.pooling_size + self.kernel_size - 1
@@ -120,8 +122,8 @@ class SequencePairParameters(PairParameters):
         last = self.position_b_max + self.separation * self.classes / (self.classes + 1)
         if last > 1:
             raise ValueError(
-                f"separation: the second peak may come at {last:.3g}, past the end of the sequence "
-                f"at 1; lower separation or position_b_max"
+                f"separation: the second peak may start at {last:.3g}, after the end of the "
+                f"sequence at 1; lower separation or position_b_max"
             )
         return self
 
@@ -130,4 +132,4 @@ METRICS = metrics(
     truth="Plug-in entropy of the classes; what the estimate should reach",
     test_truth="Plug-in entropy of the classes of the test set",
 )
-"""The same for all three. Under `independent` the entropy is what the paper still prints."""
+"""Metrics of all three experiments. The paper prints the entropy under `independent` too."""

@@ -1,7 +1,8 @@
-"""Sets torch up for a trial, and describes the device, threads and versions for its record.
+"""Sets torch up for a deterministic trial, describes the environment, and seeds random streams.
 
-A warm process runs many trials one after another. So a trial sets everything global itself, and
-assumes nothing about what the last one left.
+Any workload that uses torch may use this module. A warm worker process runs many trials one after
+another. So each trial sets all global state itself, and relies on nothing that an earlier trial
+left.
 """
 
 import os
@@ -17,15 +18,16 @@ from harness.record import Environment, Json
 
 
 def configure(device: str, threads: int) -> torch.device:
-    """Make torch deterministic and exact, on `threads` threads, and return the device.
+    """Make torch deterministic and exact, set the number of threads, and return the device.
 
     Raises:
-        ResourceError: 'cuda' is asked for and no GPU is there, or it is no device known here.
+        ResourceError: the device is neither 'cpu' nor 'cuda', or it is 'cuda' and torch finds no
+            GPU.
     """
     if device not in ("cpu", "cuda"):
         raise ResourceError(f"no device {device!r}; this workload runs on 'cpu' or 'cuda'")
     if device == "cuda":
-        # cuBLAS reads it when it is first used; without it some of its sums change order.
+        # cuBLAS reads this at its first use. Without it the order of some sums changes.
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
         if not torch.cuda.is_available():
             raise ResourceError("a GPU was asked for, and torch sees none in this process")
@@ -38,20 +40,27 @@ def configure(device: str, threads: int) -> torch.device:
 
 
 def _make_exact() -> None:
-    """Deterministic kernels and full float32; none of this starts CUDA."""
+    """Use deterministic kernels and full float32 precision. This does not start CUDA."""
     torch.use_deterministic_algorithms(True)
-    # Filling what `empty` returns only shows reads of unset memory, at a cost on every step.
+    # Filling new tensors only helps to find reads of unset memory, and it slows every step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    # Not TF32. torch's stubs do not know these names yet.
+    # No TF32. torch's type stubs do not have these names yet.
     torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
 
 
 def describe(device: torch.device, threads: int, form: str, data: Mapping[str, str]) -> Environment:
-    """Describe where and how a trial runs, for its record."""
+    """Describe where and how a trial runs, for its record.
+
+    Args:
+        device: the device that `configure` returned.
+        threads: number of CPU threads.
+        form: name of the form of the step; a checkpoint is resumed in the same form only.
+        data: digest of each data set as it was read, by name.
+    """
     name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     plural = "" if threads == 1 else "s"
     return Environment(
@@ -68,7 +77,7 @@ def describe(device: torch.device, threads: int, form: str, data: Mapping[str, s
 def _versions(device: torch.device) -> Mapping[str, str]:
     versions = {
         "python": platform.python_version(),
-        # As it is, it has a class of torch's own: to read a record a driver would import torch.
+        # torch's version is a class of its own. As one, it would make readers import torch.
         "torch": str(torch.__version__),
         "numpy": np.__version__,
     }
@@ -92,7 +101,7 @@ def _hardware(device: torch.device) -> Mapping[str, str]:
 
 
 def _line_after(path: str, key: str) -> str | None:
-    """The value of the first `key : value` line of one of Linux's tables, where there is one."""
+    """Return the value of the first line `key : value` of a Linux table; None if it has none."""
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:
@@ -110,3 +119,24 @@ def _settings() -> Mapping[str, Json]:
         "mkldnn": torch.backends.mkldnn.enabled,
         "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
     }
+
+
+def generator(seed: int, stream: int, epoch: int = 0) -> torch.Generator:
+    """Return a new CPU generator, independent of those of all other streams and epochs.
+
+    Derive every random number of a trial from such a generator, and keep none from one epoch to
+    the next. Then a checkpoint need not hold a generator, the draw of an epoch does not depend on
+    the number of epochs before it, and a run is a prefix of every longer run.
+
+    Args:
+        seed: the trial's.
+        stream: number of the use. The numbers determine the results: never renumber them.
+        epoch: number of the epoch; 0 for what is drawn once.
+    """
+    return torch.Generator().manual_seed(generator_seed(seed, stream, epoch))
+
+
+def generator_seed(seed: int, stream: int, epoch: int = 0) -> int:
+    """Return the seed of `generator`: 32 bits, all that torch's Mersenne Twister accepts."""
+    sequence = np.random.SeedSequence(entropy=seed, spawn_key=(stream, epoch))
+    return int(sequence.generate_state(1, np.uint32)[0])
