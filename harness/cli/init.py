@@ -35,7 +35,7 @@ def init(
 
     `harness validate` then names every field that you still have to fill in.
 
-    Example: harness init table.csv --workload mine_image_pair --out experiments/mine.yaml
+    Example: harness init table.csv --workload WORKLOAD --out experiments/paper.yaml
     """
     registry = workloads.registry()
     if workload is not None and workload not in registry:

@@ -9,7 +9,7 @@ from harness.session import load
 def validate(paths: options.Paths) -> None:
     """Check manifests. Lists every fault with file, line and field; exit 2 if there is one.
 
-    Example: harness validate experiments/image-pair-4.yaml
+    Example: harness validate experiments
     """
     experiments = load(paths)
     typer.echo(f"no faults in {', '.join(experiment.id for experiment in experiments)}")

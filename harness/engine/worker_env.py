@@ -11,11 +11,12 @@ ALLOCATOR = MappingProxyType(
         "glibc.malloc.hugetlb": 1,
     }
 )
-"""What a step frees, the next one asks for again: some tens of MiB of activations. By default glibc
-gives them back to the system in between, and every step takes its pages anew, thousands of faults
-for a step of the sequences. So a process keeps up to 128 MiB that are free, blocks up to 32 MiB
-among them (the most that glibc allows; an epoch's pairs are larger, and given back), and asks for
-huge pages. Other C libraries do not read it.
+"""Settings of glibc's allocator, so that a process keeps the memory that each step needs again.
+
+A training step frees tens of MiB of activations, and the next step asks for them again. By default
+glibc returns them to the system in between. Then each step takes new pages, at the cost of up to
+thousands of page faults. With these settings a process keeps up to 128 MiB of free memory, in
+blocks up to 32 MiB (glibc's maximum), and asks for huge pages. Other C libraries ignore them.
 """
 
 

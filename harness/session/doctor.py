@@ -114,7 +114,7 @@ def _data(cache: Path) -> Finding:
     held = [path.name for path in sets if any(file.is_file() for file in path.rglob("*"))]
     if held:
         return Finding("data sets", Health.GOOD, f"{', '.join(held)} in {cache}")
-    remedy = "harness data experiments fetches MNIST now; runs fetch what they need"
+    remedy = "runs fetch what they need; harness data MANIFEST fetches its data sets now"
     return Finding("data sets", Health.NOTE, f"none in {cache}", remedy)
 
 
