@@ -13,6 +13,15 @@ settings.load_profile("harness")
 REPOSITORY = Path(__file__).parents[1]
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """As many test processes as this process may use cores, at most four.
+
+    pytest-xdist itself counts the machine's cores, also those that `taskset` or a container denies.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, 4)
+
+
 @pytest.fixture(scope="session")
 def mnist_cache() -> Path:
     """The cache folder with MNIST in it: `$HARNESS_DATA`, by default `.data` in the repository.
