@@ -158,18 +158,21 @@ def ui_command(workspace: Path, port: int, host: str = "127.0.0.1") -> ServerCom
 
 
 def require_answer(uri: str) -> None:
-    """Refuse a database that does not answer, or cannot be opened.
+    """Refuse a database that does not answer, or cannot be opened; make the folder of a new one.
 
     MLflow would try again, a server for most of an hour and a file for two minutes, and keep every
     other store of this process waiting.
 
     Raises:
+        OSError: the folder cannot be made.
         sqlite3.Error: the file cannot be opened, or is no database.
         sqlalchemy.exc.SQLAlchemyError: it does not answer, or not to this user.
         mlflow.exceptions.MlflowException: the driver that the address names is not installed.
     """
     path = _sqlite_path(uri)
-    if path is not None and path.parent.is_dir():  # MLflow makes a folder that is not there
+    if path is not None:
+        # MLflow makes the folder too, but not where the address names a driver.
+        path.parent.mkdir(parents=True, exist_ok=True)
         with _connected(path) as connection:
             connection.execute("PRAGMA schema_version")
     if not uri.startswith(_SERVERS):

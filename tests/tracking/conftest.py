@@ -22,6 +22,7 @@ from harness.record import (
     TrialSpec,
 )
 from harness.tracking import Tracked, default_uri
+from harness.tracking.local_store import database_file, require_answer
 from harness.workload import Parameters
 
 T0_MS = 1_700_000_000_000
@@ -213,9 +214,10 @@ class Database:
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database of MLflow's; its migrations take seconds, so they run once."""
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1)
-    return path
+    workspace = tmp_path_factory.mktemp("template") / "made%2Fhere?"
+    require_answer(default_uri(workspace))
+    MlflowClient(default_uri(workspace)).search_experiments(max_results=1)
+    return database_file(workspace)
 
 
 @pytest.fixture

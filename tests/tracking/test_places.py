@@ -9,12 +9,19 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from harness.errors import UsageError
 from harness.session.tracking import LONGEST_DATABASE_PATH, refuse_unusable
-from harness.tracking import Conclusion, Summary, follow_folder, sync
+from harness.tracking import Conclusion, Summary, default_uri, follow_folder, sync
 from harness.tracking.identity import Place, identify, is_copy
-from harness.tracking.local_store import LocationError, require_location
+from harness.tracking.local_store import (
+    LocationError,
+    database_file,
+    require_answer,
+    require_location,
+)
 from tests.tracking.conftest import Database, Shelf, fresh_database, make_experiment, make_trial
 
 EXPERIMENT = make_experiment("toy-4[rate=0.5]")
@@ -79,6 +86,16 @@ def test_every_character_that_a_name_may_have_works(tmp_path: Path, migrated: Pa
         # Nothing was made outside the workspace.
         assert [path.name for path in outside.iterdir()] == [name]
         assert [path.name for path in (outside / name).iterdir()] == ["results"]
+
+
+def test_a_new_database_can_be_opened_whatever_the_workspace_is_called(tmp_path: Path) -> None:
+    for name in NAMES:
+        uri = default_uri(tmp_path / name)
+        require_answer(uri)
+        assert database_file(tmp_path / name).is_file(), name
+        with create_engine(uri, poolclass=NullPool).connect():  # as MLflow does
+            pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
 
 
 def test_a_name_that_mlflow_cannot_keep_is_refused_with_what_to_do(tmp_path: Path) -> None:
