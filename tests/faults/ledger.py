@@ -74,6 +74,7 @@ def totals(entries: Iterable[Entry]) -> list[str]:
         f"survived: {sum(each.survived for each in entries)}",
         f"values kept: {whole.kept}, lost: {whole.lost}, wrong: {whole.wrong}",
         f"epochs doubled: {whole.doubled}",
+        f"trials wrongly blamed on the method: {whole.blamed}",
         f"from fault to going on: {span(times) if times else 'not measured'}",
     ]
 

@@ -16,6 +16,8 @@ from harness.store import Store
 from harness.trial import attempt
 from harness.verdict import exit_code
 from tests.engine.sinks import StoreSink
+from tests.faults.ledger import Entry
+from tests.faults.proof import Account
 from tests.faults.wild import EPOCHS, FAULTS, WILD, WORKLOADS, Outcome
 from tests.store.trials import SOURCE, curve
 
@@ -88,6 +90,17 @@ def run(folder: Path, faults: Iterable[str]) -> list[Row]:
                 jobs, StoreSink(store), workloads=WORKLOADS, load_data=_no_data, options=options
             )
     return [_row(name, session) for name, session in sessions.items()]
+
+
+def entry(rows: Sequence[Row]) -> Entry:
+    """What became of the faults and of the trials beside them, for the ledger."""
+    innocent = sum(row.innocent for row in rows)
+    blamed = sum(
+        row.outcome is Outcome.METHOD and FAULTS[row.fault].outcome is not Outcome.METHOD
+        for row in rows
+    )
+    account = Account(kept=EPOCHS * innocent, blamed=blamed)
+    return Entry("faults inside a trial", len(rows), sum(r.as_expected for r in rows), account)
 
 
 def _session(folder: Path, store: Store, fault: str) -> Session:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.plan import Job
-from harness.record import EpochRecord, FinalRecord, Source, StoredTrial
+from harness.record import EpochRecord, FailureKind, FinalRecord, Source, StoredTrial
 from harness.store import Store
 from harness.trial import attempt
 from harness.workload import Workload
@@ -31,6 +31,8 @@ class Account:
     """Epochs that are recorded more than once."""
     wrong: int = 0
     """Values that no quiet run has."""
+    blamed: int = 0
+    """Trials whose failure was put down to the method although a machine's fault caused it."""
 
     def __add__(self, other: "Account") -> "Account":
         return Account(
@@ -38,16 +40,18 @@ class Account:
             self.lost + other.lost,
             self.doubled + other.doubled,
             self.wrong + other.wrong,
+            self.blamed + other.blamed,
         )
 
     @property
     def sound(self) -> bool:
         """Whether nothing went amiss."""
-        return self.kept > 0 and not (self.lost or self.doubled or self.wrong)
+        return self.kept > 0 and not (self.lost or self.doubled or self.wrong or self.blamed)
 
     def __str__(self) -> str:
         wrong = f" / {self.wrong} WRONG" if self.wrong else ""
-        return f"{self.kept} kept / {self.lost} lost / {self.doubled} doubled{wrong}"
+        counts = f"{self.kept} kept / {self.lost} lost / {self.doubled} doubled"
+        return f"{counts} / {self.blamed} wrongly blamed{wrong}"
 
 
 def values(records: Iterable[object]) -> Values:
@@ -83,7 +87,9 @@ def account(store: Store, truth: Mapping[str, Values]) -> Account:
         kept = sum(found.get(key) == value for key, value in expected.items())
         lost = sum(key not in found for key in expected)
         wrong = sum(expected.get(key) != value for key, value in found.items())
-        whole += Account(kept, lost, _doubled(store, trial_id), wrong)
+        failure = trial.failure if trial else None
+        blamed = failure is not None and failure.kind is FailureKind.SCIENTIFIC
+        whole += Account(kept, lost, _doubled(store, trial_id), wrong, int(blamed))
     return whole
 
 

@@ -114,7 +114,8 @@ class Storm:
                     for key, value in values.items()
                 )
                 account += Account(kept, len(values) - kept)
-        account += Account(doubled=proof.account(self.world.store, expected).doubled)
+        whole = proof.account(self.world.store, expected)
+        account += Account(doubled=whole.doubled, blamed=whole.blamed)
         survived = sum(each.again_s is not None for each in struck) if not self.broken else 0
         times = tuple(each.again_s for each in struck if each.again_s is not None)
         return Entry(kind, len(struck), survived, account, times)

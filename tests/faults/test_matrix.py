@@ -7,6 +7,7 @@ import pytest
 
 from harness import engine
 from tests.faults import matrix
+from tests.faults.ledger import enter
 from tests.faults.wild import FAULTS, Outcome
 
 QUICK = (
@@ -26,6 +27,7 @@ def cluster() -> Iterator[None]:
 def _wrong(folder: Path, faults: list[str]) -> list[str]:
     rows = matrix.run(folder, faults)
     assert [row.fault for row in rows] == faults
+    enter(matrix.entry(rows))
     return [str(row) for row in rows if not row.as_expected]
 
 
