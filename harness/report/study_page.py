@@ -28,8 +28,8 @@ from harness.report.terminal import STYLES, Column, FittedTable
 from harness.report.text import as_markdown, headline
 from harness.stats import Array
 from harness.study import Factor, Hinge, Result, Study, claim_outcome
-from harness.study.factors import says
 from harness.study.results import named, sentences, share
+from harness.study.variants import setting
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 WHOLE = "the experiment"
@@ -100,7 +100,7 @@ def _title(study: Study, factor: Factor, group: tuple[Result, ...]) -> str:
     """What is varied, and in a grid with what else as it is."""
     place = study.factors.index(factor)
     others = [
-        says(other.name, group[0].variant.settings[at])
+        setting(other.name, group[0].variant.settings[at])
         for at, other in enumerate(study.factors)
         if at != place and study.grid
     ]
@@ -183,7 +183,7 @@ def _row(place: Any, study: Study, factor: Factor, group: Sequence[Result]) -> N
 
 def _figure_title(study: Study, factor: Factor, group: Sequence[Result]) -> str:
     settings = zip(study.factors, group[0].variant.settings, strict=True)
-    others = [says(other.name, value) for other, value in settings if other is not factor]
+    others = [setting(other.name, value) for other, value in settings if other is not factor]
     return factor.name + (f", with {', '.join(others)}" if others and study.grid else "")
 
 

@@ -1,16 +1,16 @@
 """Sensitivity analysis: which verdicts change with the parameters that a paper does not state.
 
-A paper states some of its parameters. The others are inferred or assumed, and so is how a printed
-number was averaged. A variant is the experiment with other values for some of these. Each variant
-is judged by itself, with the claims and tolerances of the manifest. A verdict hinges on a parameter
-if it holds with one value and fails with another, all else being equal.
+A paper states some of its parameters. The others are inferred or assumed, and so is the way in
+which a printed number was averaged. A variant is the experiment with other values for some of
+these. Each variant is judged by itself, with the claims and tolerances of the manifest. A verdict
+hinges (depends) on a parameter if it holds with one value and fails with another, all else being
+equal.
 
-Everything here is pure: it runs no trial and reads no file.
+This package is pure: it runs no trial and reads no file.
 """
 
-from harness.study.factors import Factor, factors
 from harness.study.results import Hinge, Result, Study, claim_outcome
-from harness.study.variants import Variant, variants
+from harness.study.variants import Factor, Variant, factors, variants
 
 __all__ = [
     "Factor",

@@ -1,29 +1,171 @@
-"""From an experiment and what is to be varied to its variants: one at a time, or a grid."""
+"""Read what a study varies, and make the variants: one change at a time, or a grid.
 
+The command line names what to vary, as in `length=1200,1600` or `metric of CLAIM=NAME,NAME`.
+"""
+
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import combinations, product
 
-from harness.errors import UsageError
-from harness.manifest import Basis, Experiment, change
-from harness.manifest.tree import Path
+from harness.errors import UsageError, one_line
+from harness.manifest import Basis, Experiment, change, suggest
+from harness.manifest.tree import Path, parse, show
 from harness.record import Json, canonical_json, digest
-from harness.study.factors import Factor, says, word
 from harness.workload import Workload
+
+METRIC_OF = "metric of "
+"""Prefix of a factor that is a metric. The name of a claim follows, or that of a metric: then the
+factor stands for all claims of the metric."""
+
+_FORM = "written as NAME=VALUE,VALUE"
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A parameter or metric that the paper does not state, and the values to try for it."""
+
+    name: str
+    """The name of a parameter, or 'metric of' with the name of a claim or metric."""
+    places: tuple[Path, ...]
+    """Its places in the manifest."""
+    own: Json
+    """The manifest's own value."""
+    basis: Basis
+    """Inferred or assumed. A stated parameter cannot be varied."""
+    why: str
+    """The manifest's reason for its own value."""
+    values: tuple[Json, ...]
+    """The values to try, as the user gave them. They may include the manifest's own."""
+
+    @property
+    def is_parameter(self) -> bool:
+        """Whether it is a parameter. Other values of a parameter need other trials."""
+        return not self.name.startswith(METRIC_OF)
+
+
+def word(value: Json) -> str:
+    """Return a value as people write it. It may be one that JSON forbids (NaN), for a message."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def setting(name: str, value: Json) -> str:
+    """Return a factor and its value as text.
+
+    >>> setting("length", 1600)
+    'length = 1600'
+    """
+    return f"{name} = {one_line(word(value), 60)}"
+
+
+def factors(experiment: Experiment, texts: Sequence[str]) -> tuple[Factor, ...]:
+    """Read the factors from the values of `--vary`, in the same order.
+
+    Raises:
+        UsageError: a factor is stated by the paper, unknown, or given twice. The message has one
+            line for each fault.
+    """
+    read, faults = [], []
+    for text in texts:
+        try:
+            read.append(_factor(experiment, text))
+        except ValueError as fault:
+            faults.append(f"--vary {fault}")
+    for one, other in combinations(read, 2):
+        if set(one.places) & set(other.places):
+            faults.append(f"--vary {other.name}: --vary {one.name} already varies it")
+    if faults:
+        raise UsageError("\n".join(faults))
+    return tuple(read)
+
+
+def _factor(experiment: Experiment, text: str) -> Factor:
+    """Read one factor.
+
+    Raises:
+        ValueError: it cannot be varied, or its text is malformed.
+    """
+    name, equals, listed = (part.strip() for part in text.partition("="))
+    if not (name and equals and listed):
+        raise ValueError(f"{show(text)}: {_FORM}")
+    values = _values(name, listed)
+    if name.startswith(METRIC_OF):
+        return _of_metric(experiment, name, values)
+    return _of_parameter(experiment, name, values)
+
+
+def _values(name: str, listed: str) -> tuple[Json, ...]:
+    """Read the values like those of a manifest: `1e-3` is a number, `true` a boolean."""
+    root, faults = parse(f"values: [{listed}]", "")
+    if root is None or faults or set(root.fields) != {"values"}:
+        raise ValueError(f"{name}={listed}: {_FORM}, with values as in a manifest")
+    return tuple(root.fields["values"].plain())
+
+
+def _of_parameter(experiment: Experiment, name: str, values: tuple[Json, ...]) -> Factor:
+    parameters = experiment.manifest.workload.parameters
+    if name not in parameters:
+        raise ValueError(f"{name}: no such parameter{suggest(name, list(_open(experiment)))}")
+    own = parameters[name]
+    if own.basis is Basis.STATED:
+        reason = "the paper states it; only inferred or assumed parameters can be varied"
+        raise ValueError(f"{name}: {reason} ({one_line(own.why)})")
+    return Factor(
+        name=name,
+        places=(("workload", "parameters", name),),
+        own=experiment.parameters.model_dump(mode="json")[name],
+        basis=own.basis,
+        why=own.why,
+        values=values,
+    )
+
+
+def _of_metric(experiment: Experiment, name: str, values: tuple[Json, ...]) -> Factor:
+    subject = name.removeprefix(METRIC_OF).strip()
+    claims = list(enumerate(experiment.manifest.claims))
+    chosen = [(at, claim) for at, claim in claims if claim.name == subject]
+    chosen = chosen or [(at, claim) for at, claim in claims if claim.metric == subject]
+    if not chosen:
+        near = suggest(subject, [name.removeprefix(METRIC_OF) for name in _metrics(experiment)])
+        raise ValueError(f"{name}: no claim has this name, and none has this metric{near}")
+    return Factor(
+        name=METRIC_OF + subject,
+        places=tuple(("claims", at, "metric") for at, _ in chosen),
+        own=chosen[0][1].metric,
+        # A claim does not say how its metric is known. We infer which average a paper prints.
+        basis=Basis.INFERRED,
+        why=chosen[0][1].source,
+        values=values,
+    )
+
+
+def _open(experiment: Experiment) -> Iterator[str]:
+    """Yield the names of everything that can be varied."""
+    for name, own in experiment.manifest.workload.parameters.items():
+        if own.basis is not Basis.STATED:
+            yield name
+    yield from _metrics(experiment)
+
+
+def _metrics(experiment: Experiment) -> Iterator[str]:
+    claims = experiment.manifest.claims
+    yield from (METRIC_OF + claim.name for claim in claims)
+    yield from (METRIC_OF + metric for metric in dict.fromkeys(claim.metric for claim in claims))
+
 
 Registry = Mapping[str, Workload]
 Settings = tuple[Json, ...]
-"""A value for each factor, in their order."""
+"""One value for each factor, in the order of the factors."""
 
 _LONGEST = 60
-"""Characters of a name or value in an id; a file's name may have 255 in all."""
+"""Most characters of a name or value in an id. A file name may have 255 in all."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """The experiment with one choice of values."""
+    """The experiment with one value for each factor."""
 
     experiment: Experiment
     settings: Settings
@@ -34,22 +176,23 @@ class Variant:
 def variants(
     experiment: Experiment, varied: Sequence[Factor], registry: Registry, *, grid: bool = False
 ) -> tuple[tuple[Factor, ...], tuple[Variant, ...]]:
-    """The variants, the manifest's own first; each once.
+    """Make the variants, without repetition. The first has the manifest's own values.
 
     Args:
-        experiment: as its file has it.
-        varied: what is varied.
-        registry: the workloads that there are, by name.
-        grid: every combination of the values, rather than one change at a time.
+        experiment: the experiment, with the manifest's own values.
+        varied: the factors.
+        registry: the installed workloads, by name.
+        grid: whether to try every combination of the values, not one change at a time.
 
     Returns:
-        The factors with their values as the workload reads them (its own left out, each once),
-        and the variants.
+        The factors, with their values as the workload reads them, and the variants. The values
+        exclude the manifest's own and have no repetition.
 
     Raises:
-        UsageError: with every fault, a line each, of the values and of their combinations.
+        UsageError: a value or a combination is not allowed. The message has one line for each
+            fault.
     """
-    experiment = _alone(experiment)
+    experiment = _without_own_bands(experiment)
     faults: list[str] = []
     read = tuple(_read(experiment, factor, registry, faults) for factor in varied)
     _refuse(faults)
@@ -61,7 +204,7 @@ def variants(
 
 
 def _read(experiment: Experiment, factor: Factor, registry: Registry, faults: list[str]) -> Factor:
-    """The factor with values as the workload reads them: 1600 for a number may become 1600.0."""
+    """Return the factor with values as the workload reads them: 1600 may become 1600.0."""
     values: dict[str, Json] = {}
     for value in factor.values:
         for variant in _variant(experiment, (factor,), (value,), registry, faults):
@@ -70,19 +213,19 @@ def _read(experiment: Experiment, factor: Factor, registry: Registry, faults: li
             values[canonical_json(read)] = read
     values.pop(canonical_json(factor.own), None)
     if not values and not faults:
-        said = "no other value than the manifest's own is given"
-        faults.append(f"--vary {factor.name}: {said}, {word(factor.own)}")
+        reason = "give a value other than the manifest's own"
+        faults.append(f"--vary {factor.name}: {reason}, {word(factor.own)}")
     return replace(factor, values=tuple(values.values()))
 
 
-def _alone(experiment: Experiment) -> Experiment:
-    """The experiment without what goes with its own values alone.
+def _without_own_bands(experiment: Experiment) -> Experiment:
+    """Return the experiment without its twin and its calibration, which need its own values.
 
-    A control's twin is another experiment, which would need the same changes; bands for one seed
-    were made of seeds that ran with the manifest's values.
+    The twin of a control is another experiment, which would need the same changes. The bands for
+    one seed come from seeds that ran with the manifest's values.
     """
-    alone = experiment.manifest.model_copy(update={"twin": None, "calibration": None})
-    return experiment.model_copy(update={"manifest": alone})
+    manifest = experiment.manifest.model_copy(update={"twin": None, "calibration": None})
+    return experiment.model_copy(update={"manifest": manifest})
 
 
 def _refuse(faults: Sequence[str]) -> None:
@@ -109,32 +252,32 @@ def _variant(
     registry: Registry,
     faults: list[str],
 ) -> Iterator[Variant]:
-    """The variant with these settings, or its faults."""
+    """Yield the variant with these settings, or add its faults to the list."""
     pairs = list(zip(varied, settings, strict=True))
     changed = [(factor, value) for factor, value in pairs if value != factor.own]
     if not changed:
         yield Variant(experiment, settings, changed=False)
         return
     options = [f"{factor.name}={word(value)}" for factor, value in changed]
-    found, wrong = change(
+    made, wrong = change(
         experiment,
         _changes(experiment, changed),
         registry,
         id=_id(experiment.id, changed),
         varied=options,
     )
-    said = " ".join(f"--vary {each}" for each in options)
-    faults += [f"{said}: {finding.message}" for finding in wrong]
-    if found is not None:
-        yield Variant(found, settings, changed=True)
+    command = " ".join(f"--vary {option}" for option in options)
+    faults += [f"{command}: {fault.message}" for fault in wrong]
+    if made is not None:
+        yield Variant(made, settings, changed=True)
 
 
 def _changes(experiment: Experiment, changed: Sequence[tuple[Factor, Json]]) -> dict[Path, Json]:
-    """What is to stand in the manifest instead.
+    """Return the changes of the manifest, by place.
 
-    What a manifest expects, it expects with its own values: of a variant nothing is expected.
+    A manifest states its expected verdict for its own values, so a variant has none.
     """
-    words = ", ".join(says(factor.name, value) for factor, value in changed)
+    words = ", ".join(setting(factor.name, value) for factor, value in changed)
     changes: dict[Path, Json] = {
         ("title",): f"{experiment.manifest.title} ({words})",
         ("expected",): None,
@@ -147,21 +290,21 @@ def _changes(experiment: Experiment, changed: Sequence[tuple[Factor, Json]]) -> 
 
 
 def _id(experiment: str, changed: Sequence[tuple[Factor, Json]]) -> str:
-    """As `sequence-pair-16[length=1600]`: a name for files and in MLflow, another for each variant.
+    """Return an id such as `experiment[length=1600]`, for files and for MLflow.
 
-    It does not depend on what else is varied in the same call, so that a variant keeps its name.
+    Each variant has another id. It does not depend on what else the same study varies.
     """
     parts = (f"{_name(factor.name)}={_safe(word(value))}" for factor, value in changed)
     return f"{experiment}[{','.join(parts)}]"
 
 
 def _name(text: str) -> str:
-    """A hyphen stands for a blank; a name that has hyphens of its own gets a digest."""
+    """Write a hyphen for a blank. A name with hyphens of its own gets a digest."""
     return _safe(text.replace(" ", "-")) if "-" not in text else _marked(text)
 
 
 def _safe(text: str) -> str:
-    """The text itself where a file can be called so, else what can be kept of it with a digest."""
+    """Return the text if a file name may contain it, else its safe characters and a digest."""
     safe = len(text) <= _LONGEST and not _UNSAFE.search(text)
     return text if safe else _marked(text)
 

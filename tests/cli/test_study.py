@@ -54,7 +54,7 @@ def test_a_verdict_that_hinges_on_an_assumption_is_named(found: Found) -> None:
     assert rate["claims"]["rows"] == "yes"
     broken = found.document["experiments"][-1]
     assert [failure["seed"] for failure in broken["failures"]] == [0, 1]
-    assert "hinging on it: rows" in " ".join(found.stdout.split())
+    assert "claims that depend on it: rows" in " ".join(found.stdout.split())
 
 
 def test_each_variant_is_judged_by_its_own_numbers(found: Found) -> None:
@@ -121,7 +121,7 @@ def test_a_plan_counts_and_makes_nothing(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--vary", "lenght=48"], "--vary lenght: nothing of that name; did you mean length?"),
+        (["--vary", "lenght=48"], "--vary lenght: no such parameter; did you mean length?"),
         (["--vary", "length=20"], "--vary length=20: 4 blocks of kernel 3"),
         (["--vary", "metric of test estimate=mi_bits"], "rows are wanted"),
         ([], "--vary"),
@@ -143,7 +143,7 @@ def test_what_the_paper_states_is_not_varied(harness: Harness, tmp_path: Path) -
         *("--workspace", tmp_path / "results"),
     )
     assert refused.returncode == 2
-    assert "--vary classes: stated by the paper" in refused.stderr
+    assert "--vary classes: the paper states it" in refused.stderr
 
 
 def test_a_study_without_its_cluster_exits_4(harness: Harness, tmp_path: Path) -> None:

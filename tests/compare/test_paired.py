@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.compare.results import ALPHA, POWER, detectable, paired_p
+from harness.compare import ALPHA, POWER, detectable, paired_p
 
 
 def test_p_is_that_of_scipys_paired_test() -> None:

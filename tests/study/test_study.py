@@ -94,7 +94,7 @@ def test_the_nearest_variant_is_the_one_whose_farthest_row_is_least_far_off(
     study = studied("scale=2.0,1.1", find=find)
     assert not study.reproduced()
     assert study.nearest().variant.settings == (1.0,)
-    said = "Nearest: the manifest's own values, whose row end is 6.0 tolerances off."
+    said = "Nearest: the manifest's own values; row end is 6.0 tolerances off."
     assert any(said in sentence for sentence in sentences(study))
 
 

@@ -203,8 +203,8 @@ def test_a_metric_stands_for_all_of_its_claims(asked: Experiment) -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("sleep_s=1.0", "--vary sleep_s: stated by the paper; only what is inferred or assumed"),
-        ("scal=2", "--vary scal: nothing of that name; did you mean scale?"),
+        ("sleep_s=1.0", "--vary sleep_s: the paper states it; only inferred or assumed"),
+        ("scal=2", "--vary scal: no such parameter; did you mean scale?"),
         ("zzz=2", "allowed: scale, fault, at, marker, metric of first rows"),
         ("metric of ends=other_end", "did you mean end?"),
         ("metric of end=othr_end", "unknown metric 'othr_end'; did you mean other_end?"),
@@ -219,7 +219,7 @@ def test_a_metric_stands_for_all_of_its_claims(asked: Experiment) -> None:
         ("at", "written as NAME=VALUE,VALUE"),
         ("at=[1", "written as NAME=VALUE,VALUE"),
         ("at=1], claims: [2", "written as NAME=VALUE,VALUE"),
-        ("at=2", "no other value than the manifest's own is given, 2"),
+        ("at=2", "give a value other than the manifest's own, 2"),
     ],
 )
 def test_what_cannot_be_varied_is_named_with_its_fault(
@@ -236,7 +236,7 @@ def test_every_fault_of_every_option_comes_at_once(asked: Experiment) -> None:
 
 def test_what_is_varied_twice_is_refused(asked: Experiment) -> None:
     (line,) = refused(asked, "metric of place=other_place", "metric of last row=other_place")
-    assert "varied already by --vary metric of place" in line
+    assert "--vary metric of place already varies it" in line
 
 
 def test_a_combination_that_cannot_be_is_named(asked: Experiment) -> None:
