@@ -1,15 +1,14 @@
-"""Plants faults on purpose: the verdict must detect each, and must not mistake a null for one.
+"""Plants faults on purpose: the verdict must detect each one, and must accept every null.
 
-A checker that passes everything is worth nothing, and one that raises false alarms is switched off.
-Some faults are planted in stored records, drawn around the values that a manifest reports or
-committed as they were recorded. Others are planted in real training, by the workload's own planted
-faults. Either way the records lie in a workspace and are judged as any others.
+A check that accepts everything is useless, and a check with false alarms gets switched off. Some
+faults are planted in stored records, which are drawn around the values that a manifest reports or
+were committed. Others are planted in real training, by the workload's own planted faults. The
+records then lie in a workspace and are judged like all others.
 """
 
-from harness.selftest.cases import Case, CaseResult, Detection, evaluate
-from harness.selftest.drawn import Subject, prepared
-from harness.selftest.stored import cases
-from harness.selftest.training import Training
+from harness.selftest.cases import Case, CaseResult, Detection, cases, evaluate
+from harness.selftest.drawn_runs import Subject, prepared
+from harness.selftest.training_faults import Training
 
 __all__ = [
     "Case",

@@ -1,37 +1,58 @@
-"""A case of the self-test: what is planted, how the verdict shows it, and whether it did."""
+"""The cases of the self-test: faults in stored records, and how the verdict shows each.
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+Each case has a workspace of its own, and is judged from there. `training_faults` adds the cases of
+real training.
+"""
 
-from harness.manifest import Experiment
-from harness.selftest.drawn import Subject
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from scipy.stats import binom
+
+from harness.manifest import ComparedClaim, Experiment
+from harness.manifest.tree import Path as Place
+from harness.record import Failure, FailureKind, Json, StoredTrial, TrialSpec
+from harness.selftest.drawn_runs import (
+    SD_SHARE,
+    DrawnRun,
+    Subject,
+    draw,
+    margins,
+    messages,
+    replayed,
+    write,
+)
 from harness.store import Store
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
+from harness.workload import planted_faults
 
 Verdicts = Sequence[ExperimentVerdict]
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What in a verdict shows a fault."""
+    """The part of a verdict that shows a fault."""
 
     by: str
-    """The claims, or another part of the verdict."""
+    """The claims, or another part of the verdict, as text."""
     level: str
-    """A p-value, or what shows the fault without chance: a digest, an exact value."""
+    """Strength of the evidence: a p-value, or 'digest' or 'exact' if chance plays no part."""
 
 
 Detector = Callable[[Verdicts], Detection | None]
-"""Returns what in the verdicts shows the fault, or None if nothing does."""
+"""Returns the part of the verdicts that shows the fault, or None."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One fault, or a null: a sound run in which the verdict must find nothing."""
+    """One planted fault, or a null: a sound run, which the verdict must not reject."""
 
     name: str
     prepare: Callable[[Subject, Store], Sequence[Experiment]]
-    """Writes records into an empty workspace, and returns the experiments to judge by them."""
+    """Writes records into an empty workspace, and returns the experiments to judge."""
     detect: Detector
     is_fault: bool = True
     """False for a null."""
@@ -41,28 +62,28 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What the verdict made of one case."""
+    """Result of one case."""
 
     name: str
     is_fault: bool
     verdict: str
-    """As text."""
+    """The verdict as text."""
     detection: Detection | None
 
     @property
     def passed(self) -> bool:
-        """Whether a fault was detected, or a null was not mistaken for one."""
+        """Whether a fault was detected, or a null was accepted."""
         return (self.detection is not None) == self.is_fault
 
 
 def evaluate(case: Case, verdicts: Verdicts) -> CaseResult:
     """Compare the verdicts with what was planted."""
-    words = sorted({str(verdict.verdict) for verdict in verdicts})
-    return CaseResult(case.name, case.is_fault, " or ".join(words), case.detect(verdicts))
+    names = sorted({str(verdict.verdict) for verdict in verdicts})
+    return CaseResult(case.name, case.is_fault, " or ".join(names), case.detect(verdicts))
 
 
 def rejected(verdicts: Verdicts) -> Detection | None:
-    """Detects a claim that is not reproduced, in each of the verdicts."""
+    """Detect the claims that are not reproduced, if each verdict has one."""
     rows = [row for verdict in verdicts for row in _failing(verdict)]
     if not rows or any(verdict.verdict is not Outcome.NOT_REPRODUCED for verdict in verdicts):
         return None
@@ -70,7 +91,7 @@ def rejected(verdicts: Verdicts) -> Detection | None:
 
 
 def false_alarm(verdicts: Verdicts) -> Detection | None:
-    """Detects any verdict but REPRODUCED and INCONCLUSIVE: on a null, a false alarm."""
+    """Detect any verdict but REPRODUCED and INCONCLUSIVE. On a null it is a false alarm."""
     for verdict in verdicts:
         if verdict.verdict not in (Outcome.REPRODUCED, Outcome.INCONCLUSIVE):
             return rejected([verdict]) or Detection(str(verdict.verdict), "")
@@ -78,7 +99,7 @@ def false_alarm(verdicts: Verdicts) -> Detection | None:
 
 
 def not_reproduced_fully(verdicts: Verdicts) -> Detection | None:
-    """Detects that a sound run is anything less than REPRODUCED."""
+    """Detect that a sound run is not REPRODUCED."""
     (verdict,) = verdicts
     if verdict.verdict is Outcome.REPRODUCED:
         return None
@@ -86,7 +107,7 @@ def not_reproduced_fully(verdicts: Verdicts) -> Detection | None:
 
 
 def too_variable(verdicts: Verdicts) -> Detection | None:
-    """Detects a claim that fails only because its seeds differ too much from one another."""
+    """Detect a claim that fails only because its seeds differ too much from each other."""
     (verdict,) = verdicts
     for row in _failing(verdict):
         if row.note and row.p_consistency is not None and row.p_consistency > verdict.alpha:
@@ -95,36 +116,36 @@ def too_variable(verdicts: Verdicts) -> Detection | None:
 
 
 def missing_seed(seed: int, level: str) -> Detector:
-    """Detects that the seed is named as missing, and the verdict is INCOMPLETE for it."""
+    """Detect that the verdict is INCOMPLETE and names this seed as missing."""
 
-    def look(verdicts: Verdicts) -> Detection | None:
+    def detect(verdicts: Verdicts) -> Detection | None:
         (verdict,) = verdicts
-        waits = verdict.verdict is Outcome.INCOMPLETE and verdict.missing == (seed,)
-        return Detection(f"seed {seed} missing", level) if waits else None
+        missing = verdict.verdict is Outcome.INCOMPLETE and verdict.missing == (seed,)
+        return Detection(f"seed {seed} missing", level) if missing else None
 
-    return look
+    return detect
 
 
 def failed_seed(seed: int) -> Detector:
-    """Detects that the seed is named as failed, and the verdict is NOT REPRODUCED for it."""
+    """Detect that the verdict is NOT REPRODUCED and names this seed as failed."""
 
-    def look(verdicts: Verdicts) -> Detection | None:
+    def detect(verdicts: Verdicts) -> Detection | None:
         (verdict,) = verdicts
-        found = verdict.verdict is Outcome.NOT_REPRODUCED and set(verdict.failures) == {seed}
-        return Detection(f"seed {seed} failed", "exact") if found else None
+        failed = verdict.verdict is Outcome.NOT_REPRODUCED and set(verdict.failures) == {seed}
+        return Detection(f"seed {seed} failed", "exact") if failed else None
 
-    return look
+    return detect
 
 
 def noted(words: str, level: str) -> Detector:
-    """Detects a note of the verdict with these words, whatever the verdict is."""
+    """Detect a note with these words, whatever the verdict is."""
 
-    def look(verdicts: Verdicts) -> Detection | None:
+    def detect(verdicts: Verdicts) -> Detection | None:
         (verdict,) = verdicts
-        found = next((note for note in verdict.notes if words in note), None)
-        return Detection(found, level) if found else None
+        note = next((note for note in verdict.notes if words in note), None)
+        return Detection(note, level) if note else None
 
-    return look
+    return detect
 
 
 def _failing(verdict: ExperimentVerdict) -> list[ClaimResult]:
@@ -136,7 +157,7 @@ def _claims(rows: Iterable[ClaimResult]) -> str:
 
 
 def _level(rows: Sequence[ClaimResult]) -> str:
-    """The strongest evidence of the rows: an exact value, a p-value, or one seed's distance."""
+    """Return the strongest evidence of the rows: an exact value, a p-value, or a distance."""
     if any(row.about is not None and row.about.exact for row in rows):
         return "exact"
     ps = [row.p_consistency for row in rows if row.p_consistency is not None]
@@ -144,3 +165,223 @@ def _level(rows: Sequence[ClaimResult]) -> str:
         return f"p = {min(ps):.1g}"
     far = max(abs(row.difference or 0.0) / row.tolerance for row in rows if row.tolerance)
     return f"{far:.1f} tolerances"
+
+
+WIDER = 20.0
+"""Factor on the SD of seeds that vary too much. It makes the SD four tolerances; one is allowed."""
+DRAWS = 20
+"""Number of simulated papers that are one more run. Chance rejects one in twenty of them."""
+FIRST_DRAW = 10_000
+"""First seed of the generators of these papers, far from the seeds of the manifest."""
+PRINTED = 4
+"""Decimals of a reported value if the manifest does not state them."""
+CHANCE = 1e-3
+"""Probability that chance alone causes more rejections than the allowed number."""
+
+
+def cases(subject: Subject) -> Iterator[Case]:
+    """Yield the cases that this experiment allows, in the order of display."""
+    claims = subject.experiment.manifest.claims
+    compared = any(isinstance(claim, ComparedClaim) and not claim.counts_epochs for claim in claims)
+    seed = _tampered(subject)
+    yield Case("an honest run", _sound, not_reproduced_fully, is_fault=False)
+    yield Case(
+        f"the paper is one more run ({DRAWS} draws)", _one_more_draw, _too_often, is_fault=False
+    )
+    yield Case("a curve cut short", _cut_short, missing_seed(seed, "exact"))
+    yield Case("records truncated", _truncated, missing_seed(seed, "digest"))
+    yield Case("one seed NaN", _not_a_number, failed_seed(seed))
+    if compared:
+        yield Case("variance inflated", _inflated, too_variable)
+    if margins(subject.experiment):
+        yield Case("mean shifted", _shifted, rejected)
+    if subject.other is not None:
+        other = partial(_of_another, other=subject.other)
+        yield Case("reported values of another experiment", other, rejected)
+    stale = missing_seed(seed, "digest")
+    yield Case("stale record: another seed's", _other_seed, stale)
+    yield Case("stale record: another seed's, spec replaced", _other_seed_renamed, stale)
+    yield Case("stale record: other parameters", _other_parameters, stale)
+    yield Case("stale record: another revision", _other_revision, stale)
+    if margins(subject.experiment):
+        changed = noted("changed since its records were made", "exact")
+        yield Case("a tolerance changed after the run", _tolerance_changed, changed)
+    for name, trials in subject.recorded.items():
+        yield Case(
+            f"{planted_faults(subject.workload)[name].title} (as recorded)",
+            partial(_recorded, trials=trials),
+            rejected,
+            seeds=tuple(trial.spec.seed for trial in trials),
+        )
+
+
+def _tampered(subject: Subject) -> int:
+    """Return the seed whose records are tampered with."""
+    return subject.seeds[3]
+
+
+def _all_but_tampered(subject: Subject) -> dict[int, DrawnRun]:
+    runs = subject.sound_runs()
+    del runs[_tampered(subject)]
+    return runs
+
+
+def _write(subject: Subject, store: Store, runs: Mapping[int, DrawnRun]) -> tuple[Experiment]:
+    sent = subject.specs()
+    write(
+        store,
+        subject.experiment,
+        [(sent[seed], messages(run, sent[seed])) for seed, run in runs.items()],
+    )
+    return (subject.experiment,)
+
+
+def _sound(subject: Subject, store: Store) -> Sequence[Experiment]:
+    return _write(subject, store, subject.sound_runs())
+
+
+def _one_more_draw(subject: Subject, store: Store) -> Sequence[Experiment]:
+    """Replace the reported values by those of further runs, rounded as the paper prints them."""
+    _write(subject, store, subject.sound_runs())
+    papers = (draw(subject.experiment, FIRST_DRAW + number) for number in range(DRAWS))
+    return [subject.changed(_reporting(subject.experiment, paper)) for paper in papers]
+
+
+def _reporting(experiment: Experiment, run: DrawnRun) -> dict[Place, Json]:
+    """Return the changes of a manifest that make its claims report the values of a run."""
+    changes: dict[Place, Json] = {}
+    for at, claim in enumerate(experiment.manifest.claims):
+        decimals = getattr(claim, "decimals", None)
+        place, decimals = ("claims", at, "reported"), PRINTED if decimals is None else decimals
+        if None in claim.values:
+            changes[place] = round(run.finals[claim.metric], decimals)
+        elif claim.values:
+            curve = run.curves[claim.metric]
+            rows = (epoch for epoch in claim.values if epoch is not None)
+            changes[place] = {str(row): round(float(curve[row - 1]), decimals) for row in rows}
+    return changes
+
+
+def _too_often(verdicts: Verdicts) -> Detection | None:
+    """Detect more false alarms than an error rate of one in twenty explains."""
+    alarms = [alarm for verdict in verdicts if (alarm := false_alarm([verdict]))]
+    most = int(binom.ppf(1 - CHANCE, len(verdicts), 0.05))
+    text = f"{len(alarms)} of {len(verdicts)} rejected, at most {most} allowed"
+    return Detection(text, alarms[0].level) if len(alarms) > most else None
+
+
+def _cut_short(subject: Subject, store: Store) -> Sequence[Experiment]:
+    """Stop one trial after half of its epochs."""
+    _write(subject, store, _all_but_tampered(subject))
+    spec = subject.specs()[_tampered(subject)]
+    half = subject.experiment.manifest.epochs.value // 2
+    sent = messages(draw(subject.experiment, spec.seed), spec, upto=half)
+    write(store, subject.experiment, [(spec, sent)])
+    return (subject.experiment,)
+
+
+def _folder(store: Store, spec: TrialSpec) -> Path:
+    """Return the folder of a trial."""
+    return store.root / "trials" / spec.id
+
+
+def _truncated(subject: Subject, store: Store) -> Sequence[Experiment]:
+    """Truncate the records of a finished trial."""
+    _write(subject, store, subject.sound_runs())
+    file = _folder(store, subject.specs()[_tampered(subject)]) / "records.jsonl"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    return (subject.experiment,)
+
+
+def _not_a_number(subject: Subject, store: Store) -> Sequence[Experiment]:
+    """Make the estimate of one seed NaN after half of the epochs."""
+    _write(subject, store, _all_but_tampered(subject))
+    spec = subject.specs()[_tampered(subject)]
+    half = subject.experiment.manifest.epochs.value // 2
+    failure = Failure(FailureKind.SCIENTIFIC, "NonFiniteEstimate", "nan", half)
+    sent = messages(draw(subject.experiment, spec.seed), spec, upto=half, failure=failure)
+    write(store, subject.experiment, [(spec, sent)])
+    return (subject.experiment,)
+
+
+def _inflated(subject: Subject, store: Store) -> Sequence[Experiment]:
+    """Keep the mean, but make the SD far larger than its limit."""
+    runs = {seed: draw(subject.experiment, seed, wider=WIDER) for seed in subject.seeds}
+    return _write(subject, store, runs)
+
+
+def _shifted(subject: Subject, store: Store) -> Sequence[Experiment]:
+    """Add the tolerance and three SDs to every seed."""
+    tolerances = margins(subject.experiment).items()
+    by = {metric: (1 + 3 * SD_SHARE) * tolerance for metric, tolerance in tolerances}
+    moved = {seed: run.moved(by) for seed, run in subject.sound_runs().items()}
+    return _write(subject, store, moved)
+
+
+def _of_another(subject: Subject, store: Store, *, other: Experiment) -> Sequence[Experiment]:
+    """Keep sound records, but make the manifest report the values of another experiment."""
+    _write(subject, store, subject.sound_runs())
+    listed = other.manifest.model_dump(mode="json")["claims"]
+    theirs = {claim["name"]: claim["reported"] for claim in listed}
+    changes: dict[Place, Json] = {
+        ("claims", at, "reported"): theirs[claim.name]
+        for at, claim in enumerate(subject.experiment.manifest.claims)
+    }
+    return (subject.changed(changes),)
+
+
+def _stale(subject: Subject, store: Store, other: TrialSpec) -> Sequence[Experiment]:
+    """Put the records of another trial into the folder of the tampered one."""
+    spec = subject.specs()[_tampered(subject)]
+    _write(subject, store, _all_but_tampered(subject))
+    if other.seed == spec.seed:
+        run = draw(subject.experiment, other.seed)
+        write(store, subject.experiment, [(other, messages(run, other))])
+    shutil.copytree(_folder(store, other), _folder(store, spec))
+    return (subject.experiment,)
+
+
+def _other_seed(subject: Subject, store: Store) -> Sequence[Experiment]:
+    return _stale(subject, store, subject.specs()[subject.seeds[4]])
+
+
+def _other_seed_renamed(subject: Subject, store: Store) -> Sequence[Experiment]:
+    """Do the same, and replace the spec beside the records by the right one."""
+    experiments = _other_seed(subject, store)
+    spare = Store(store.root / "spare")
+    spec = subject.specs()[_tampered(subject)]
+    write(spare, subject.experiment, [(spec, messages(draw(subject.experiment, spec.seed), spec))])
+    shutil.copy(_folder(spare, spec) / "spec.json", _folder(store, spec) / "spec.json")
+    return experiments
+
+
+def _other_parameters(subject: Subject, store: Store) -> Sequence[Experiment]:
+    spec = subject.specs()[_tampered(subject)]
+    name, value = next(iter(spec.parameters.items()))
+    return _stale(subject, store, replace(spec, parameters={**spec.parameters, name: [value]}))
+
+
+def _other_revision(subject: Subject, store: Store) -> Sequence[Experiment]:
+    spec = subject.specs()[_tampered(subject)]
+    return _stale(subject, store, replace(spec, revision=spec.revision - 1))
+
+
+def _tolerance_changed(subject: Subject, store: Store) -> Sequence[Experiment]:
+    """Double a tolerance after the records were written."""
+    _write(subject, store, subject.sound_runs())
+    claims = enumerate(subject.experiment.manifest.claims)
+    at, before = next(
+        (at, claim.margin) for at, claim in claims if not claim.exact and not claim.counts_epochs
+    )
+    return (subject.changed({("claims", at, "tolerance", "value"): 2 * before}),)
+
+
+def _recorded(
+    subject: Subject, store: Store, *, trials: Sequence[StoredTrial]
+) -> Sequence[Experiment]:
+    """Write trials that ran with a fault's parameters as if they had the manifest's."""
+    specs = subject.specs()
+    sent = [(specs[trial.spec.seed], replayed(trial, specs[trial.spec.seed])) for trial in trials]
+    write(store, subject.experiment, sent)
+    return (subject.experiment,)

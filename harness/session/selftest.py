@@ -1,4 +1,4 @@
-"""Run the self-test's cases: plant each fault, judge, and see whether the verdict detects it."""
+"""Run the cases of the self-test: plant each fault, judge, and check that it is detected."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,20 +22,22 @@ from harness.workload import planted_faults
 
 
 def choose_subject(paths: Sequence[Path]) -> Subject:
-    """The experiment whose workload brings the most planted faults; of several the first.
+    """Choose the first experiment whose workload has the most planted faults.
 
     Raises:
-        ManifestError: with every fault of every file.
+        ManifestError: a manifest has faults. The error has every fault of every file.
     """
     registry, experiments = workloads.registry(), load(paths)
 
     def faults(experiment: Experiment) -> int:
         return len(planted_faults(registry[experiment.manifest.workload.name]))
 
-    controls = {each.id for each in experiments if each.manifest.twin is not None}
-    chosen = max(experiments, key=lambda each: (faults(each), each.id not in controls))
+    def rank(experiment: Experiment) -> tuple[int, bool]:
+        return faults(experiment), experiment.manifest.twin is None  # a control has a twin
+
+    chosen = max(experiments, key=rank)
     names = _claim_names(chosen)
-    others = (each for each in experiments if each != chosen and _claim_names(each) == names)
+    others = (other for other in experiments if other != chosen and _claim_names(other) == names)
     subject = Subject(chosen, registry, next(others, None))
     return prepared(Subject(chosen, registry, subject.other, _recorded(subject)))
 
@@ -45,28 +47,28 @@ def _claim_names(experiment: Experiment) -> list[str]:
 
 
 def _recorded(subject: Subject) -> Mapping[str, Sequence[StoredTrial]]:
-    """By planted fault, the committed trials of a study that ran with the fault's parameters."""
+    """Return committed trials of studies that ran with the parameters of a planted fault."""
     experiment = subject.experiment
     folder = experiment.path.parent / FOLDER
     own = experiment.parameters.model_dump(mode="json")
     studies = [path.stem for path in sorted(folder.glob("*.jsonl"))]
     variants = [Archive(folder).kept(name).trials for name in studies if _varies(experiment, name)]
-    found: dict[str, Sequence[StoredTrial]] = {}
+    by_fault: dict[str, Sequence[StoredTrial]] = {}
     for name, fault in planted_faults(subject.workload).items():
         wanted = {**own, **fault.parameters}
         for trials in variants:
             if fault.parameters and all(trial.spec.parameters == wanted for trial in trials):
-                found[name] = trials
-    return found
+                by_fault[name] = trials
+    return by_fault
 
 
 def _varies(experiment: Experiment, name: str) -> bool:
-    """Whether the name is that of a study's variant of the experiment."""
+    """Return whether this is the id of a variant of the experiment in a study."""
     return name.startswith(f"{experiment.id}[")
 
 
 def run_stored(subject: Subject, case: Case, root: Path) -> CaseResult:
-    """Plant a case in a workspace of its own, and judge that."""
+    """Plant a case in a workspace of its own, and judge it."""
     store = Store(root)
     experiments = case.prepare(subject, store)
     verdicts = [
@@ -80,11 +82,11 @@ def run_stored(subject: Subject, case: Case, root: Path) -> CaseResult:
 def run_training(
     training: Training, root: Path, observer: Observer, *, data: Path | None
 ) -> list[CaseResult]:
-    """Train with each fault on Ray, and judge what was recorded.
+    """Train with each fault on Ray, and judge the records.
 
     Raises:
-        StoreError: trials were lost to infrastructure, so that nothing can be said.
-        StoppedError: the user stopped it.
+        StoreError: trials were lost to infrastructure, so that no result is possible.
+        StoppedError: the user stopped the training.
     """
     session = Session(
         training.experiments,

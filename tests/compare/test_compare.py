@@ -147,7 +147,7 @@ def test_an_exported_table_compares_as_its_workspace_does(tmp_path: Path) -> Non
         found = compared(Side(arrow_tables.read(tmp_path / name)), new)
         assert found.changes == compared(base, new).changes
         assert found.conditions is None
-        assert "not recorded" in sentence(found)
+        assert "did not record" in sentence(found)
 
 
 def _named(some: Side) -> list[tuple[str, StoredTrial]]:

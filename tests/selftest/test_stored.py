@@ -14,7 +14,7 @@ from harness.cli import selftest as command
 from harness.cli.app import app
 from harness.errors import Exit
 from harness.selftest import CaseResult, Detection, Subject, cases
-from harness.selftest.drawn import draw, margins, messages, write
+from harness.selftest.drawn_runs import draw, margins, messages, write
 from harness.session.selftest import choose_subject, run_stored
 from harness.store import Store
 from harness.verdict import Outcome

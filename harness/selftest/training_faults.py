@@ -1,6 +1,6 @@
-"""Faults in real training: a workload's own planted faults, run on Ray and judged as any trial.
+"""Faults in real training: the workload's own planted faults run on Ray and are judged.
 
-A planted workload wraps a sound one. Its trials have ids of their own, and the same claims.
+A planted workload wraps a sound one. Its trials have other ids and the same claims.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from harness.manifest import Experiment, change
 from harness.plan import Selection
 from harness.record import Environment
 from harness.selftest.cases import Case, Detector, false_alarm, noted, rejected
-from harness.selftest.drawn import Subject
+from harness.selftest.drawn_runs import Subject
 from harness.workload import (
     Arrays,
     Context,
@@ -26,12 +26,12 @@ from harness.workload import (
 )
 
 NONE = "none"
-"""The name of the fault that is none: a null."""
+"""Name of the null: a planted workload without a fault."""
 
 
 @dataclass
 class PlantedRun:
-    """A run that computes with one fault, and leaves none behind."""
+    """A run with one planted fault. The fault is removed after each call."""
 
     run: Run
     fault: PlantedFault
@@ -41,29 +41,29 @@ class PlantedRun:
         self.environment = self.run.environment
 
     def epoch(self) -> Mapping[str, float]:
-        """The next epoch, with the fault."""
+        """Run the next epoch with the fault."""
         with self.fault.plant():
             return self.run.epoch()
 
     def final(self) -> Mapping[str, float]:
-        """The final estimates, with the fault."""
+        """Return the final estimates with the fault."""
         with self.fault.plant():
             return self.run.final()
 
     def save(self) -> bytes:
-        """As the sound run does."""
+        """Return the checkpoint of the sound run."""
         return self.run.save()
 
     def load(self, payload: bytes) -> None:
-        """As the sound run does."""
+        """Load the checkpoint into the sound run."""
         self.run.load(payload)
 
 
 @dataclass
 class PlantedWorkload:
-    """A workload with one fault; keeps the protocol `harness.workload.Workload`.
+    """A workload with one planted fault; implements the protocol `harness.workload.Workload`.
 
-    Only its name tells of the fault: it has the same metrics, revision and data sets.
+    It differs from the sound workload by its name only. Metrics, revision and data sets are equal.
     """
 
     sound: Workload
@@ -81,15 +81,15 @@ class PlantedWorkload:
         self.parameters, self.metrics = self.sound.parameters, self.sound.metrics
 
     def data_sets(self, parameters: Any) -> tuple[DataSet, ...]:
-        """As the sound workload says: the fault is not announced."""
+        """Return the data sets of the sound workload, whatever the fault does to them."""
         return self.sound.data_sets(parameters)
 
     def load_data(self, name: str, cache: Path) -> Arrays:
-        """As the sound workload does."""
+        """Load a data set of the sound workload."""
         return self.sound.load_data(name, cache)
 
     def start(self, parameters: Any, context: Context) -> Run:
-        """A run with the fault."""
+        """Start a run with the fault."""
         parameters = parameters.model_copy(update=dict(self.fault.parameters))
         if self.fault.data is not None:
             context = replace(context, data=self.fault.data(context.data))
@@ -99,19 +99,19 @@ class PlantedWorkload:
 
 @dataclass(frozen=True)
 class Training:
-    """The trials to train, and how the fault of each is to be detected."""
+    """The trials to train, and the case of each."""
 
     experiments: tuple[Experiment, ...]
     cases: tuple[Case, ...]
-    """One for each experiment."""
+    """One case for each experiment."""
     registry: Mapping[str, Workload]
     selection: Selection
 
     @classmethod
     def short(cls, subject: Subject) -> "Training":
-        """The faults that show at once, beside a null; up to the first epoch that is judged.
+        """Plan the faults that show early and a null, up to the first epoch that is judged.
 
-        Two seeds show whether runs differ.
+        Two seeds suffice to show whether runs differ.
         """
         manifest = subject.experiment.manifest
         rows = (
@@ -125,9 +125,9 @@ class Training:
 
     @classmethod
     def whole(cls, subject: Subject) -> "Training":
-        """The faults that show late, beside a null, over the manifest's whole run.
+        """Plan the faults that show late and a null, over all epochs of the manifest.
 
-        With seven seeds, since three leave it open at the level that all rows share.
+        Seven seeds are needed: three leave the verdict open at the corrected level.
         """
         return cls._of(subject, Selection(seeds=subject.seeds[:7]), late=True)
 
@@ -143,9 +143,11 @@ class Training:
             },
         }
         planted = [PlantedWorkload(subject.workload, *named) for named in faults.items()]
-        registry = {**subject.registry, **{each.name: each for each in planted}}
+        registry = {**subject.registry, **{workload.name: workload for workload in planted}}
         return cls(
-            experiments=tuple(_planted(subject.experiment, each, registry) for each in planted),
+            experiments=tuple(
+                _planted(subject.experiment, workload, registry) for workload in planted
+            ),
             cases=tuple(_case(name, fault) for name, fault in faults.items()),
             registry=registry,
             selection=selection,
@@ -153,7 +155,7 @@ class Training:
 
 
 def _case(name: str, fault: PlantedFault) -> Case:
-    """The case of one fault. It writes no records: Ray's workers make those."""
+    """Return the case of one fault. It writes no records, because Ray's workers make them."""
     detect: Detector = rejected
     if name == NONE:
         detect = false_alarm

@@ -1,4 +1,4 @@
-"""The experiment that faults are planted in, and runs drawn around the values that it reports."""
+"""The subject of the self-test, and simulated runs drawn around the values that it reports."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,27 +28,28 @@ from harness.store import Store
 from harness.workload import Workload
 
 SD_SHARE = 0.2
-"""SD of the drawn runs as a share of the tolerance: one more run, three SDs off, is still close."""
+"""SD of the drawn runs as a share of the tolerance. A run three SDs off is still within it."""
 
 COMMON = 0.7
-"""Share of a run's variance that all of its epochs have in common."""
+"""Share of the variance of a run that is common to all of its epochs."""
 
 FEWEST_SEEDS = 10
-"""With fewer seeds a manifest's verdict may stay open for a sound run, so more are drawn."""
+"""With fewer seeds a sound run may be inconclusive. Then `DRAWN_SEEDS` replace them."""
 DRAWN_SEEDS = tuple(range(20))
 
 
 @dataclass(frozen=True)
 class DrawnRun:
-    """The values of one seed."""
+    """The values of one simulated run."""
 
     curves: Mapping[str, Array]
-    """By metric, shape (epochs,)."""
+    """Values by metric, each of shape (epochs,)."""
     finals: Mapping[str, float]
+    """Final values by metric."""
     epochs: int
 
     def moved(self, by: Mapping[str, float]) -> "DrawnRun":
-        """The same with some metrics shifted."""
+        """Return the run with some metrics shifted."""
         return DrawnRun(
             {name: curve + by.get(name, 0.0) for name, curve in self.curves.items()},
             {name: value + by.get(name, 0.0) for name, value in self.finals.items()},
@@ -58,35 +59,35 @@ class DrawnRun:
 
 @dataclass(frozen=True)
 class Subject:
-    """The experiment that faults are planted in."""
+    """The experiment whose verdict must detect planted faults."""
 
     experiment: Experiment
     registry: Mapping[str, Workload]
     other: Experiment | None = None
     """Another experiment with claims of the same names; None if there is none."""
     recorded: Mapping[str, Sequence[StoredTrial]] = field(default_factory=dict)
-    """By planted fault, committed trials that were recorded with the fault's parameters."""
+    """Committed trials that ran with the parameters of a planted fault, by fault."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The manifest's."""
+        """The seeds of the manifest."""
         return tuple(sorted(set(self.experiment.manifest.seeds)))
 
     @property
     def workload(self) -> Workload:
-        """The experiment's, without a fault."""
+        """The workload of the experiment, without a fault."""
         return self.registry[self.experiment.manifest.workload.name]
 
     def specs(self) -> dict[int, TrialSpec]:
-        """The trials of the manifest, by seed."""
+        """Return the trials of the manifest, by seed."""
         return {spec.seed: spec for spec in specs(self.experiment, self.workload, Selection())}
 
     def sound_runs(self) -> dict[int, DrawnRun]:
-        """A run for each of the manifest's seeds, in which nothing is wrong."""
+        """Return a run without a fault for each seed of the manifest."""
         return {seed: draw(self.experiment, seed) for seed in self.seeds}
 
     def changed(self, changes: Mapping[Place, Json]) -> Experiment:
-        """The experiment with other values in its manifest, under the same name."""
+        """Return the experiment with other values in its manifest, and the same id."""
         made, faults = change(
             self.experiment, changes, self.registry, id=self.experiment.id, varied=()
         )
@@ -96,20 +97,22 @@ class Subject:
 
 
 def prepared(subject: Subject) -> Subject:
-    """The subject with what the cases need.
+    """Return the subject with the changes that the cases need.
 
-    Every claim that can have one gets a limit to the run-to-run SD, as large as its tolerance, and
-    a manifest of few seeds gets twenty. What goes with a manifest's own runs alone is left out: a
-    control's twin, bands for one seed, an expected verdict.
+    Every compared claim gets a limit for the run-to-run SD, equal to its tolerance. A manifest with
+    few seeds gets twenty. The twin of a control, the bands for one seed and the expected verdict
+    are removed, because they apply to the manifest's own runs only.
     """
-    alone = subject.experiment.manifest.model_copy(
+    reduced = subject.experiment.manifest.model_copy(
         update={"twin": None, "calibration": None, "expected": None}
     )
-    subject = replace(subject, experiment=subject.experiment.model_copy(update={"manifest": alone}))
+    subject = replace(
+        subject, experiment=subject.experiment.model_copy(update={"manifest": reduced})
+    )
     reason = "single runs may differ by what matters, and not by more"
     changes: dict[Place, Json] = {
         ("claims", at, "largest_spread"): {"value": claim.tolerance.value, "reason": reason}
-        for at, claim in enumerate(alone.claims)
+        for at, claim in enumerate(reduced.claims)
         if isinstance(claim, ComparedClaim)
     }
     if len(subject.seeds) < FEWEST_SEEDS:
@@ -118,20 +121,20 @@ def prepared(subject: Subject) -> Subject:
 
 
 def margins(experiment: Experiment) -> dict[str, float]:
-    """By metric the smallest tolerance of the claims about its values; exact claims have none."""
-    found: dict[str, float] = {}
+    """Return the smallest tolerance of the claims about each metric, without exact claims."""
+    smallest: dict[str, float] = {}
     for claim in experiment.manifest.claims:
         if not claim.exact and not claim.counts_epochs:
-            found[claim.metric] = min(claim.margin, found.get(claim.metric, claim.margin))
-    return found
+            smallest[claim.metric] = min(claim.margin, smallest.get(claim.metric, claim.margin))
+    return smallest
 
 
 def draw(experiment: Experiment, seed: int, *, wider: float = 1.0) -> DrawnRun:
     """Draw one run around the reported values; equal arguments give equal runs.
 
     Args:
-        experiment: whose reported rows are joined by straight lines.
-        seed: of NumPy's generator.
+        experiment: the experiment. Straight lines join its reported rows.
+        seed: seed of NumPy's generator.
         wider: factor on the SD.
     """
     random = np.random.default_rng([seed, 20191023])
@@ -154,24 +157,24 @@ def draw(experiment: Experiment, seed: int, *, wider: float = 1.0) -> DrawnRun:
 
 
 def _reported(experiment: Experiment) -> dict[str, dict[int | None, float]]:
-    """By metric the reported values by epoch; None stands for the final one."""
-    found: dict[str, dict[int | None, float]] = {}
+    """Return the reported values of each metric by epoch; the final one has the key None."""
+    reported: dict[str, dict[int | None, float]] = {}
     for claim in experiment.manifest.claims:
         if claim.values:
-            found.setdefault(claim.metric, {}).update(claim.values)
-    return found
+            reported.setdefault(claim.metric, {}).update(claim.values)
+    return reported
 
 
 def messages(
     run: DrawnRun, spec: TrialSpec, *, upto: int | None = None, failure: Failure | None = None
 ) -> list[Message]:
-    """The messages that a worker would have sent.
+    """Return the messages that a worker would have sent.
 
     Args:
-        run: its values.
+        run: the values of the trial.
         spec: the trial.
-        upto: the epoch at which it was cut off, with a checkpoint and without an end.
-        failure: how it ended, in place of a final estimate.
+        upto: the epoch at which the trial stopped, with a checkpoint but without an end.
+        failure: the failure with which it ended, instead of a final estimate.
     """
     records: list[Message] = [
         EpochRecord(
@@ -182,17 +185,17 @@ def messages(
         )
         for epoch in range(upto or run.epochs)
     ]
-    begun = [Started(0, _provenance(spec)), *records]
+    sent = [Started(0, _provenance(spec)), *records]
     if failure is not None:
-        return [*begun, failure]
+        return [*sent, failure]
     if upto is not None:
-        return [*begun, Checkpoint(upto, "drawn", b"")]
+        return [*sent, Checkpoint(upto, "drawn", b"")]
     final = FinalRecord(run.epochs, dict(run.finals), ended_ms=1000 * run.epochs, seconds=1.0)
-    return [*begun, final, Finished(run.epochs)]
+    return [*sent, final, Finished(run.epochs)]
 
 
 def replayed(trial: StoredTrial, spec: TrialSpec) -> list[Message]:
-    """The messages of a recorded trial, as if another trial had sent them."""
+    """Return the messages of a recorded trial, as if another trial had sent them."""
     finals = [trial.finals[epoch] for epoch in sorted(trial.finals)]
     return [Started(0, _provenance(spec)), *trial.epochs, *finals, Finished(trial.done)]
 
@@ -200,7 +203,7 @@ def replayed(trial: StoredTrial, spec: TrialSpec) -> list[Message]:
 def write(
     store: Store, experiment: Experiment, sent: Iterable[tuple[TrialSpec, Sequence[Message]]]
 ) -> None:
-    """Write the messages as the driver does, after the tolerances of today's manifest."""
+    """Write the tolerances of the manifest and then the messages, like the driver."""
     with store.lock():
         store.declare(experiment.id, experiment.manifest.tolerances())
         store.append([(spec, message) for spec, messages in sent for message in messages])
