@@ -33,10 +33,13 @@ _MACHINE_BY_NAME = frozenset(
         "torch.AcceleratorError",
         "torch.distributed.DistError",
         "urllib3.exceptions.HTTPError",
-        "httpx.TransportError",
+        "httpx.HTTPError",
+        "aiohttp.client_exceptions.ClientError",
+        "grpc.RpcError",
+        "sqlite3.OperationalError",  # locked, no room, not readable
     }
 )
-"""Classes of packages that need not be installed, as module and name."""
+"""Classes of modules that need not be installed or imported, as module and name."""
 
 _MACHINE_BY_TEXT = re.compile(
     r"""

@@ -7,7 +7,9 @@ torch keep for the whole process; what other packages and the workload's own mod
 variables is not known here. Nothing here imports a library: only what is loaded is looked at.
 """
 
+import _thread
 import decimal
+import faulthandler
 import gc
 import importlib.machinery
 import locale
@@ -56,6 +58,8 @@ class _Part:
     """Whether nothing else can be wrong once it was put back."""
     imports: Callable[[Any, Any], bool] = lambda before, after: False
     """Whether the import of a module may change it so: it stays so, as the module stays loaded."""
+    grows: bool = False
+    """Whether a module that is imported belongs to it from then on."""
 
 
 def _always(before: object, after: object) -> bool:
@@ -132,7 +136,7 @@ def _collection_write(before: tuple[bool, Any, int]) -> None:
 _HOOKS = (
     *((sys, name) for name in ("stdin", "stdout", "stderr", "argv", "path", "path_hooks")),
     *((sys, name) for name in ("meta_path", "modules", "excepthook", "displayhook")),
-    *((sys, name) for name in ("unraisablehook", "breakpointhook")),
+    *((sys, name) for name in ("unraisablehook", "breakpointhook", "tracebacklimit")),
     (threading, "excepthook"),
     (os, "environ"),
 )
@@ -236,51 +240,75 @@ def _arithmetic() -> tuple[bool, bool, bool]:
 
 
 _PATCHED = (
-    *("builtins", "math", "os", "random", "sys", "threading", "time"),
+    *("builtins", "copy", "json", "math", "os", "os.path", "pathlib", "pickle", "random"),
+    *("statistics", "sys", "threading", "time"),
     *("harness.outcome", "harness.record", "harness.returned_values", "harness.trial"),
-    *("numpy", "numpy.random", "torch", "torch.nn.functional"),
+    *("numpy", "numpy.fft", "numpy.linalg", "numpy.random"),
+    *("torch", "torch.fft", "torch.linalg", "torch.nn", "torch.nn.functional", "torch.nn.init"),
+    *("torch.optim", "torch.utils.data"),
 )
-"""Modules whose functions a trial may have replaced."""
+"""Modules whose functions, classes and methods a trial may have replaced."""
 
 
 _FOLLOWING = ("Storage",)
 """What torch itself replaces where its default dtype changes, and with it changes back."""
 
+_IMMUTABLE_TYPE = 1 << 8
+"""A flag of classes in C: nobody can replace their methods."""
 
-def _attributes() -> dict[str, dict[str, Any]]:
-    """The variables of the modules that workloads patch most."""
-    loaded = ((name, sys.modules.get(name)) for name in _PATCHED)
-    return {name: dict(vars(module)) for name, module in loaded if module is not None}
+
+def _attributes() -> dict[Any, dict[str, Any]]:
+    """The variables of the modules that workloads patch most, and of their classes."""
+    found: dict[Any, dict[str, Any]] = {}
+    for name in _PATCHED:
+        if module := sys.modules.get(name):
+            found[module] = dict(vars(module))
+            for value in found[module].values():
+                if isinstance(value, type) and not value.__flags__ & _IMMUTABLE_TYPE:
+                    found[value] = dict(vars(value))
+    return found
 
 
 def _replaced(
-    before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]
-) -> Iterator[tuple[str, str, Any]]:
-    """Functions and classes that were replaced or are gone: module, name, what is there now."""
-    for module, held in before.items():
-        now = after.get(module, {})
+    before: Mapping[Any, Mapping[str, Any]], after: Mapping[Any, Mapping[str, Any]]
+) -> Iterator[tuple[Any, str, Any]]:
+    """Functions, classes and methods that were replaced or are gone.
+
+    Yields:
+        The module or class, the name, and what is there now.
+    """
+    for owner, held in before.items():
+        now = after.get(owner) or vars(owner)  # a class that was replaced is named by its module
         if any(map(is_not, held.values(), map(now.get, held))):  # rare, and this is fast
             for name, value in held.items():
-                if now.get(name) is not value and callable(value) and name not in _FOLLOWING:
-                    yield module, name, now.get(name)
+                if now.get(name) is not value and _is_code(value) and name not in _FOLLOWING:
+                    yield owner, name, now.get(name)
 
 
-def _attributes_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+def _is_code(value: object) -> bool:
+    """Whether it is a function, a class, a method or a property."""
+    return callable(value) or isinstance(value, classmethod | property)
+
+
+def _attributes_changed(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> bool:
     """Whether one was replaced or is gone; modules add some as their parts are imported."""
     return any(True for _ in _replaced(before, after))
 
 
-def _attributes_by_import(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+def _attributes_by_import(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> bool:
     """Whether modules replaced functions of their own package only, as torch does."""
-    return all(
-        str(getattr(now, "__module__", "")).partition(".")[0] == module.partition(".")[0]
-        for module, _, now in _replaced(before, after)
-    )
+    return all(_package(owner) == _package(now) for owner, _, now in _replaced(before, after))
 
 
-def _attributes_write(before: Mapping[str, Mapping[str, Any]]) -> None:
-    for module, name, _ in list(_replaced(before, _attributes())):
-        setattr(sys.modules[module], name, before[module][name])
+def _package(thing: Any) -> str:
+    """The top-level package of a module, or of the module that made a class or function."""
+    name = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", "")
+    return str(name).partition(".")[0]
+
+
+def _attributes_write(before: Mapping[Any, Mapping[str, Any]]) -> None:
+    for owner, name, _ in list(_replaced(before, _attributes())):
+        setattr(owner, name, before[owner][name])
 
 
 def _modules_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
@@ -304,6 +332,7 @@ _PROCESS = (
         _attributes_changed,
         enough=False,
         imports=_attributes_by_import,
+        grows=True,
     ),
     _Part(
         "modules",
@@ -369,8 +398,9 @@ _PROCESS = (
     _Part("floating-point mode", _arithmetic),
     _Part(
         "threads",
-        lambda: frozenset(threading.enumerate()),
-        changed=lambda before, after: bool(after - before),
+        # Python counts its own too, which a trial may have started without `threading`.
+        lambda: (frozenset(threading.enumerate()), _thread._count()),
+        changed=lambda before, after: bool(after[0] - before[0]) or after[1] > before[1],
         imports=_always,
     ),
     _Part(
@@ -559,11 +589,13 @@ class ProcessState:
         finally:
             for name, part in self._parts.items():
                 was, now = before.get(name, self._before[name]), _read(part)
-                if not _changed(part, was, now):
+                changed = _changed(part, was, now)
+                if not changed and not part.grows:
                     continue
-                if part.imports(was, now) and not _changed(part, self._before[name], was):
+                known = not changed or part.imports(was, now)
+                if known and not _changed(part, self._before[name], was):
                     self._before[name] = now
-                else:
+                elif changed:
                     self._left[f"{name}, by an import"] = None
 
     def restore(self) -> list[str]:
@@ -573,6 +605,7 @@ class ProcessState:
             Names of parts of the state; if there is one, this process must run no other trial.
         """
         _WATCH.state = None
+        faulthandler.cancel_dump_traceback_later()  # which may end the process
         for name, part in self._parts.items():
             before = self._before[name]
             if not _changed(part, before, _read(part)):

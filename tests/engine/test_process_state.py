@@ -1,6 +1,8 @@
 """A trial on a warm worker equals the same trial in a fresh process, whatever ran before it."""
 
+import faulthandler
 import os
+import random
 import sys
 import threading
 import time
@@ -40,9 +42,12 @@ PUT_BACK = (
 NOTICED = {
     "clock-replaced": "replaced functions",
     "generator-replaced": "replaced functions",
+    "method-replaced": "replaced functions",
+    "json-replaced": "replaced functions",
     "torch-function-replaced": "replaced functions",
     "module-replaced": "modules",
     "thread-left": "threads",
+    "bare-thread-left": "threads",
     "child-left": "child processes",
     "file-left-open": "open files",
     "torch-denormals": "floating-point mode",
@@ -70,7 +75,9 @@ def test_what_a_trial_changes_is_put_back(fault: str) -> None:
 
 @pytest.mark.parametrize("fault", NOTICED)
 def test_what_cannot_be_put_back_is_noticed(fault: str) -> None:
+    gauss = random.Random.gauss
     assert NOTICED[fault] in _strike(fault)[0]
+    assert random.Random.gauss is gauss
     if fault == "torch-denormals":
         sys.modules["torch"].set_flush_denormal(False)
 
@@ -100,12 +107,35 @@ def test_a_module_whose_import_changes_the_process_is_noticed(
     assert "LOUD" not in os.environ
 
 
+def test_a_function_of_a_module_that_the_trial_has_imported_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "statistics", raising=False)
+    watch_imports()
+    state = ProcessState(0)
+    import statistics  # noqa: PLC0415 - the trial imports it
+
+    mean = statistics.mean
+    statistics.mean = lambda _: 99.0  # type: ignore[assignment]
+    assert state.restore() == ["replaced functions"]
+    assert statistics.mean is mean
+
+
 def test_a_thread_of_the_trial_that_has_ended_is_none_that_is_left() -> None:
     state = ProcessState(0)
     thread = threading.Thread(target=time.sleep, args=[0.01])
     thread.start()
     thread.join()
     assert state.restore() == []
+
+
+def test_a_watchdog_of_the_trial_does_not_end_the_next_trial(tmp_path: Path) -> None:
+    with (tmp_path / "dump").open("w+") as dump:
+        state = ProcessState(0)
+        faulthandler.dump_traceback_later(0.1, file=dump)
+        assert state.restore() == []
+        time.sleep(0.3)
+        assert dump.read() == ""
 
 
 @dataclass

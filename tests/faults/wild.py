@@ -11,6 +11,7 @@ The rule behind the table:
 In every experiment seed 0 is struck and seed 1 is innocent: it must come to its end unchanged.
 """
 
+import _thread
 import ctypes
 import decimal
 import errno
@@ -721,6 +722,14 @@ def thread_left(run: WildRun) -> Any:
 
 
 @fault(FINISHED)
+def bare_thread_left(run: WildRun) -> Any:
+    """`threading` does not know it."""
+    runs = threading.Event()
+    _thread.start_new_thread(lambda: (runs.set(), time.sleep(3600)), ())
+    runs.wait()
+
+
+@fault(FINISHED)
 def thread_that_waits(run: WildRun) -> Any:
     """No daemon: the process would wait for it for an hour before it exits."""
     threading.Thread(target=time.sleep, args=[3600], name="waiting").start()
@@ -749,6 +758,16 @@ def clock_replaced(run: WildRun) -> Any:
 @fault(FINISHED)
 def generator_replaced(run: WildRun) -> Any:
     random.random = lambda: 0.5  # type: ignore[method-assign]
+
+
+@fault(FINISHED)
+def method_replaced(run: WildRun) -> Any:
+    random.Random.gauss = lambda *_: 7.0  # type: ignore[method-assign, misc, assignment]
+
+
+@fault(FINISHED)
+def json_replaced(run: WildRun) -> Any:
+    json.loads = lambda *_: None
 
 
 @fault(FINISHED)

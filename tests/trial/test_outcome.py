@@ -5,6 +5,7 @@ import concurrent.futures.process
 import errno
 import http.client
 import multiprocessing
+import sqlite3
 import subprocess
 import urllib.error
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from email.message import Message
 from pathlib import Path
 from typing import NoReturn
 
+import aiohttp
+import grpc
 import pytest
 import requests
 import torch
@@ -40,6 +43,9 @@ MACHINE = [
     requests.HTTPError("503"),
     requests.exceptions.ConnectionError("refused"),
     http.client.IncompleteRead(b""),
+    aiohttp.ServerDisconnectedError(),
+    grpc.RpcError("UNAVAILABLE"),
+    sqlite3.OperationalError("database is locked"),
     ImportError("libcudnn.so.9"),
     ModuleNotFoundError("not_on_this_node"),
     MemoryError(),
@@ -73,6 +79,7 @@ METHOD = [
     ValueError("OSError: words alone prove nothing"),
     AssertionError("No space left on device"),
     KeyError("weights"),
+    sqlite3.IntegrityError("UNIQUE constraint failed"),
     RecursionError("too deep"),
     MuteError(),
     KeyboardInterrupt("from the method"),
