@@ -7,13 +7,13 @@ import typer
 
 from harness.cli import options
 from harness.cli.options import stored
-from harness.errors import UsageError
+from harness.errors import Exit, UsageError
 from harness.manifest import of_seeds
 from harness.plan import Request
 from harness.report import arrow_tables
 from harness.session import Session, load
 from harness.session.committed import Addition, add
-from harness.store import Archive, Store
+from harness.store import Archive
 
 
 def export(
@@ -40,7 +40,8 @@ def export(
 
     The table has a row for each metric of each epoch. Where the workspace holds nothing of an
     experiment, it holds the committed records. Records that are committed already never change:
-    if the workspace has other results for the same trial, nothing is added.
+    if the workspace has other results for the same trial, nothing is added. Exit 4 if nothing is
+    stored.
 
     Example: harness export experiments --records experiments/records
     """
@@ -52,12 +53,16 @@ def export(
             out, ((name, trial) for (name, _), trial in session.stored_trials())
         )
         typer.echo(f"{out}: {rows} rows")
+        if not rows:
+            typer.echo("no trial of these is stored; --workspace names another folder", err=True)
+            raise typer.Exit(Exit.INCOMPLETE)
     elif records is not None:
         if committed:
             raise UsageError(
                 "--committed cannot go with --records, which adds trials of the workspace"
             )
-        _commit(Session(load(paths), options.selection(request), Store(workspace)), records)
+        store = options.existing(workspace)
+        _commit(Session(load(paths), options.selection(request), store), records)
 
 
 def _commit(session: Session, records: Path) -> None:

@@ -50,6 +50,8 @@ def _controls(own: Sequence[ExperimentVerdict]) -> str:
         return (
             f"All {passed} of our own controls passed." if passed > 1 else "Our own control passed."
         )
+    if len(own) == 1:
+        return f"Our own control {_counted(own).removeprefix('1 ')}."
     return f"Of {len(own)} controls of our own, {_counted(own)}."
 
 

@@ -143,6 +143,19 @@ def test_export_wants_one_destination(clone: Path) -> None:
         assert isinstance(harness("export", clone, *arguments).exception, UsageError)
 
 
+def test_export_of_nothing_is_incomplete_and_a_mistyped_workspace_is_refused(
+    clone: Path, tmp_path: Path
+) -> None:
+    missing = ("--workspace", tmp_path / "mistyped")
+    refused = harness("export", clone, "--records", tmp_path / "records", *missing).exception
+    assert isinstance(refused, UsageError)
+    assert "no workspace is here" in str(refused)
+    shutil.rmtree(clone.parent / "records")
+    done = harness("export", clone, "--out", tmp_path / "x.csv", *missing)
+    assert done.exit_code == 4
+    assert "no trial of these is stored" in done.output
+
+
 def test_a_run_goes_on_from_committed_records_only_where_it_is_asked_to(
     clone: Path, tmp_path: Path
 ) -> None:
