@@ -1,4 +1,4 @@
-"""`nightly`: run one configured night, from its empty workspace to its summary."""
+"""`nightly`: run one configured night in an empty workspace and write its summary."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from harness import nightly as nights
 from harness.cli import options
 from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import StoppedError, UsageError
-from harness.nightly import Book, Night
+from harness.nightly import History, Night
 from harness.plan import Selection
 from harness.session import Session, load, run_session
 from harness.session.night import NightRules, Trouble, finish_night
@@ -45,25 +45,25 @@ def nightly(
     console = Console(quiet=quiet)
     log_to(Console(stderr=True))
     if not config.exists():
-        hint = "no such file; use the one in a clone of the harness, or name one with --config"
+        hint = "no such file; run in a clone of the harness, or name a file with --config"
         raise UsageError(f"{config}: {hint}")
     configured = nights.load(config)
-    asked = configured.night(night)
-    experiments = load([config.parent / path for path in asked.experiments])
-    book = Book(workspace / "nights" / night)
-    book.nights()  # find out now whether earlier nights can be read, not after hours of work
-    opened = book.begin(experiments, datetime.now(UTC))
-    session = Session(experiments, _selection(asked), Store(opened.folder))
+    chosen = configured.night(night)
+    experiments = load([config.parent / path for path in chosen.experiments])
+    history = History(workspace / "nights" / night)
+    history.nights()  # fails now, not after hours of work, if earlier nights cannot be read
+    opened = history.begin(experiments, datetime.now(UTC))
+    session = Session(experiments, _selection(chosen), Store(opened.folder))
     console.print(f"night {night}: {opened.folder}", highlight=False, soft_wrap=True)
-    how = asked.run_options(tracking_uri=tracking_uri, data=data)
+    how = chosen.run_options(tracking_uri=tracking_uri, data=data)
     trouble = _trouble(lambda: run_session(session, how, ConsoleObserver(console)))
     rules = NightRules(
         name=night,
-        keep=asked.keep,
-        consistent_after=asked.consistent_after,
+        keep=chosen.keep,
+        consistent_after=chosen.consistent_after,
         quarantines=configured.quarantine,
     )
-    summary = finish_night(session, book, opened, rules, trouble=trouble)
+    summary = finish_night(session, history, opened, rules, trouble=trouble)
     text = nights.markdown(summary)
     console.print(text, highlight=False, markup=False, soft_wrap=True)
     tell(text, configured.webhook_env)
@@ -89,25 +89,25 @@ def tell(text: str, webhook_env: str | None) -> None:
             log.warning("webhook: the summary was not delivered: %s", fault)
 
 
-def _selection(asked: Night) -> Selection:
+def _selection(chosen: Night) -> Selection:
     return Selection(
-        seeds=asked.seeds or None,
-        epochs=asked.epochs,
-        cpus_per_trial=asked.cpus_per_trial,
-        gpus_per_trial=asked.gpus_per_trial,
+        seeds=chosen.seeds or None,
+        epochs=chosen.epochs,
+        cpus_per_trial=chosen.cpus_per_trial,
+        gpus_per_trial=chosen.gpus_per_trial,
     )
 
 
 def _trouble(run: Callable[[], object]) -> Trouble:
-    """Run the night's trials, and return what kept them from running: the night is told of it.
+    """Run the night's trials, and return the error that stopped them as part of the night's result.
 
     Raises:
-        StoppedError: a signal asked to stop, and then there is no night to tell of.
+        StoppedError: a signal asked to stop; such a night has no result.
     """
     try:
         run()
     except StoppedError:
         raise
-    except Exception as error:  # noqa: BLE001 - it is logged, and is part of the night's outcome
+    except Exception as error:  # noqa: BLE001 - it is logged, and is part of the night's result
         return Trouble.of(error)
     return Trouble()

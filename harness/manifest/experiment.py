@@ -35,10 +35,19 @@ class Paper(Frozen):
     title: Line
     author: Line
     listing: Text
-    """Which listing of the paper, in words."""
+    """Which listing of the paper, in words; "none: WHY" for a run that the paper does not have."""
     command: Text
     """The command that the paper ran."""
     url: Line | None = None
+
+    @property
+    def own_run(self) -> str:
+        """Why the run is ours and not the paper's, as a sentence; empty if it is the paper's."""
+        first, _, why = self.listing.partition(":")
+        if first.strip().lower() != "none":
+            return ""
+        why = why.strip().rstrip(".") or "the paper has no such run"
+        return f"{why[0].upper()}{why[1:]}."
 
 
 MAX_CORES = 10_000

@@ -1,14 +1,15 @@
-"""What runs at night, and what is kept of it: configuration, states, history, the summary."""
+"""Configure nights, keep their history, and summarise them."""
 
 from harness.nightly.config import Night, Nights, Quarantine, load
 from harness.nightly.history import (
-    Book,
-    Course,
-    Entry,
+    History,
+    NightEntry,
     NightRecord,
-    Opened,
+    OpenNight,
     State,
+    Status,
     advance,
+    baseline_side,
     baselines,
     environment,
     first_good,
@@ -16,23 +17,23 @@ from harness.nightly.history import (
     most_severe,
     night_code,
     read_record,
-    side,
 )
-from harness.nightly.summary import Since, Summary, headline, markdown, post
+from harness.nightly.summary import NightComparison, NightSummary, headline, markdown, post
 
 __all__ = [
-    "Book",
-    "Course",
-    "Entry",
+    "History",
     "Night",
+    "NightComparison",
+    "NightEntry",
     "NightRecord",
+    "NightSummary",
     "Nights",
-    "Opened",
+    "OpenNight",
     "Quarantine",
-    "Since",
     "State",
-    "Summary",
+    "Status",
     "advance",
+    "baseline_side",
     "baselines",
     "environment",
     "first_good",
@@ -44,5 +45,4 @@ __all__ = [
     "night_code",
     "post",
     "read_record",
-    "side",
 ]

@@ -1,4 +1,4 @@
-"""Which nights there are: `ci/nightly.yaml`, as strict as a manifest."""
+"""Read the configuration of nights, `ci/nightly.yaml`, as strictly as a manifest."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -15,41 +15,41 @@ from harness.manifest.loader import read
 from harness.options import ClusterOptions, RunOptions
 
 FORMAT = 1
-"""Version of the file's own form."""
+"""Version of the file's format."""
 
 
 class Quarantine(Frozen):
-    """An experiment whose verdict wakes nobody for a while. It still runs, and is still judged."""
+    """An experiment whose failures do not count for a while. It still runs and is judged."""
 
     experiment: Line
     owner: Line
-    """Who looks after it."""
+    """Who is responsible for the experiment."""
     reason: Text
     expires: date
-    """The last day on which it holds, in UTC; from the next on a failure is a failure again."""
+    """The last day of the quarantine, in UTC. From the next day on failures count again."""
 
     def active(self, today: date) -> bool:
-        """Whether it holds."""
+        """Tell whether the quarantine applies on a day."""
         return today <= self.expires
 
 
 class Night(ClusterOptions):
-    """What one night runs; what is left out is as the manifests say."""
+    """What one night runs; the manifests decide what is left out here."""
 
     experiments: Annotated[tuple[Line, ...], Field(min_length=1)]
     """Manifests or folders of them, relative to this file."""
     seeds: Seeds = ()
     epochs: Count | None = None
-    """The first N."""
+    """Run only the first N epochs."""
     cpus_per_trial: PositiveFloat | None = None
     gpus_per_trial: NonNegativeFloat | None = None
     keep: Count = 7
-    """How many nights to keep, beside those that later ones are compared with."""
+    """How many nights to keep, besides the nights that later ones are compared with."""
     consistent_after: Count = 3
-    """From so many nights in a row on, failing is called consistent."""
+    """After this many failing nights in a row, an experiment is consistently failing."""
 
     def run_options(self, *, data: Path | None, tracking_uri: str | None) -> RunOptions:
-        """How this night runs its trials."""
+        """Return the options with which this night runs its trials."""
         own = {name: getattr(self, name) for name in ClusterOptions.model_fields}
         return RunOptions(
             **own, data=data, tracking_uri=tracking_uri, address_named_by="the night's address"
@@ -63,28 +63,28 @@ def _supported(version: int) -> int:
 
 
 def _named(nights: Mapping[str, Night]) -> Mapping[str, Night]:
-    """A night's name is a folder's."""
+    """Check the names of nights, because each names a folder."""
     for name in nights:
         if not IDENTIFIER.fullmatch(name):
-            raise ValueError(f"{name!r}: small letters, digits and single hyphens are wanted")
+            raise ValueError(f"{name!r}: use only small letters, digits and single hyphens")
     return nights
 
 
 class Nights(Frozen):
-    """The whole file."""
+    """The content of the configuration file."""
 
     format: Annotated[int, AfterValidator(_supported)]
     nights: Annotated[Mapping[str, Night], Field(min_length=1), AfterValidator(_named)]
-    """By name: small letters, digits and single hyphens."""
+    """The nights by name: small letters, digits and single hyphens."""
     quarantine: tuple[Quarantine, ...] = ()
     webhook_env: Line | None = None
     """The environment variable that holds the webhook's address, which is a secret."""
 
     def night(self, name: str) -> Night:
-        """One night by name.
+        """Return a night by name.
 
         Raises:
-            UsageError: there is none; it says which there are.
+            UsageError: no night has this name; the message lists the names.
         """
         if name not in self.nights:
             raise UsageError(f"--night: no night {name!r}; there are {', '.join(self.nights)}")
@@ -92,20 +92,20 @@ class Nights(Frozen):
 
 
 def load(path: Path) -> Nights:
-    """The nights that a file describes.
+    """Read the nights from a file.
 
     Raises:
-        ManifestError: with every fault of the file, as of a manifest.
+        ManifestError: lists every fault of the file.
     """
-    found, root = read(path, Nights)
+    configured, root = read(path, Nights)
     faults = []
     seen: set[str] = set()
-    for place, item in enumerate(found.quarantine):
+    for place, item in enumerate(configured.quarantine):
         if item.experiment in seen:
             line = root.at(("quarantine", place)).line
-            said = f"{item.experiment} is in quarantine already"
-            faults.append(Fault(str(path), line, f"quarantine[{place}].experiment", said))
+            message = f"{item.experiment} is in quarantine already"
+            faults.append(Fault(str(path), line, f"quarantine[{place}].experiment", message))
         seen.add(item.experiment)
     if faults:
         raise ManifestError(faults)
-    return found
+    return configured

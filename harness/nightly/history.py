@@ -34,52 +34,52 @@ from harness.verdict import ExperimentVerdict, exit_code
 
 
 class State(StrEnum):
-    """How an experiment stands."""
+    """The state of an experiment after a night."""
 
     PASSING = "passing"
-    """Its verdict is the expected one."""
+    """The verdict is as expected."""
     RECOVERED = "recovered"
-    """As expected again, after nights that were not."""
+    """The verdict is as expected again, after failing nights."""
     FAILING = "failing"
-    """Its verdict is not the expected one."""
+    """The verdict is not as expected."""
     CONSISTENTLY_FAILING = "consistently failing"
-    """For several nights in a row."""
+    """The verdict was not as expected for several nights in a row."""
     QUARANTINED = "quarantined"
-    """It runs and is judged, and until the quarantine expires its failures wake nobody."""
+    """The experiment runs and is judged, but failures do not count until the quarantine ends."""
     UNKNOWN = "not judged yet"
-    """No night has come to a verdict."""
+    """No night has reached a verdict yet."""
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """A state, and what the next night must know of the nights before it."""
+class Status:
+    """An experiment's state, with the number of failing nights in a row."""
 
     state: State = State.UNKNOWN
     failing: int = 0
-    """Nights in a row whose verdict was not the expected one; open nights do not count."""
+    """Nights in a row whose verdict was not as expected; undecided nights do not count."""
 
 
-def advance(before: Course, tonight: Exit, *, quarantined: bool, consistent_after: int) -> Course:
-    """The state after tonight.
+def advance(before: Status, tonight: Exit, *, quarantined: bool, consistent_after: int) -> Status:
+    """Compute an experiment's status after tonight.
 
     Args:
-        before: after the night before; `Course()` where there was none.
+        before: the status after the night before; `Status()` if there was none.
         tonight: the exit code of the experiment's verdict alone.
-        quarantined: whether a quarantine holds tonight.
-        consistent_after: from so many failing nights in a row on, failing is consistent.
+        quarantined: whether a quarantine applies tonight.
+        consistent_after: after this many failing nights in a row, failing is consistent.
     """
     failing = {Exit.AS_EXPECTED: 0, Exit.NOT_AS_EXPECTED: before.failing + 1}.get(
         tonight, before.failing
     )
     if quarantined:
-        return Course(State.QUARANTINED, failing)
+        return Status(State.QUARANTINED, failing)
     if failing:
         often = failing >= consistent_after
-        return Course(State.CONSISTENTLY_FAILING if often else State.FAILING, failing)
+        return Status(State.CONSISTENTLY_FAILING if often else State.FAILING, failing)
     if tonight is Exit.AS_EXPECTED:
-        return Course(State.RECOVERED if before.failing else State.PASSING)
-    open_ = before.state is State.QUARANTINED  # which is over, and tonight tells nothing
-    return Course(State.UNKNOWN if open_ else before.state)
+        return Status(State.RECOVERED if before.failing else State.PASSING)
+    # After a quarantine the old state is unknown, and tonight does not decide.
+    return Status(State.UNKNOWN if before.state is State.QUARANTINED else before.state)
 
 
 _MOST_SEVERE_FIRST = (
@@ -93,7 +93,7 @@ _MOST_SEVERE_FIRST = (
 
 
 def most_severe(codes: Collection[Exit]) -> Exit:
-    """Return the exit code that wins among several, by the command line's contract."""
+    """Return the most severe of several exit codes."""
     return next(code for code in _MOST_SEVERE_FIRST if code in codes)
 
 
@@ -106,9 +106,9 @@ def night_code(
     """Return the exit code of a night: the most severe of its parts.
 
     Args:
-        verdicts: tonight's.
-        excused: experiments in quarantine: of these a failure does not count, all else does.
-        trouble: the exit code of what kept trials from running, if anything did.
+        verdicts: tonight's verdicts.
+        excused: experiments in quarantine, whose failures do not count; all else counts.
+        trouble: the exit code of the error that kept trials from running, if there was one.
     """
     counted = [
         replace(verdict, as_expected=True)
@@ -133,12 +133,12 @@ MANIFESTS = "manifests"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What one night found of one experiment."""
+class NightEntry:
+    """The result of one experiment in one night."""
 
     verdict: str
     code: Exit
-    """Of this verdict alone."""
+    """The exit code of this verdict alone."""
     state: State
     failing: int
     manifest: str
@@ -147,27 +147,27 @@ class Entry:
     """The id of each trial, by seed."""
 
     @property
-    def course(self) -> Course:
-        """What the next night must know."""
-        return Course(self.state, self.failing)
+    def status(self) -> Status:
+        """The status from which the next night goes on."""
+        return Status(self.state, self.failing)
 
 
 @dataclass(frozen=True)
 class NightRecord:
-    """What is remembered of one night."""
+    """The record of one night, as night.json holds it."""
 
     format: int
     night: str
-    """Its folder's name: when it began, in UTC."""
+    """The name of the night's folder: when the night began, in UTC."""
     code: Exit
     trouble: str
-    """What kept trials from running; empty if nothing did."""
-    experiments: Mapping[str, Entry]
+    """The error that kept trials from running; empty if there was none."""
+    experiments: Mapping[str, NightEntry]
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A night that has begun."""
+class OpenNight:
+    """A night that has begun and has no record yet."""
 
     name: str
     folder: Path
@@ -177,17 +177,17 @@ class Opened:
 _RECORD = TypeAdapter(NightRecord)
 
 
-class Book:
-    """All nights of one name, in their folder."""
+class History:
+    """All nights of one name, in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def begin(self, experiments: Iterable[Experiment], now: datetime) -> Opened:
-        """Make an empty workspace for a night, with the manifests as they are run.
+    def begin(self, experiments: Iterable[Experiment], now: datetime) -> OpenNight:
+        """Create an empty workspace for a night, with copies of the manifests.
 
         Raises:
-            StoreError: it is there already, or cannot be written.
+            StoreError: the workspace exists already, or cannot be written.
         """
         name = now.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
         folder = self.folder / name
@@ -195,37 +195,37 @@ class Book:
             (folder / MANIFESTS).mkdir(parents=True)
             for experiment in experiments:
                 shutil.copy(experiment.path, folder / MANIFESTS / experiment.path.name)
-        return Opened(name, folder, now)
+        return OpenNight(name, folder, now)
 
-    def close(self, night: Opened, record: NightRecord) -> None:
-        """Remember a night: from now on later ones build on it."""
+    def close(self, night: OpenNight, record: NightRecord) -> None:
+        """Write the record of a night, so that later nights count it."""
         files.replace(night.folder / RECORD, _RECORD.dump_json(record, indent=2) + b"\n")
 
     def nights(self) -> Sequence[NightRecord]:
-        """Every night that was ended in order, the oldest first.
+        """Return the record of every finished night, the oldest first.
 
         Raises:
-            StoreError: a night's record cannot be read, or is of another format.
+            StoreError: a record cannot be read, or has another format.
         """
         return [_read(path) for path in sorted(self.folder.glob(f"*/{RECORD}"))]
 
     def trials(self, record: NightRecord, experiment: str) -> dict[tuple[str, int], StoredTrial]:
-        """What a night recorded of one experiment."""
+        """Read the trials of one experiment in one night, by experiment and seed."""
         store = Store(self.folder / record.night)
-        found = (
+        stored = (
             (seed, store.read(trial))
             for seed, trial in record.experiments[experiment].trials.items()
         )
-        return {(experiment, seed): trial for seed, trial in found if trial is not None}
+        return {(experiment, seed): trial for seed, trial in stored if trial is not None}
 
     def prune(self, keep: int) -> Sequence[str]:
-        """Drop old nights, but none that a later one is to be compared with; returns which."""
+        """Delete old nights that no later night is compared with; return their names."""
         nights = self.nights()
         needed = {record.night for record in nights[-keep:]}
         for choose in (last_good, first_good):
             needed |= {record.night for record in baselines(nights, choose).values()}
         dropped = [record.night for record in nights if record.night not in needed]
-        # One that was cut off is of no use; one that is not that old may still be under way.
+        # A night without a record was cut off, or it still runs. Delete it only if it is old.
         oldest = min(record.night for record in nights[-keep:]) if nights else ""
         dropped += [name for name in self._cut_off() if name < oldest]
         for name in dropped:
@@ -234,25 +234,28 @@ class Book:
         return dropped
 
     def _cut_off(self) -> list[str]:
-        """Nights that never ended, or have not yet."""
-        there = self.folder.iterdir() if self.folder.is_dir() else ()
+        """Return the nights without a record."""
+        folders = self.folder.iterdir() if self.folder.is_dir() else ()
         return sorted(
             path.name
-            for path in there
+            for path in folders
             if _NAME.fullmatch(path.name) and not (path / RECORD).exists()
         )
 
 
-Choose = Callable[[Sequence[NightRecord], str], NightRecord | None]
+ChooseBaseline = Callable[[Sequence[NightRecord], str], NightRecord | None]
 
 
 def last_good(nights: Sequence[NightRecord], experiment: str) -> NightRecord | None:
-    """The last night on which an experiment was as expected: what it is compared with."""
+    """Return the last night in which the experiment was as expected."""
     return next(reversed(_good(nights, experiment)), None)
 
 
 def first_good(nights: Sequence[NightRecord], experiment: str) -> NightRecord | None:
-    """The first such night with the manifest of the last: against it, many small steps show."""
+    """Return the first good night that used the last good night's manifest.
+
+    A comparison with it shows the sum of many small changes.
+    """
     good = _good(nights, experiment)
     same = [
         night
@@ -262,18 +265,18 @@ def first_good(nights: Sequence[NightRecord], experiment: str) -> NightRecord | 
     return next(iter(same), None)
 
 
-def baselines(nights: Sequence[NightRecord], choose: Choose) -> dict[str, NightRecord]:
-    """For each experiment the night that `choose` finds, where there is one."""
+def baselines(nights: Sequence[NightRecord], choose: ChooseBaseline) -> dict[str, NightRecord]:
+    """Return the night that `choose` selects for each experiment, where it selects one."""
     names = {name for night in nights for name in night.experiments}
-    found = ((name, choose(nights, name)) for name in sorted(names))
-    return {name: night for name, night in found if night is not None}
+    chosen = ((name, choose(nights, name)) for name in sorted(names))
+    return {name: night for name, night in chosen if night is not None}
 
 
-def side(book: Book, baseline: Mapping[str, NightRecord]) -> Side:
-    """The trials of each experiment's own baseline."""
+def baseline_side(history: History, baseline: Mapping[str, NightRecord]) -> Side:
+    """Read the trials of each experiment in its own baseline night."""
     trials: dict[tuple[str, int], StoredTrial] = {}
     for name, record in baseline.items():
-        trials |= book.trials(record, name)
+        trials |= history.trials(record, name)
     return Side(trials)
 
 
@@ -310,7 +313,7 @@ def read_record(folder: Path) -> NightRecord | None:
 
 
 class EnvironmentDocument(Document):
-    """Machine, interpreter, source and every installed package with its version."""
+    """The machine, interpreter, source and installed packages of a night."""
 
     python: str
     platform: str

@@ -20,45 +20,45 @@ from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 COLOURS = {
     Exit.AS_EXPECTED: "🟢 green",
     Exit.NOT_AS_EXPECTED: "🔴 red",
-    Exit.INCONCLUSIVE: "🟡 open, inconclusive",
-    Exit.INCOMPLETE: "🟣 open, incomplete",
+    Exit.INCONCLUSIVE: "🟡 undecided: inconclusive",
+    Exit.INCOMPLETE: "🟣 undecided: incomplete",
     Exit.USAGE: "⚫ could not run",
-    Exit.BUG: "⚫ could not run: a bug of the harness",
+    Exit.BUG: "⚫ could not run: bug of the harness",
 }
-"""Red where a verdict is not the expected one, and only there."""
+"""Red means that a verdict is not as expected, and nothing else is red."""
 
 SHOWN = 5
-"""Rows of a failing experiment that are named before the rest is counted."""
+"""How many rows of a failing experiment are named; the rest is counted."""
 
 
-class Since(NamedTuple):
-    """An experiment beside an earlier night."""
+class NightComparison(NamedTuple):
+    """An experiment compared with an earlier night."""
 
     night: str
-    found: Comparison
+    comparison: Comparison
     same_manifest: bool
-    """Whether that night judged by the same manifest."""
+    """Whether that night used the same manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """All that the page is made of."""
+class NightSummary:
+    """Everything that the summary of a night shows."""
 
     name: str
-    """Of the night: light, full."""
+    """The name of the night: light or full, for instance."""
     folder: str
     record: NightRecord
     verdicts: Sequence[ExperimentVerdict]
-    last: Mapping[str, Since]
-    """By experiment, the comparison with its last good night."""
-    first: Mapping[str, Since]
-    """Likewise, with the first good night of the last one's manifest."""
+    last: Mapping[str, NightComparison]
+    """The comparison with the last good night, by experiment."""
+    first: Mapping[str, NightComparison]
+    """The comparison with the first good night that used the same manifest, by experiment."""
     quarantines: Sequence[Quarantine]
     today: date
 
 
-def markdown(summary: Summary) -> str:
-    """The page; equal summaries give equal text."""
+def markdown(summary: NightSummary) -> str:
+    """Render the summary as Markdown; equal summaries give equal text."""
     sections = [
         _heading(summary),
         _table(summary),
@@ -66,13 +66,13 @@ def markdown(summary: Summary) -> str:
         _section("What changed", _changes(summary)),
         _section("What is missing", _missing(summary)),
         _section("Quarantine", _quarantine(summary)),
-        _section("To look again", _commands(summary)),
+        _section("Commands to reproduce this summary", _commands(summary)),
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def headline(summary: Summary) -> str:
-    """The whole night in a line."""
+def headline(summary: NightSummary) -> str:
+    """Summarise the night in one line."""
     states: dict[str, int] = {}
     for entry in summary.record.experiments.values():
         states[entry.state] = states.get(entry.state, 0) + 1
@@ -81,11 +81,11 @@ def headline(summary: Summary) -> str:
     return f"Night {summary.name} of {summary.record.night}: {colour} ({counted})"
 
 
-def _heading(summary: Summary) -> str:
+def _heading(summary: NightSummary) -> str:
     return f"# {headline(summary)}\n\nExit code {int(summary.record.code)}."
 
 
-def _table(summary: Summary) -> str:
+def _table(summary: NightSummary) -> str:
     lines = [
         "| Experiment | Verdict | | State | Since the last good night |",
         "|---|---|---|---|---|",
@@ -104,11 +104,11 @@ def _table(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def _since(since: Since | None) -> str:
+def _since(since: NightComparison | None) -> str:
     if since is None:
         return "no good night yet"
-    other = "" if since.same_manifest else ", by another manifest"
-    return f"{since.found.standing} ({since.night[:10]}{other})"
+    other = "" if since.same_manifest else ", with another manifest"
+    return f"{since.comparison.standing} ({since.night[:10]}{other})"
 
 
 def _section(title: str, items: Iterable[str]) -> str:
@@ -121,59 +121,60 @@ def _failures(verdicts: Iterable[ExperimentVerdict]) -> Iterator[str]:
         if verdict.as_expected is not False:
             continue
         rows = [result for result in verdict.results if result.as_expected is False]
-        said = [_row(row) for row in rows[:SHOWN]]
+        parts = [_row(row) for row in rows[:SHOWN]]
         if len(rows) > SHOWN:
-            said.append(f"and {len(rows) - SHOWN} rows more")
-        said += [note for note in verdict.notes if "failed" in note]
-        yield f"**{verdict.id}**: " + as_markdown("; ".join([verdict.verdict, *said]))
+            parts.append(f"and {len(rows) - SHOWN} more rows")
+        parts += [note for note in verdict.notes if "failed" in note]
+        yield f"**{verdict.id}**: " + as_markdown("; ".join([verdict.verdict, *parts]))
 
 
 def _row(row: ClaimResult) -> str:
-    said = f"{row.name}: reported {number(row.reported)}, measured {measured(row)} {row.unit}"
+    values = f"{row.name}: reported {number(row.reported)}, measured {measured(row)} {row.unit}"
     if row.verdict.holds:
-        return f"{said}, which holds though it was expected not to"
-    return f"{said}, tolerance {row.tolerance:g}" + (f" ({row.note})" if row.note else "")
+        return f"{values}, which passed although the manifest expects a failure"
+    return f"{values}, tolerance {row.tolerance:g}" + (f" ({row.note})" if row.note else "")
 
 
-def _changes(summary: Summary) -> Iterator[str]:
-    """What differs from the last good night; else what small steps since the first add up to."""
+def _changes(summary: NightSummary) -> Iterator[str]:
+    """Yield changes since the last good night, or else slow drift since the first good night."""
     for verdict in summary.verdicts:
         last, first = summary.last.get(verdict.id), summary.first.get(verdict.id)
-        if last and last.found.standing is not Standing.UNCHANGED:
-            yield f"**{verdict.id}**, since {last.night}: {as_markdown(sentence(last.found))}"
-        if last and last.found.standing is Standing.MOVED:
+        if last and last.comparison.standing is not Standing.UNCHANGED:
+            yield f"**{verdict.id}**, since {last.night}: {as_markdown(sentence(last.comparison))}"
+        if last and last.comparison.standing is Standing.MOVED:
             continue
-        if first and first.found.standing is Standing.MOVED:
-            said = as_markdown(sentence(first.found))
-            yield f"**{verdict.id}**, over all nights since {first.night}: {said}"
+        if first and first.comparison.standing is Standing.MOVED:
+            change = as_markdown(sentence(first.comparison))
+            yield f"**{verdict.id}**, over all nights since {first.night}: {change}"
 
 
-def _missing(summary: Summary) -> Iterator[str]:
+def _missing(summary: NightSummary) -> Iterator[str]:
     if summary.record.trouble:
-        yield f"not everything could run: {as_markdown(summary.record.trouble)}"
+        yield f"some trials could not run: {as_markdown(summary.record.trouble)}"
     for verdict in summary.verdicts:
         if verdict.incomplete:
-            said = "; ".join(verdict.notes) or str(Outcome.INCOMPLETE)
-            yield f"**{verdict.id}**: {as_markdown(said)}. This says nothing of the paper."
+            notes = "; ".join(verdict.notes) or str(Outcome.INCOMPLETE)
+            yield f"**{verdict.id}**: {as_markdown(notes)}. This says nothing about the paper."
 
 
-def _quarantine(summary: Summary) -> Iterator[str]:
+def _quarantine(summary: NightSummary) -> Iterator[str]:
     for item in summary.quarantines:
         entry = summary.record.experiments.get(item.experiment)
         if entry is None:
-            yield f"**{item.experiment}**: not among tonight's experiments"
+            yield f"**{item.experiment}**: not one of tonight's experiments"
             continue
         if item.active(summary.today):
-            held = f"until {item.expires}"
+            period = f"until {item.expires}"
             good = entry.code is Exit.AS_EXPECTED
-            aside = "; as expected tonight, so it may be let out" if good else ""
+            advice = "; as expected tonight, so you can end the quarantine" if good else ""
         else:
-            held = f"expired on {item.expires}: it counts again"
-            aside = "; take the entry out or renew it"
-        yield f"**{item.experiment}**: {as_markdown(f'{held}, {item.owner}: {item.reason}{aside}')}"
+            period = f"expired on {item.expires}, so failures count again"
+            advice = "; delete the quarantine or renew it"
+        text = f"{period}, {item.owner}: {item.reason}{advice}"
+        yield f"**{item.experiment}**: {as_markdown(text)}"
 
 
-def _commands(summary: Summary) -> Iterator[str]:
+def _commands(summary: NightSummary) -> Iterator[str]:
     if not summary.verdicts:
         return
     folder = summary.folder
@@ -192,9 +193,12 @@ TIMEOUT_S = 10.0
 
 
 def post(url: str, text: str) -> str | None:
-    """Send `text` once; returns what went wrong, without the address, which is a secret."""
+    """Send `{"text": text}` by HTTP once; return the error, or None if it was delivered.
+
+    The error never contains the address, which is a secret.
+    """
     if not url.startswith(("https://", "http://")):
-        return "its address begins neither with https:// nor with http://"
+        return "the address must start with https:// or http://"
     try:
         request = urllib.request.Request(  # noqa: S310 - http and https only
             url,
@@ -205,7 +209,7 @@ def post(url: str, text: str) -> str | None:
     except urllib.error.HTTPError as error:
         return f"HTTP status {error.code}"
     except urllib.error.URLError as error:
-        return type(error.reason).__name__  # the messages may hold the address
+        return type(error.reason).__name__  # the message may contain the address
     except (OSError, HTTPException, ValueError) as error:
         return type(error).__name__
     return None

@@ -1,8 +1,7 @@
-"""Verdicts for whoever reads them: a terminal, a page, a CI server, a program, the eye.
+"""Render verdicts for a terminal, as pages and figures, as JSON, JUnit XML and Arrow tables.
 
-Everything here returns what it made; printing and writing are the caller's. What draws or sets
-pages (`figures`, `html`, `markdown`) is imported by name: it takes a second that `check` need not
-spend.
+Every function returns its result; the caller prints it or writes it. Import `figures`, `pages` and
+`study_page` only where needed: matplotlib and jinja take a second to load, which `check` saves.
 """
 
 from harness.report.junit import junit

@@ -24,7 +24,7 @@ SCHEMA = pa.schema(
         ("ended_ms", pa.int64()),
     ]
 )
-"""A row for each metric of each epoch, and of each final estimate."""
+"""A row for each metric of each epoch and of each final estimate."""
 
 _WRITERS: dict[str, Callable[[Path, pa.Schema], pa.ipc.RecordBatchFileWriter]] = {
     ".csv": csv.CSVWriter,
@@ -40,13 +40,13 @@ _READERS: dict[str, Callable[[Path], pa.Table]] = {
 
 
 def write(path: Path, trials: Iterable[tuple[str, StoredTrial]]) -> int:
-    """Write the records of trials, each with its experiment's id; returns the number of rows.
+    """Write the records of trials, each with its experiment's id, and return the number of rows.
 
-    One trial is held at a time. The file appears whole or not at all.
+    Only one trial is in memory at a time. The file appears whole or not at all.
 
     Raises:
         UsageError: the file's name ends neither in .csv nor in .parquet.
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     writer_of = _WRITERS.get(path.suffix)
     if writer_of is None:
@@ -61,7 +61,7 @@ def write(path: Path, trials: Iterable[tuple[str, StoredTrial]]) -> int:
 
 
 def records(trials: Iterable[tuple[str, StoredTrial]]) -> pa.Table:
-    """The records of trials, each with its experiment's id, as one table of `SCHEMA`."""
+    """Return the records of trials, each with its experiment's id, as one table of `SCHEMA`."""
     rows = [row for experiment, trial in trials for row in _rows(experiment, trial)]
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
@@ -91,22 +91,22 @@ VERDICTS = pa.schema(
 """A row for each reported number; the columns are named as in the JSON document."""
 
 
-def verdicts(found: Iterable[ExperimentVerdict]) -> pa.Table:
-    """The results of verdicts as one table of `VERDICTS`."""
+def verdicts(judged: Iterable[ExperimentVerdict]) -> pa.Table:
+    """Return the results of verdicts as one table of `VERDICTS`."""
     rows = [
         {"experiment": verdict.id}
         | {name: getattr(result, name) for name in VERDICTS.names if name != "experiment"}
-        for verdict in found
+        for verdict in judged
         for result in verdict.results
     ]
     return pa.Table.from_pylist(rows, schema=VERDICTS)
 
 
 def read(path: Path) -> dict[tuple[str, int], StoredTrial]:
-    """What `write` wrote, by experiment and seed: the records, and nothing of where they are from.
+    """Read a table that `write` wrote, by experiment and seed; provenance is not in it.
 
     Raises:
-        UsageError: it is no table of ours, or cannot be read.
+        UsageError: the file is not such a table, or cannot be read.
     """
     reader_of = _READERS.get(path.suffix)
     if reader_of is None:
@@ -118,11 +118,11 @@ def read(path: Path) -> dict[tuple[str, int], StoredTrial]:
     trials: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
         trials.setdefault((row["experiment"], row["seed"]), []).append(row)
-    return {key: _trial(each) for key, each in trials.items()}
+    return {key: _trial(rows) for key, rows in trials.items()}
 
 
 def _trial(rows: Sequence[Mapping[str, Any]]) -> StoredTrial:
-    """A trial from its rows; of its spec only the seed is known."""
+    """Rebuild a trial from its rows; of its spec only the seed is known."""
     ended: dict[tuple[bool, int], int] = {}
     metrics: dict[tuple[bool, int], dict[str, float]] = {}
     for row in rows:
@@ -137,8 +137,8 @@ def _trial(rows: Sequence[Mapping[str, Any]]) -> StoredTrial:
             for epoch in epochs
         ),
         finals={
-            epoch: FinalRecord(epoch, found, ended[True, epoch], seconds=0.0)
-            for (final, epoch), found in metrics.items()
+            epoch: FinalRecord(epoch, values, ended[True, epoch], seconds=0.0)
+            for (final, epoch), values in metrics.items()
             if final
         },
         done=max(epochs, default=0),

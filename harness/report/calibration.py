@@ -1,4 +1,4 @@
-"""Proposed bands as the block that a person puts into a manifest."""
+"""Render proposed bands as the YAML block that a person copies into a manifest."""
 
 from collections.abc import Iterator
 
@@ -9,18 +9,18 @@ from harness.verdict import ExperimentVerdict, Proposal
 
 
 def block(verdict: ExperimentVerdict, proposal: Proposal | None) -> str:
-    """YAML with what speaks for it as comments; only these where there is nothing to propose."""
+    """Render the block, with its evidence as comments; only comments if there is no proposal."""
     return "\n".join(_lines(verdict, proposal)) + "\n"
 
 
 def _lines(verdict: ExperimentVerdict, proposal: Proposal | None) -> Iterator[str]:
     yield f"# {verdict.experiment.path}: {verdict.verdict} with seeds {spell(verdict.seeds)}"
     if proposal is None:
-        yield "# no bands: three seeds or more are needed, and a row that holds by its statistics"
+        yield "# no bands: three seeds or more are needed, and a row that passes by its statistics"
         return
-    yield f"# mean -+ {proposal.factor:.2f} spreads in each of {len(proposal.bands)} rows;"
-    yield f"# left out in turn, {proposal.inside} of {len(proposal.seeds)} seeds lie in all bands"
-    yield "# of the others"
+    yield f"# each of {len(proposal.bands)} bands is mean +/- {proposal.factor:.2f} SD of the seeds"
+    yield f"# leave-one-out check: {proposal.inside} of {len(proposal.seeds)} seeds lie in all"
+    yield "# bands that the other seeds give"
     for name, why in proposal.without.items():
         yield f"# no band for {name}: {why}"
     yield yaml.safe_dump(

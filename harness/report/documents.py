@@ -1,8 +1,8 @@
-"""The JSON documents that commands write: typed models, read from the results by attribute.
+"""Define the JSON documents that commands write, as typed models filled from the results.
 
-Each model is a published contract: its JSON Schema stands in `docs/schemas`, and a test keeps it
-current (`python -m harness.report.documents` writes it). A field may be added. When a field changes
-its meaning or goes away, the document's `format` rises.
+Each model is a published contract with a JSON Schema in `docs/schemas`.
+`python -m harness.report.documents` writes the schemas, and a test checks that they are current.
+A field may be added. If a field is removed or changes its meaning, raise the document's `format`.
 """
 
 import json
@@ -26,19 +26,19 @@ Part = TypeVar("Part", bound="Document")
 
 
 class Document(BaseModel):
-    """Base of all documents and their parts: frozen, and filled from attributes of equal name."""
+    """Base of all documents and parts: frozen, filled from attributes of the same name."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True, use_attribute_docstrings=True)
 
     def as_json(self) -> dict[str, Json]:
-        """The document as JSON can hold it."""
+        """Return the document as JSON values."""
         return self.model_dump(mode="json")
 
     def text(self) -> str:
-        """The document as a file holds it.
+        """Return the document as the text of a file.
 
         Raises:
-            ValueError: a number is NaN or infinite, which JSON cannot hold.
+            ValueError: a number is NaN or infinite, which JSON cannot represent.
         """
         return json.dumps(self.as_json(), indent=2, allow_nan=False) + "\n"
 
@@ -48,64 +48,64 @@ class FailureDocument(Document):
 
     seed: int
     kind: FailureKind
-    """'scientific' if the method failed, 'infrastructure' if a machine did."""
+    """'scientific' if the method failed, 'infrastructure' if a machine failed."""
     error: str
-    """The exception's type, or the name of what was lost."""
+    """The type of the exception, or the name of what was lost."""
     message: str
     epoch: int
-    """The last epoch that was recorded before it; 0 for none."""
+    """The last epoch that was recorded before the failure; 0 for none."""
 
 
 class LeftOutDocument(Document):
-    """The leave-one-out check: each seed in turn takes the place of the paper's run."""
+    """The leave-one-out check: compare each seed with the others, as if it were the paper's run."""
 
     seeds: int
-    """How many seeds were left out in turn."""
+    """The number of seeds that were left out, one at a time."""
     alarms: int
-    """How many of them the other seeds rejected."""
+    """The number of seeds that the other seeds rejected."""
 
 
 class ClaimDocument(Document):
-    """One reported number beside what the seeds gave."""
+    """One reported number, compared with the seeds' values."""
 
     name: str
-    """The row as reports print it."""
+    """The name of the row in reports."""
     claim: str
     """The claim's name in the manifest, or 'twin' for a control's twin."""
     kind: str
     metric: str
     unit: str
-    """Of `reported`, `measured`, `difference`, `tolerance`, `spread` and `interval`."""
+    """The unit of `reported`, `measured`, `difference`, `tolerance`, `spread` and `interval`."""
     epoch: int | None
     reported: float
     measured: float | None
-    """The mean over the seeds; of a control, the value farthest off."""
+    """The mean over the seeds; for a control, the value that differs most."""
     difference: float | None
-    """`measured` less `reported`."""
+    """`measured` minus `reported`."""
     tolerance: float
     verdict: Outcome
     as_expected: bool | None
-    """null as long as the verdict is open."""
+    """null while the verdict is undecided: incomplete or inconclusive."""
     n: int
-    """How many seeds have a value."""
+    """The number of seeds that have a value."""
     spread: float | None
-    """The standard deviation over the seeds; null for fewer than two."""
+    """The standard deviation (SD) over the seeds; null for fewer than two seeds."""
     note: str
     method: str
-    """Which test or rule decided."""
+    """The test or rule that decided."""
     interval: tuple[float, float] | None
-    """Confidence interval of the mean, with confidence 1 - 2 alpha."""
+    """The confidence interval of the mean, with confidence 1 - 2 alpha."""
     p_equivalence: float | None
-    """Of two one-sided tests that the mean lies within the tolerance."""
+    """The p-value of two one-sided tests that the mean lies within the tolerance."""
     p_consistency: float | None
-    """That the reported value is one more run, corrected for all rows that were tested."""
+    """The p-value that the reported value is one more run, corrected for all tested rows."""
     more_seeds: int | None
     """How many more seeds would probably decide an inconclusive row."""
     by_seed: Mapping[int, float]
 
 
 def _with_seeds(failures: Mapping[int, Failure] | Sequence[FailureDocument]) -> object:
-    """A mapping of failures as a list in the order of the seeds."""
+    """Convert a mapping of failures by seed into a list, ordered by seed."""
     if not isinstance(failures, Mapping):
         return failures
     fields = [name for name in FailureDocument.model_fields if name != "seed"]
@@ -122,15 +122,15 @@ class ExperimentDocument(Document):
     title: str
     paper: str
     control: bool
-    """Whether it is a control: if a control fails, nothing of its paper is reproduced."""
+    """Whether it is a control. If it fails, no experiment of its paper counts as reproduced."""
     unit: str
     verdict: Outcome
     expected: Outcome
     expected_reason: str | None
     as_expected: bool | None
-    """null as long as the verdict is open: incomplete or inconclusive."""
+    """null while the verdict is undecided: incomplete or inconclusive."""
     epochs: int
-    """How many epochs were judged."""
+    """The number of epochs that were judged."""
     seeds: tuple[int, ...]
     claims: tuple[ClaimDocument, ...] = Field(validation_alias="results")
     failures: Annotated[tuple[FailureDocument, ...], BeforeValidator(_with_seeds)]
@@ -138,9 +138,9 @@ class ExperimentDocument(Document):
     """Seeds whose trials are absent, unfinished or lost to infrastructure."""
     notes: tuple[str, ...]
     parameters: Mapping[Basis, int] = Field(validation_alias="bases")
-    """How many parameters are stated, inferred and assumed."""
+    """The numbers of parameters that are stated, inferred and assumed."""
     alpha: float
-    """Error rate of each of the two tests, over all rows together."""
+    """The error rate of each of the two tests, over all rows together."""
     left_out: LeftOutDocument | None
 
 
@@ -152,35 +152,35 @@ class VerdictsDocument(Document):
 
 
 class ChangeDocument(Document):
-    """How the values of one claim changed."""
+    """The change of one claim's values."""
 
     claim: str
     row: str
-    """The row that differs most."""
+    """The row that changed most."""
     unit: str
     n: int
-    """Seeds that have a value on both sides."""
+    """The number of seeds that have a value on both sides."""
     difference: float
-    """New less base, the mean over the seeds."""
+    """The mean over the seeds of new minus base."""
     spread: float | None = Field(validation_alias="sd")
-    """The standard deviation of the seeds' differences; null for one seed."""
+    """The standard deviation (SD) of the seeds' differences; null for one seed."""
     share_of_tolerance: float = Field(validation_alias="share")
     effect: float | None
-    """`difference` in units of `spread`."""
+    """`difference` divided by `spread`."""
     p: float | None
-    """Of the paired t-test."""
+    """The p-value of the paired t-test."""
     p_holm: float | None
-    """`p`, corrected by Holm for all tests of the comparison."""
+    """`p` after Holm's correction for all tests of the comparison."""
     tests: int
-    """How many tests that were."""
+    """The number of these tests."""
     detectable: float | None
-    """The difference that four comparisons in five would have found."""
+    """The difference that the test detects with a power of 80 %."""
     moved: bool
-    """Whether chance does not explain the difference."""
+    """Whether the difference is larger than chance explains."""
 
 
 class SidesDocument(Document):
-    """One thing that both sides have, with different values."""
+    """A property that has different values on the two sides."""
 
     base: str
     new: str
@@ -193,27 +193,27 @@ def _sides(conditions: Mapping[str, tuple[str, str]] | None) -> object:
 
 
 class ComparedDocument(Document):
-    """How the records of one experiment changed."""
+    """The comparison of one experiment's records."""
 
     id: str
     standing: Standing
     verdict: Outcome | None
-    """On the new records, over the seeds and epochs that are compared."""
+    """The verdict on the new records, over the compared seeds and epochs."""
     epochs: int
-    """How many epochs both sides have."""
+    """The number of epochs that both sides have."""
     seeds: tuple[int, ...]
-    """Recorded on both sides."""
+    """The seeds that are recorded on both sides."""
     identical: tuple[int, ...]
-    """Of these, the seeds whose records are equal bit for bit."""
+    """The seeds among them whose records are equal bit for bit."""
     only_base: tuple[int, ...]
     only_new: tuple[int, ...]
     cut_short: tuple[int, ...]
-    """Seeds that ended before `epochs` on one side or both."""
+    """The seeds that ended before `epochs` on one side or both."""
     changes: tuple[ChangeDocument, ...]
     surroundings: Annotated[Mapping[str, SidesDocument] | None, BeforeValidator(_sides)] = Field(
         validation_alias="conditions"
     )
-    """Versions, hardware, code and parameters that differ; null where one side does not say."""
+    """Versions, hardware, code and parameters that differ; null if one side has no provenance."""
 
 
 class ComparisonsDocument(Document):
@@ -228,30 +228,30 @@ class FactorDocument(Document):
 
     name: str
     basis: Basis
-    """How the manifest knows its own value."""
+    """Whether the manifest's value is stated, inferred or assumed."""
     why: str
     own: Any
-    """The manifest's own value."""
+    """The manifest's value."""
     values: tuple[Any, ...]
-    """The other values that were tried."""
+    """The other values that the study tried."""
     hinges: Hinge
-    """Whether the experiment's verdict depends on it."""
+    """Whether the experiment's verdict depends on the factor."""
     claims: Mapping[str, Hinge]
-    """Whether the verdict on each claim does."""
+    """Whether each claim's verdict depends on the factor."""
 
 
 class VariantDocument(Document):
-    """The experiment with one choice of values."""
+    """The experiment with one combination of values."""
 
     id: str
     settings: Mapping[str, Any]
     own: bool
-    """Whether these are the manifest's own values."""
+    """Whether these are the manifest's values."""
     verdict: Outcome
     claims: Mapping[str, Outcome]
     farthest_row: str | None
     farthest_tolerances: float | None
-    """How many tolerances that row lies off; null where it has no value."""
+    """The difference of that row in tolerances; null if it has no value."""
 
 
 class StudyDocument(Document):
@@ -261,25 +261,25 @@ class StudyDocument(Document):
     experiment: str
     exploratory: bool = True
     grid: bool
-    """Whether every combination was tried, or one change at a time."""
+    """Whether the study tried every combination, or one change at a time."""
     factors: tuple[FactorDocument, ...]
     variants: tuple[VariantDocument, ...]
     experiments: tuple[ExperimentDocument, ...]
-    """The verdict on each variant in full."""
+    """The full verdict on each variant."""
 
 
 def verdicts_document(verdicts: Iterable[ExperimentVerdict]) -> VerdictsDocument:
-    """All verdicts."""
+    """Build the document of verdicts."""
     return VerdictsDocument(experiments=_filled(ExperimentDocument, verdicts))
 
 
 def comparisons_document(comparisons: Iterable[Comparison]) -> ComparisonsDocument:
-    """All comparisons."""
+    """Build the document of comparisons."""
     return ComparisonsDocument(experiments=_filled(ComparedDocument, comparisons))
 
 
 def study_document(study: Study) -> StudyDocument:
-    """A study with the verdict on each of its variants."""
+    """Build the document of a study, with the verdict on each variant."""
     return StudyDocument(
         experiment=study.experiment.id,
         grid=study.grid,
@@ -289,8 +289,8 @@ def study_document(study: Study) -> StudyDocument:
     )
 
 
-def _filled(part: type[Part], found: Iterable[object]) -> tuple[Part, ...]:
-    return tuple(part.model_validate(item) for item in found)
+def _filled(part: type[Part], items: Iterable[object]) -> tuple[Part, ...]:
+    return tuple(part.model_validate(item) for item in items)
 
 
 def _factor(study: Study, factor: Factor) -> FactorDocument:
@@ -320,7 +320,7 @@ def _variant(study: Study, result: Result) -> VariantDocument:
 
 
 def schemas() -> dict[str, str]:
-    """The JSON Schema of each document, as its file holds it, by the file's name."""
+    """Return the text of each document's JSON Schema file, by file name."""
     published: dict[str, type[Document]] = {
         "verdicts": VerdictsDocument,
         "comparisons": ComparisonsDocument,
@@ -332,7 +332,7 @@ def schemas() -> dict[str, str]:
 def _schema(document: type[Document]) -> str:
     schema = document.model_json_schema(mode="serialization")
     for part in schema["$defs"].values():
-        if "enum" in part:  # its docstring is about the code, not about the document
+        if "enum" in part:  # its docstring describes the code, not the document
             part.pop("description", None)
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return json.dumps(dialect | schema, indent=2) + "\n"

@@ -19,7 +19,7 @@ from harness.stats import Array
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 INK = "#0b0b0b"
-"""Axes, words, and what the paper reports. Not plain black, which SVG leaves out as its default."""
+"""Axes, text, and reported values. Not pure black, which SVG omits because it is the default."""
 
 
 GRID = "#e2e2e3"
@@ -52,9 +52,9 @@ _VARIABLES = {
 
 
 STYLE: Any = {
-    "svg.hashsalt": "harness",  # equal figures are equal files
-    "svg.fonttype": "none",  # words stay words: found, copied, read aloud
-    "text.parse_math": False,  # a dollar sign in a title or a unit begins no formula
+    "svg.hashsalt": "harness",  # equal figures give equal files
+    "svg.fonttype": "none",  # text stays text: searched, copied, read aloud
+    "text.parse_math": False,  # a dollar sign in a title starts no formula
     "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": INK,
@@ -74,7 +74,7 @@ STYLE: Any = {
 
 
 MOST_LINES = 40
-"""With more seeds than this, single curves hide each other: their range is drawn."""
+"""With more seeds than this, single curves hide each other, so their range is drawn."""
 
 
 Rows = list[ClaimResult]
@@ -82,74 +82,77 @@ Rows = list[ClaimResult]
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes."""
+    """One pair of axes in a figure."""
 
     title: str
     draw: Callable[[Axes], None]
     wide: bool
-    """Curves are wide; single values are narrow."""
+    """Whether the panel is wide: curves are, single values are not."""
 
 
 _WIDE, _NARROW, _HIGH = 4.8, 2.7, 3.4
-"""Inches."""
+"""Width of a wide and of a narrow panel, and height of both, in inches."""
 
 
 def figure(verdict: ExperimentVerdict) -> Figure | None:
-    """All panels of an experiment, two a row; None where nothing was run.
+    """Draw all panels of an experiment, two in a row; None if nothing was run.
 
-    Values are in the manifest's unit; bars are tolerances, and spreads at a mean.
+    Values are in the manifest's unit. Error bars are tolerances at a reported value, and one SD at
+    a mean.
     """
     shown = panels(verdict)
     if not shown:
         return None
     rows = [shown[at : at + 2] for at in range(0, len(shown), 2)]
     with mpl.rc_context(STYLE):
-        made = Figure(figsize=(_WIDE + _NARROW, _HIGH * len(rows) + 0.5), layout="constrained")
-        FigureCanvasAgg(made)
-        made.suptitle(f"{verdict.title}: {verdict.verdict}", x=0.02, ha="left")
-        places = made.subfigures(len(rows), 1, squeeze=False)[:, 0]
+        drawing = Figure(figsize=(_WIDE + _NARROW, _HIGH * len(rows) + 0.5), layout="constrained")
+        FigureCanvasAgg(drawing)
+        drawing.suptitle(f"{verdict.title}: {verdict.verdict}", x=0.02, ha="left")
+        places = drawing.subfigures(len(rows), 1, squeeze=False)[:, 0]
         drawn = [axes for place, row in zip(places, rows, strict=True) for axes in _row(place, row)]
-        made.legend(*drawn[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return made
+        drawing.legend(*drawn[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return drawing
 
 
 def drawings(verdict: ExperimentVerdict) -> list[tuple[Panel, str]]:
-    """Each panel as an SVG of its own, so that a page can set them as its width allows."""
-    made = []
+    """Draw each panel as an SVG of its own, so that a page can arrange them by its width."""
+    svgs = []
     for panel in panels(verdict):
         with mpl.rc_context(STYLE):
-            one = Figure(figsize=(_WIDE if panel.wide else _NARROW, _HIGH), layout="constrained")
-            FigureCanvasAgg(one)
-            (axes,) = _row(one, [panel])
+            single = Figure(figsize=(_WIDE if panel.wide else _NARROW, _HIGH), layout="constrained")
+            FigureCanvasAgg(single)
+            (axes,) = _row(single, [panel])
             if panel.wide:
-                one.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-        made.append((panel, image(one, "svg").decode()))
-    return made
+                single.legend(
+                    *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3
+                )
+        svgs.append((panel, image(single, "svg").decode()))
+    return svgs
 
 
-def image(made: Figure, form: str) -> bytes:
-    """The figure as a file's content, 'png' or 'svg'; equal verdicts give equal bytes."""
+def image(drawing: Figure, form: str) -> bytes:
+    """Encode the figure as 'png' or 'svg'; equal verdicts give equal bytes."""
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[form]
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
-        made.savefig(buffer, format=form, dpi=150, metadata=metadata, transparent=form == "svg")
+        drawing.savefig(buffer, format=form, dpi=150, metadata=metadata, transparent=form == "svg")
     return buffer.getvalue()
 
 
 def _row(place: Any, row: Sequence[Panel]) -> list[Axes]:
-    """Draw some panels side by side into a figure or subfigure."""
+    """Draw panels side by side into a figure or subfigure."""
     widths = [_WIDE if panel.wide else _NARROW for panel in row]
     axes: list[Axes] = list(place.subplots(1, len(row), width_ratios=widths, squeeze=False)[0])
-    for each, panel in zip(axes, row, strict=True):
-        panel.draw(each)
-        each.set_title(panel.title)
+    for pair, panel in zip(axes, row, strict=True):
+        panel.draw(pair)
+        pair.set_title(panel.title)
     return axes
 
 
 def themed(svg: str) -> str:
-    """The SVG with each colour as a CSS variable, `--fig-…`, which a page may set for the dark.
+    """Replace each colour of an SVG by a CSS variable `--fig-…`, which a page sets for dark mode.
 
-    Where nothing sets them, the colours stay as they were drawn.
+    Without a page that sets the variables, the colours stay as drawn.
     """
     for colour, name in _VARIABLES.items():
         svg = svg.replace(colour, f"var(--fig-{name}, {colour})")
@@ -157,16 +160,16 @@ def themed(svg: str) -> str:
 
 
 def panels(verdict: ExperimentVerdict) -> tuple[Panel, ...]:
-    """The panels of an experiment, the most telling first; none where nothing was run."""
+    """List the panels of an experiment, the most important first; none if nothing was run."""
     rows = [row for row in verdict.results if row.epoch is not None]
     finals = [row for row in _ran(verdict) if row.metric in verdict.evidence.finals]
-    made = []
+    shown = []
     if rows:
-        made.append(Panel("Every epoch", partial(_curves, verdict=verdict, rows=rows), wide=True))
+        shown.append(Panel("Every epoch", partial(_curves, verdict=verdict, rows=rows), wide=True))
     if finals:
         draw = partial(_finals, verdict=verdict, finals=finals)
-        made.append(Panel("Final estimates", draw, wide=False))
-    return (*made, *sorted(_at_takeoff(verdict), key=lambda panel: not panel.wide))
+        shown.append(Panel("Final estimates", draw, wide=False))
+    return (*shown, *sorted(_at_takeoff(verdict), key=lambda panel: not panel.wide))
 
 
 def _at_takeoff(verdict: ExperimentVerdict) -> Iterator[Panel]:
@@ -186,7 +189,7 @@ def _ran(verdict: ExperimentVerdict) -> Rows:
 
 
 def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
-    """The metric to be shown in full, over the epochs; its truth, where one is reported."""
+    """Draw the headline metric over the epochs, and its true value if the paper reports one."""
     headline = headline_metric(verdict)
     evidence = verdict.evidence
     epochs = np.arange(1.0, evidence.epochs + 1)
@@ -201,7 +204,8 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     _band(axes, shown)
     lined_up = _lined_up_claims(verdict)
     _reported(axes, [row for row in shown if row.claim not in lined_up])
-    # Rows that were judged lined up may be far off here and hold: no bar, no verdict.
+    # Rows that are judged after alignment may lie far off here and still hold. So they get no error
+    # bar and no mark of failure.
     axes.plot(
         *points([row for row in shown if row.claim in lined_up]),
         "o",
@@ -209,7 +213,7 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
         markersize=3.5,
         markerfacecolor="none",
     )
-    # Listings grow sparse as a run goes on: a logarithmic axis gives each row its room.
+    # Papers list late epochs more sparsely. A logarithmic axis spaces the rows evenly.
     axes.set_xscale("log")
     axes.set_xticks(spaced(sorted({row.epoch for row in rows if row.epoch is not None})))
     axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -220,7 +224,7 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
 def _lined_up(
     axes: Axes, *, verdict: ExperimentVerdict, rows: Rows, claim: BaseClaim, threshold: float
 ) -> None:
-    """Each seed moved so that its take-off falls on the reported one, as the rows were judged."""
+    """Shift each seed so that its take-off falls on the reported one, as the rows were judged."""
     numbers = claim.numbers()
     places = np.array([number.epoch for number in numbers], float)
     reported = stats.onset(places, np.array([number.value for number in numbers]), threshold)
@@ -253,12 +257,12 @@ def _onset(axes: Axes, *, rows: Rows) -> None:
 
 
 def _values(axes: Axes, rows: Rows, values: Iterable[Array]) -> None:
-    """For each row the seeds as dots, beside them mean and spread, then the reported value."""
+    """Draw for each row the seeds as dots, then mean and SD, then the reported value."""
     axes.set_xticks(range(len(rows)), [row.claim.replace(" ", "\n") for row in rows])
     axes.set_xlim(-0.6, len(rows) - 0.4)
-    for place, (row, each) in enumerate(zip(rows, values, strict=True)):
-        beside = place + np.linspace(-0.4, -0.1, len(each) + 2)[1:-1]
-        axes.plot(beside, each, ".", color=SEEDS, markersize=6)
+    for place, (row, by_seed) in enumerate(zip(rows, values, strict=True)):
+        beside = place + np.linspace(-0.4, -0.1, len(by_seed) + 2)[1:-1]
+        axes.plot(beside, by_seed, ".", color=SEEDS, markersize=6)
         if row.measured is not None:
             bar = [row.spread] if row.spread is not None else None
             axes.errorbar([place], [row.measured], bar, fmt="D", color=MEAN, markersize=4.5)
@@ -266,11 +270,17 @@ def _values(axes: Axes, rows: Rows, values: Iterable[Array]) -> None:
 
 
 def _seeds(axes: Axes, epochs: Array, curves: Array) -> None:
-    """Each seed, their mean, and around it their spread. Shapes (n,) and (seeds, n)."""
-    there = ~np.isnan(curves).all(axis=0)
-    if not there.any():
+    """Draw each seed, their mean, and a band of one SD around it.
+
+    Args:
+        axes: to draw on.
+        epochs: shape (n,).
+        curves: shape (seeds, n), NaN where nothing was recorded.
+    """
+    recorded = ~np.isnan(curves).all(axis=0)
+    if not recorded.any():
         return
-    epochs, curves = epochs[there], curves[:, there]
+    epochs, curves = epochs[recorded], curves[:, recorded]
     if len(curves) > MOST_LINES:
         low, high = np.nanmin(curves, axis=0), np.nanmax(curves, axis=0)
         axes.fill_between(
@@ -280,14 +290,14 @@ def _seeds(axes: Axes, epochs: Array, curves: Array) -> None:
         for place, curve in enumerate(curves):
             label = "_" if place else "each seed"
             axes.plot(epochs, curve, color=SEEDS, linewidth=0.8, alpha=0.9, label=label)
-    # Past the end of a broken seed the mean would jump: it is drawn as far as all seeds go.
+    # The mean would jump where a seed ends early. So it stops at the last epoch of all seeds.
     mean = curves.mean(axis=0)
     if len(curves) > 1:
-        spread = curves.std(axis=0, ddof=1)
+        sd = curves.std(axis=0, ddof=1)
         axes.fill_between(
             epochs,
-            mean - spread,
-            mean + spread,
+            mean - sd,
+            mean + sd,
             color=MEAN,
             alpha=0.22,
             linewidth=0,
@@ -301,7 +311,7 @@ def _joined(axes: Axes, rows: Rows) -> None:
 
 
 def _band(axes: Axes, rows: Rows) -> None:
-    """A control's tolerance, around all of its epochs."""
+    """Shade a control's tolerance over all of its epochs."""
     band = [row for row in rows if _throughout(row)]
     if band:
         places, centre = map(np.array, points(band))
@@ -312,19 +322,19 @@ def _band(axes: Axes, rows: Rows) -> None:
 
 
 def _reported(axes: Axes, rows: Rows) -> None:
-    """The reported rows with their tolerance; a band has a shade instead of bars."""
+    """Draw the reported rows with their tolerance as error bars; a shaded band needs none."""
     for fails in (False, True):
-        some = [row for row in rows if (row.verdict is Outcome.NOT_REPRODUCED) is fails]
-        places = [float(row.epoch or 0) for row in some]
+        chosen = [row for row in rows if (row.verdict is Outcome.NOT_REPRODUCED) is fails]
+        places = [float(row.epoch or 0) for row in chosen]
         label = "not reproduced" if fails else "within tolerance"
-        bars = not any(map(_throughout, some))
-        _mark(axes, places, some, with_bars=bars, label=label if fails else "_")
+        bars = not any(map(_throughout, chosen))
+        _mark(axes, places, chosen, with_bars=bars, label=label if fails else "_")
 
 
 def _mark(
     axes: Axes, places: list[float], rows: Rows, *, with_bars: bool, label: str = "_"
 ) -> None:
-    """What the paper reports, with bars as long as the tolerance; rows of one verdict."""
+    """Draw reported values of one verdict, with error bars as long as the tolerance."""
     if not rows:
         return
     fails = rows[0].verdict is Outcome.NOT_REPRODUCED
@@ -348,39 +358,39 @@ def _lined_up_claims(verdict: ExperimentVerdict) -> set[str]:
 
 
 def _throughout(row: ClaimResult) -> bool:
-    """Whether the row's tolerance is a shade around every epoch, and not a bar."""
+    """Tell whether the row's tolerance is a shaded band over every epoch."""
     return row.about is not None and row.about.holds_throughout
 
 
 def headline_metric(verdict: ExperimentVerdict) -> str:
-    """The metric whose curve is drawn in full; empty if no value of an epoch is claimed."""
+    """Return the metric whose curve is drawn in full; empty if no claim is about an epoch."""
     claim = verdict.experiment.manifest.headline
     return claim.metric if claim else ""
 
 
 def points(rows: Rows) -> tuple[list[int], list[float]]:
-    """Epochs and reported values of the rows that have an epoch, in order."""
+    """Return epochs and reported values of the rows that have an epoch, in order."""
     ordered = sorted((row.epoch, row.reported) for row in rows if row.epoch is not None)
     return [epoch for epoch, _ in ordered], [reported for _, reported in ordered]
 
 
 def axis_label(metric: str, unit: str) -> str:
-    """A metric in words: its unit often stands in its name already."""
+    """Label an axis with a metric and its unit, without a unit that the metric's name repeats."""
     return f"{metric.removesuffix(f'_{unit}').replace('_', ' ')} ({unit})"
 
 
 def name_axes(axes: Axes, below: str, beside: str) -> None:
-    """Name both axes, and rule the values."""
+    """Label both axes, and draw grid lines at the values."""
     axes.set_xlabel(below)
     axes.set_ylabel(beside)
     axes.grid(axis="y", color=GRID, linewidth=0.7)
 
 
 def spaced(epochs: list[int], most: int = 12) -> list[int]:
-    """The epochs that have room for a label on a logarithmic axis with room for `most`."""
+    """Choose epochs to label on a logarithmic axis that has room for `most` labels."""
     ratio = (epochs[-1] / epochs[0]) ** (1 / most)
     kept: list[int] = []
-    for epoch in reversed(epochs):  # how far it goes is what nobody should have to guess
+    for epoch in reversed(epochs):  # the last epoch always has a label
         if not kept or epoch * ratio <= kept[-1]:
             kept.append(epoch)
     return kept

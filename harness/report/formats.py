@@ -1,4 +1,4 @@
-"""The formats in which verdicts are written: one entry makes an option of `check` and `run`.
+"""Register the output formats of verdicts: each entry is an option of `check` and `run`.
 
 To add a format, write a module that renders verdicts and add its entry to `FORMATS`. The option
 `--NAME FILE`, standard output and the handling of errors come with it.
@@ -19,13 +19,13 @@ class Format:
     name: str
     """Lower-case letters and hyphens; also the name of its option."""
     title: str
-    """As it stands in the option's help: "Write the verdicts as TITLE."."""
+    """For the option's help: "Write the verdicts as TITLE."."""
     render: Callable[[Verdicts], str | bytes]
     """The whole file. Equal verdicts give equal content."""
 
 
 def _json(verdicts: Verdicts) -> str:
-    from harness.report.documents import verdicts_document  # noqa: PLC0415 - loaded if asked for
+    from harness.report.documents import verdicts_document  # noqa: PLC0415 - loaded on demand
 
     return verdicts_document(verdicts).text()
 

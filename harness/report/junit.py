@@ -1,9 +1,10 @@
-"""Verdicts as JUnit XML: one suite an experiment, one case a row, and one for the whole.
+"""Render verdicts as JUnit XML: a suite for each experiment, a case for each row.
 
-A case fails where something is not as expected, and only there; what is incomplete is an error,
-what was not run or is inconclusive is skipped. The case `verdict` carries what no row can tell, so
-a suite fails exactly where the command exits 1. At night, what would fail in a quarantined
-experiment is skipped with the reason, and trouble beside the trials is an error of its own.
+A case fails if and only if its row is not as expected. An incomplete row is an error. A row
+that was not run or is inconclusive is skipped. Each suite also has a case `verdict` for the
+experiment as a whole. So a suite fails exactly if the command exits 1. In a night, a failure of a
+quarantined experiment is skipped with the reason, and an infrastructure failure outside the trials
+is an error.
 """
 
 import re
@@ -14,7 +15,7 @@ from harness.report.text import measured, number
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 cannot hold, not even escaped; an error's message may have them."""
+"""Characters that XML 1.0 forbids even when escaped; error messages may contain them."""
 
 _SKIPPED = (Outcome.NOT_RUN, Outcome.INCONCLUSIVE)
 
@@ -25,12 +26,12 @@ def junit(
     excuses: Mapping[str, str] | None = None,
     trouble: str = "",
 ) -> bytes:
-    """The document in UTF-8, with its declaration.
+    """Render the document in UTF-8, with its XML declaration.
 
     Args:
-        verdicts: a suite each.
-        excuses: by experiment in quarantine, why a failure is none.
-        trouble: what of the infrastructure failed beside the trials.
+        verdicts: one for each suite.
+        excuses: why a failure does not count, by id of the quarantined experiment.
+        trouble: the infrastructure failure that kept trials from running; empty if none did.
     """
     root = Element("testsuites", name="harness")
     for verdict in verdicts:
@@ -49,13 +50,13 @@ def _suite(root: Element, verdict: ExperimentVerdict, excuse: str) -> None:
     suite = SubElement(root, "testsuite", name=verdict.id)
     for result in verdict.results:
         case = _case(suite, verdict.id, result.name)
-        _outcome(case, result.verdict, result.as_expected, _said(result), excuse)
+        _outcome(case, result.verdict, result.as_expected, _message(result), excuse)
     case = _case(suite, verdict.id, "verdict")
-    # An expected failure with a seed missing is no pass yet.
+    # An expected failure is no pass as long as a seed is missing.
     whole = Outcome.INCOMPLETE if verdict.incomplete else verdict.verdict
     expected = "" if verdict.as_expected is not False else f"expected {verdict.expected}; "
-    said = "; ".join([f"{expected}{verdict.verdict}", *verdict.notes])
-    _outcome(case, whole, verdict.as_expected, said, excuse)
+    message = "; ".join([f"{expected}{verdict.verdict}", *verdict.notes])
+    _outcome(case, whole, verdict.as_expected, message, excuse)
     _count(suite)
 
 
@@ -70,12 +71,12 @@ def _case(suite: Element, experiment: str, name: str) -> Element:
 
 
 def _outcome(
-    case: Element, verdict: Outcome, as_expected: bool | None, said: str, excuse: str = ""
+    case: Element, verdict: Outcome, as_expected: bool | None, message: str, excuse: str = ""
 ) -> None:
-    message = _clean(said)
-    # What is missing stays an error: a quarantine excuses the science, not the machine.
+    message = _clean(message)
+    # A quarantine excuses a failure of the method. A machine's failure stays an error.
     if as_expected is False and excuse and verdict is not Outcome.INCOMPLETE:
-        SubElement(case, "skipped", message=_clean(f"{excuse}; {said}"))
+        SubElement(case, "skipped", message=_clean(f"{excuse}; {message}"))
     elif as_expected is False and not excuse:
         SubElement(case, "failure", type=str(verdict), message=message)
     elif verdict is Outcome.INCOMPLETE:
@@ -86,7 +87,7 @@ def _outcome(
         SubElement(case, "system-out").text = message
 
 
-def _said(result: ClaimResult) -> str:
+def _message(result: ClaimResult) -> str:
     unexpected = result.as_expected is False and result.verdict.holds
     parts = [
         "expected NOT REPRODUCED in some row of this claim" if unexpected else "",

@@ -26,22 +26,22 @@ Filters = Mapping[str, Callable[..., Any]]
 
 
 def environment(filters: Filters, *, escape: bool) -> Environment:
-    """Where `harness/report/templates` is read; what a template asks for must be there.
+    """Create the environment that reads `harness/report/templates`.
 
     Args:
-        filters: by the names that the templates give them.
-        escape: every value as HTML; in Markdown the templates escape what is not ours.
+        filters: the templates' filters by name.
+        escape: whether to escape every value as HTML. Markdown templates escape foreign text.
     """
-    made = Environment(
+    created = Environment(
         loader=PackageLoader("harness.report"),
-        autoescape=escape,  # noqa: S701 - each caller says what it writes
+        autoescape=escape,  # noqa: S701 - the caller decides
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= filters
-    return made
+    created.filters |= filters
+    return created
 
 
 _SIGNS = {
@@ -52,18 +52,18 @@ _SIGNS = {
     Outcome.INCOMPLETE: ("…", "open"),
     Outcome.NOT_RUN: ("-", "none"),
 }
-"""A sign and a class of style for each outcome: colour never tells it alone."""
+"""The sign and the CSS class of each outcome; colour is never the only cue."""
 
 
 _REFERENCE = re.compile(r'(\bid="|href="#|url\(#)')
 
 
 def html(verdicts: Sequence[ExperimentVerdict], links: Mapping[str, str] | None = None) -> str:
-    """The page; equal verdicts give equal text.
+    """Render verdicts as one HTML file; equal verdicts give equal text.
 
     Args:
-        verdicts: in the order in which they are to stand.
-        links: by experiment, where MLflow draws its runs.
+        verdicts: in the order of the page.
+        links: the address of each experiment's runs in MLflow, by experiment id.
     """
     templates = environment(_HTML_FILTERS, escape=True)
     script = templates.get_template("report.js").render()
@@ -78,7 +78,7 @@ def html(verdicts: Sequence[ExperimentVerdict], links: Mapping[str, str] | None 
 
 
 def _drawings(verdict: ExperimentVerdict) -> list[tuple[str, bool, Markup]]:
-    """Title, whether it is wide, and the SVG, of each panel."""
+    """Draw each panel: its title, whether it is wide, and its SVG."""
     from harness.report.figures import drawings, themed  # noqa: PLC0415 - imports matplotlib
 
     return [
@@ -88,9 +88,9 @@ def _drawings(verdict: ExperimentVerdict) -> list[tuple[str, bool, Markup]]:
 
 
 def _inlined(svg: str, name: str) -> Markup:
-    """An SVG as a part of a page: with names of its own, and colours that turn with the page.
+    """Prefix the ids of an SVG with `name`, so that they are unique in the page.
 
-    Matplotlib has escaped the words in it.
+    Matplotlib has escaped the text in the SVG.
     """
     body = svg[svg.index("<svg") :]
     own = _REFERENCE.sub(rf"\g<1>{name}-", body)
@@ -98,7 +98,7 @@ def _inlined(svg: str, name: str) -> Markup:
 
 
 def _web(url: str) -> str:
-    """An address that may stand behind a link: `javascript:` and the like would be code."""
+    """Return the address if it is http or https, else "#"; `javascript:` would be code."""
     return url if url.startswith(("https://", "http://")) else "#"
 
 
@@ -107,7 +107,7 @@ def _value(value: Json) -> str:
 
 
 def _command(verdict: ExperimentVerdict) -> str:
-    """What repeats all that stands behind a verdict."""
+    """Return the command that repeats the trials of a verdict."""
     experiment = verdict.experiment
     words = experiment.command("run")
     if verdict.seeds != tuple(sorted(set(experiment.manifest.seeds))):
@@ -119,36 +119,36 @@ def _command(verdict: ExperimentVerdict) -> str:
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing that was found on the machines, or set there."""
+    """One recorded property of the software or hardware that ran the seeds."""
 
-    thing: str
+    name: str
     values: Mapping[str, str]
-    """Which seeds, in words, by the value; a single value holds for all and names none."""
+    """The seeds in words, by value; if all seeds share one value, the text is empty."""
 
     @property
     def differs(self) -> bool:
-        """Whether it may explain that two seeds differ."""
+        """Whether seeds have different values, which may explain different results."""
         return len(self.values) > 1
 
 
 def facts(evidence: Evidence) -> tuple[Fact, ...]:
-    """Everything recorded of the attempts, what differs first."""
+    """List everything recorded about the attempts; properties that differ come first."""
     seeds: dict[str, dict[str, set[int]]] = {}
     for seed, attempts in evidence.provenance.items():
         for attempt in attempts:
-            for thing, value in _things(attempt):
-                seeds.setdefault(thing, {}).setdefault(value, set()).add(seed)
-    found = [Fact(thing, _seeds_by_value(values)) for thing, values in seeds.items()]
-    return tuple(sorted(found, key=lambda fact: not fact.differs))
+            for name, value in _properties(attempt):
+                seeds.setdefault(name, {}).setdefault(value, set()).add(seed)
+    listed = [Fact(name, _seeds_by_value(values)) for name, values in seeds.items()]
+    return tuple(sorted(listed, key=lambda fact: not fact.differs))
 
 
-def taken(evidence: Evidence) -> str:
-    """From when to when the seeds' last records were taken; empty where there are none."""
+def record_dates(evidence: Evidence) -> str:
+    """Return the first and last date of the seeds' final records; empty without records."""
     ends = sorted({_minute(ended_ms) for ended_ms in evidence.ended_ms.values()})
     return " to ".join(dict.fromkeys((ends[0], ends[-1]))) if ends else ""
 
 
-def _things(attempt: Provenance) -> Iterator[tuple[str, str]]:
+def _properties(attempt: Provenance) -> Iterator[tuple[str, str]]:
     environment = attempt.environment
     yield "commit", attempt.source.commit_name + attempt.source.change
     yield "source digest", attempt.source.digest
@@ -190,7 +190,7 @@ _HTML_FILTERS: Filters = {
     "web": _web,
     "value": _value,
     "facts": facts,
-    "taken": taken,
+    "record_dates": record_dates,
     "command": _command,
     "not_run": text.not_run,
     "interval": text.interval,
@@ -213,11 +213,11 @@ MARKS = {
 def markdown(
     verdicts: Sequence[ExperimentVerdict], figures: Mapping[str, str] | None = None
 ) -> str:
-    """The page; equal verdicts give equal text.
+    """Render verdicts as one Markdown page; equal verdicts give equal text.
 
     Args:
-        verdicts: in the order in which they are to stand.
-        figures: by experiment, where its figure is, as the page is to link it.
+        verdicts: in the order of the page.
+        figures: the link to each experiment's figure, by experiment id.
     """
     template = environment(_MARKDOWN_FILTERS, escape=False).get_template("verdicts.md.jinja")
     return template.render(

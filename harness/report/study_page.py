@@ -25,7 +25,7 @@ from harness.report.figures import (
 )
 from harness.report.pages import MARKS, Filters, environment
 from harness.report.terminal import STYLES, Column, FittedTable
-from harness.report.text import as_markdown, headline
+from harness.report.text import as_markdown, headline_result
 from harness.stats import Array
 from harness.study import Factor, Hinge, Result, Study, claim_outcome
 from harness.study.results import named, sentences, share
@@ -33,14 +33,14 @@ from harness.study.variants import setting
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 WHOLE = "the experiment"
-"""Among the claims, the verdict on all of them."""
+"""The name of the row that shows the experiment's verdict."""
 
 _FILTERS: Filters = {"text": as_markdown, "spell": spell, "words": in_words}
 _HINGES = {Hinge.YES: "bold red", Hinge.OPEN: "yellow", Hinge.NO: "green", Hinge.NOT_RUN: "dim"}
 
 
 def tables(study: Study) -> Iterator[FittedTable]:
-    """What hinges on what; then for each assumption every claim beside the values tried."""
+    """Yield a table of which verdicts depend on which factor, then one table for each factor."""
     yield _hinges(study)
     for factor in study.factors:
         for group in study.groups(factor):
@@ -48,11 +48,11 @@ def tables(study: Study) -> Iterator[FittedTable]:
 
 
 def markdown(study: Study, figure: str | None = None) -> str:
-    """The page; equal studies give equal text.
+    """Render a study as a Markdown page; equal studies give equal text.
 
     Args:
-        study: what was found.
-        figure: where its figure is, as the page is to link it.
+        study: the study with its results.
+        figure: the link to its figure.
     """
     template = environment(_FILTERS, escape=False).get_template("study.md.jinja")
     return template.render(
@@ -79,8 +79,8 @@ def _hinges(study: Study) -> FittedTable:
         title=Text("Does the verdict depend on it?", "bold"),
     )
     for claim in (None, *study.claims):
-        found = [study.hinge(factor, claim) for factor in study.factors]
-        table.add_row(Text(claim or WHOLE), *(Text(hinge, _HINGES[hinge]) for hinge in found))
+        hinges = [study.hinge(factor, claim) for factor in study.factors]
+        table.add_row(Text(claim or WHOLE), *(Text(hinge, _HINGES[hinge]) for hinge in hinges))
     return table
 
 
@@ -97,7 +97,7 @@ def _group(study: Study, factor: Factor, group: tuple[Result, ...]) -> FittedTab
 
 
 def _title(study: Study, factor: Factor, group: tuple[Result, ...]) -> str:
-    """What is varied, and in a grid with what else as it is."""
+    """Name the factor that varies; in a grid, also the fixed values of the other factors."""
     place = study.factors.index(factor)
     others = [
         setting(other.name, group[0].variant.settings[at])
@@ -108,7 +108,7 @@ def _title(study: Study, factor: Factor, group: tuple[Result, ...]) -> str:
 
 
 def _heads(study: Study, factor: Factor, group: tuple[Result, ...]) -> list[str]:
-    """The values of one factor; the manifest's own has a star."""
+    """Return the values of one factor; a star marks the manifest's value."""
     place = study.factors.index(factor)
     values = [result.variant.settings[place] for result in group]
     return [in_words(value) + (" *" if value == factor.own else "") for value in values]
@@ -119,7 +119,7 @@ def _outcome(result: Result, claim: str | None) -> Outcome:
 
 
 def _cell(result: Result, claim: str | None, *, marked: bool = False) -> str:
-    """The outcome; of a claim also how many of its rows hold, and how far off the farthest is."""
+    """Return the outcome; for a claim also its rows that hold, and its largest difference."""
     outcome = _outcome(result, claim)
     text = f"{MARKS[outcome]} {outcome}".strip() if marked else str(outcome)
     rows = [row for row in result.verdict.results if row.claim == claim]
@@ -141,34 +141,35 @@ def _farthest(result: Result) -> str:
 
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's; what they tell, the lines' dashes tell again."""
+"""Okabe and Ito's colours; dashes repeat the distinction for readers who cannot see it."""
 _DASHES = ("-", "--", "-.", ":")
 _WIDTH, _HEIGHT = 8.4, 3.4
-"""Inches, of a row."""
+"""The size of a row in inches."""
 
 
 def figure(study: Study) -> Figure | None:
-    """Every variant's seeds and the reported curve; None where nothing was run.
+    """Draw every variant's seeds and the reported curve; None if nothing was run.
 
-    A row of panels for each assumption; of a grid, for each combination of all but the first one.
-    A band reaches from the lowest seed to the highest, in the manifest's unit.
+    Each factor has a row of panels; in a grid, each combination of all factors but the first has
+    one. A band reaches from the lowest seed to the highest, in the manifest's unit. The reported
+    values are black.
     """
     some = study.factors[:1] if study.grid else study.factors
     rows = [(factor, group) for factor in some for group in study.groups(factor)]
     if not any(result.verdict.evidence.recorded.any() for result in study.results):
         return None
     with mpl.rc_context(STYLE):
-        made = Figure(figsize=(_WIDTH, _HEIGHT * len(rows) + 0.4), layout="constrained")
-        FigureCanvasAgg(made)
-        made.suptitle(study.experiment.manifest.title, x=0.02, ha="left")
-        places = made.subfigures(len(rows), 1, squeeze=False)[:, 0]
+        drawing = Figure(figsize=(_WIDTH, _HEIGHT * len(rows) + 0.4), layout="constrained")
+        FigureCanvasAgg(drawing)
+        drawing.suptitle(study.experiment.manifest.title, x=0.02, ha="left")
+        places = drawing.subfigures(len(rows), 1, squeeze=False)[:, 0]
         for place, (factor, group) in zip(places, rows, strict=True):
             _row(place, study, factor, group)
-    return made
+    return drawing
 
 
 def _row(place: Any, study: Study, factor: Factor, group: Sequence[Result]) -> None:
-    """Curves, and beside them the final estimate, of the variants of one assumption."""
+    """Draw the curves of one factor's variants, and beside them their final estimates."""
     wide, narrow = place.subplots(1, 2, width_ratios=(2, 1))
     at = study.factors.index(factor)
     labels = [in_words(result.variant.settings[at]) for result in group]
@@ -188,7 +189,7 @@ def _figure_title(study: Study, factor: Factor, group: Sequence[Result]) -> str:
 
 
 def _style(number: int) -> dict[str, Any]:
-    """Six colours and four dashes: no two of a dozen variants look alike."""
+    """Return colour and dashes; up to twelve variants all look different."""
     return {
         "color": _COLOURS[number % len(_COLOURS)],
         "linestyle": _DASHES[number % len(_DASHES)],
@@ -196,25 +197,25 @@ def _style(number: int) -> dict[str, Any]:
 
 
 def _rows(verdict: ExperimentVerdict) -> list[ClaimResult]:
-    """The rows of the metric most worth looking at, as in the report's own figure."""
+    """Return the rows of the headline metric, as in the report's figure."""
     metric = headline_metric(verdict)
     return [row for row in verdict.results if row.epoch is not None and row.metric == metric]
 
 
 def _curve(axes: Axes, verdict: ExperimentVerdict, number: int, text: str) -> None:
-    """Mean of the seeds, and the band from the lowest to the highest."""
+    """Draw the mean of the seeds, and a band from the lowest to the highest."""
     rows = _rows(verdict)
     curves = verdict.evidence.curves[rows[0].metric] if rows else np.empty((0, 0))
-    there = ~np.isnan(curves).all(axis=0)
-    if not there.any():
+    recorded = ~np.isnan(curves).all(axis=0)
+    if not recorded.any():
         axes.plot([], [], label=f"{text}: nothing recorded", **_style(number))
         return
-    epochs = np.arange(1.0, verdict.evidence.epochs + 1)[there]
-    seen = curves[:, there]
+    epochs = np.arange(1.0, verdict.evidence.epochs + 1)[recorded]
+    seen = curves[:, recorded]
     low, high = np.nanmin(seen, axis=0), np.nanmax(seen, axis=0)
     style = _style(number)
     axes.fill_between(epochs, low, high, color=style["color"], alpha=0.18, linewidth=0)
-    # Past the end of a broken seed the mean would jump: it is drawn as far as all seeds go.
+    # The mean would jump where a seed ends early. So it stops at the last epoch of all seeds.
     axes.plot(epochs, seen.mean(axis=0), linewidth=1.6, label=text, **style)
 
 
@@ -224,7 +225,7 @@ def _reported(axes: Axes, verdict: ExperimentVerdict) -> None:
         return
     places, values = points(rows)
     axes.plot(places, values, "o-", color=INK, linewidth=1.1, markersize=3.5, label="reported")
-    # As in the report's own figure: listings grow sparse as a run goes on.
+    # As in the report's figure, the axis is logarithmic: late epochs are listed more sparsely.
     axes.set_xscale("log")
     axes.set_xticks(spaced(places))
     axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -233,8 +234,8 @@ def _reported(axes: Axes, verdict: ExperimentVerdict) -> None:
 
 
 def _finals(axes: Axes, verdicts: Sequence[ExperimentVerdict], labels: Sequence[str]) -> None:
-    """The number that a reader asks for first, of each variant's seeds, and as reported."""
-    rows = [headline(verdict) for verdict in verdicts]
+    """Draw the headline number of each variant's seeds, and the reported one."""
+    rows = [headline_result(verdict) for verdict in verdicts]
     turned: Any = {"rotation": 25, "ha": "right"} if sum(map(len, labels)) > 20 else {}
     axes.set_xticks(range(len(labels)), labels, **turned)
     axes.set_xlim(-0.6, len(labels) - 0.4)

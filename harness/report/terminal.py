@@ -35,21 +35,21 @@ STYLES = {
     Outcome.NOT_RUN: "dim",
 }
 _WIDE = 110
-"""With so many columns a row's note stands in the table; with fewer, below it."""
+"""From this width on a note has a column of the table; below it, notes follow the table."""
 _EXPECTATION = {
     True: Text("yes", "green"),
     False: Text("NO", "bold red"),
-    None: Text("open", "yellow"),
+    None: Text("undecided", "yellow"),
 }
 
 
 def verdict_text(outcome: Outcome) -> Text:
-    """A verdict in its colour."""
+    """Return a verdict in its colour."""
     return Text(outcome, style=STYLES[outcome])
 
 
 def summary(verdicts: Iterable[ExperimentVerdict]) -> RenderableType:
-    """A line for each experiment, then what all of them say together."""
+    """Build a table with a line for each experiment, and one sentence about all of them."""
     table = FittedTable(
         (
             Column("experiment", whole=True),
@@ -78,12 +78,11 @@ def summary(verdicts: Iterable[ExperimentVerdict]) -> RenderableType:
 
 
 def claims(verdict: ExperimentVerdict, *, width: int) -> RenderableType:
-    """Every row of one experiment that ran, and below them the remarks.
+    """Build the table of one experiment's rows that were run, followed by remarks.
 
     Args:
-        verdict: of the experiment.
-        width: of the terminal, in characters. A wide one has the rows' notes in the table and the
-            p-values of the tests, which every other report has.
+        verdict: the verdict on the experiment.
+        width: the terminal's width in characters. A wide table includes the notes on rows.
     """
     ran = [result for result in verdict.results if result.verdict is not Outcome.NOT_RUN]
     notes = [f"{result.name}: {result.note}" for result in ran if result.note]
@@ -137,11 +136,18 @@ def _cells(result: ClaimResult, *, with_p: bool) -> list[Text]:
 
 
 def _remarks(verdict: ExperimentVerdict, notes: Sequence[str]) -> list[str]:
-    """What there is to say beyond the rows, the notes on single rows first."""
+    """List what the rows do not say, starting with the notes on single rows."""
     expected = f"expected: {verdict.expected_reason}" if verdict.expected_reason else ""
-    left = [f"rows not run: {count}, {why}" for why, count in not_run(verdict).items()]
-    found = [*notes, expected, *verdict.notes, *left, *statistics(verdict), parameters(verdict)]
-    return [remark for remark in found if remark]
+    skipped = [f"rows not run: {count}, {why}" for why, count in not_run(verdict).items()]
+    remarks = [
+        *notes,
+        expected,
+        *verdict.notes,
+        *skipped,
+        *statistics(verdict),
+        parameters(verdict),
+    ]
+    return [remark for remark in remarks if remark]
 
 
 _INDENT = "    "
@@ -150,34 +156,34 @@ _NARROWEST_GAP, _GAP = 1, 2
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, and how its cells may be laid out."""
+    """A heading, and how the cells below it may be laid out."""
 
     heading: str
     whole: bool = False
-    """Whether a cell must stay on one line: what people copy, and verdicts."""
+    """Whether a cell must stay on one line, as ids and verdicts must."""
     right: bool = False
     """Whether cells are aligned to the right, as numbers are."""
     optional: bool = False
-    """Whether the column is left out where it does not fit."""
+    """Whether the column may be left out if it does not fit."""
 
 
 @dataclass
 class FittedTable:
-    """Rows of cells under headings, for rich to print; the first column names the row."""
+    """A table that rich prints without cutting any cell; the first column names the row."""
 
     columns: Sequence[Column]
     title: Text | None = None
     _rows: list[tuple[tuple[Text, ...], str]] = field(default_factory=list)
 
     def add_row(self, *cells: str | Text, style: str = "") -> None:
-        """Add a row with a cell for each column; a text is taken as it is, never as markup."""
+        """Add a row with a cell for each column; strings are never parsed as markup."""
         texts = tuple(cell if isinstance(cell, Text) else Text(cell) for cell in cells)
         if len(texts) != len(self.columns):
-            raise ValueError(f"{len(self.columns)} cells are needed, got {len(texts)}")
+            raise ValueError(f"expected {len(self.columns)} cells, got {len(texts)}")
         self._rows.append((texts, style))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay the rows out for the width that there is."""
+        """Lay out the rows for the available width."""
         if self.title is not None:
             yield self.title
         if not self._rows:
@@ -193,7 +199,7 @@ class FittedTable:
         yield from self._lines(console, shown, self._widths(shown, width, gap), gap)
 
     def _gap(self, shown: Sequence[int], width: int) -> int:
-        """The widest gap between columns with which they fit; 0 where they do not."""
+        """Return the widest gap at which the columns fit; 0 if they do not fit."""
         least = sum(map(self._least, shown))
         gaps = (gap for gap in (_GAP, _NARROWEST_GAP) if least + gap * (len(shown) - 1) <= width)
         return next(gaps, 0)
@@ -204,17 +210,17 @@ class FittedTable:
             yield cells[at]
 
     def _least(self, at: int) -> int:
-        """The width of the longest word, or of the longest line where cells stay whole."""
+        """Return the width of the longest word, or of the longest line of a whole column."""
         column = self.columns[at]
         parts = [column.heading.split()] + [
             cell.plain.split("\n") if column.whole else cell.plain.split()
             for cells, _ in self._rows
             for cell in (cells[at],)
         ]
-        return max((cell_len(part) for found in parts for part in found), default=0)
+        return max((cell_len(part) for words in parts for part in words), default=0)
 
     def _widths(self, shown: Sequence[int], width: int, gap: int) -> list[int]:
-        """A width for each column: the room that is left goes first to those that need least."""
+        """Return a width for each column; spare room goes first to columns that need least."""
         widths = {at: self._least(at) for at in shown}
         wanted = {
             at: max(cell_len(line) for cell in self._cells(at) for line in cell.plain.split("\n"))
@@ -230,7 +236,7 @@ class FittedTable:
     def _lines(
         self, console: Console, shown: Sequence[int], widths: Sequence[int], gap: int
     ) -> Iterator[Text]:
-        """The headings, a rule, and every row."""
+        """Yield the headings, a rule, and every row."""
         rule = "\u2500" if console.encoding.startswith("utf") else "-"
         heads = [Text(column.heading, "bold") for column in self.columns]
         for line in self._row(console, heads, shown, widths):
@@ -243,7 +249,7 @@ class FittedTable:
     def _row(
         self, console: Console, cells: Sequence[Text], shown: Sequence[int], widths: Sequence[int]
     ) -> Iterator[list[Text]]:
-        """The lines of one row: its cells, each wrapped and aligned to its column's width."""
+        """Yield the lines of one row; each cell is wrapped and aligned to its column's width."""
         wrapped = [
             [cells[at]]
             if cell_len(cells[at].plain) <= width and "\n" not in cells[at].plain
@@ -260,7 +266,7 @@ class FittedTable:
             yield line
 
     def _blocks(self, console: Console, width: int) -> Iterator[Text]:
-        """A block for each row: its name, a line for each cell that stays whole, then the rest."""
+        """Yield a block for each row: its name, a line for each whole cell, then the rest."""
         room = width - len(_INDENT)
         for (name, *cells), style in self._rows:
             lines = list(name.wrap(console, width, overflow="fold"))
@@ -284,5 +290,5 @@ class FittedTable:
 def _styled(line: Text, style: str) -> Text:
     line.rstrip()
     line.stylize_before(style)
-    line.no_wrap = True  # it fits, and rich is not to break it once more
+    line.no_wrap = True  # the line fits already; rich must not break it again
     return line

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 NONE = "-"
-"""Stands where there is no number to show."""
+"""Printed where a number is missing."""
 
 
 def overview(verdicts: Sequence[ExperimentVerdict]) -> str:
-    """What all verdicts say together, in one or two sentences.
+    """Sum up all verdicts in one to three sentences.
 
-    A run whose manifest says that the paper lists "none" like it is a control of our own.
+    The paper's runs are counted apart from our own controls (`Paper.own_run`).
     """
-    own = [verdict for verdict in verdicts if _own(verdict)]
-    runs = [verdict for verdict in verdicts if not _own(verdict)]
+    own = [verdict for verdict in verdicts if verdict.experiment.manifest.paper.own_run]
+    runs = [verdict for verdict in verdicts if not verdict.experiment.manifest.paper.own_run]
     papers = len({verdict.paper for verdict in runs})
     sentences = []
     if runs:
@@ -30,15 +30,11 @@ def overview(verdicts: Sequence[ExperimentVerdict]) -> str:
     return " ".join(sentences)
 
 
-def _own(verdict: ExperimentVerdict) -> bool:
-    return verdict.experiment.manifest.paper.listing.partition(":")[0].strip().lower() == "none"
-
-
 def _counted(runs: Sequence[ExperimentVerdict]) -> str:
-    outcomes = Counter(_SAID[verdict.verdict] for verdict in runs)
+    outcomes = Counter(_OUTCOME_PHRASES[verdict.verdict] for verdict in runs)
     parts = [
         f"{count} {one if count == 1 else more}"
-        for one, more in dict.fromkeys(_SAID.values())
+        for one, more in dict.fromkeys(_OUTCOME_PHRASES.values())
         if (count := outcomes[one, more])
     ]
     return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
@@ -52,10 +48,10 @@ def _controls(own: Sequence[ExperimentVerdict]) -> str:
         )
     if len(own) == 1:
         return f"Our own control {_counted(own).removeprefix('1 ')}."
-    return f"Of {len(own)} controls of our own, {_counted(own)}."
+    return f"Of our own {len(own)} controls, {_counted(own)}."
 
 
-_SAID = {
+_OUTCOME_PHRASES = {
     Outcome.REPRODUCED: ("reproduced", "reproduced"),
     Outcome.IMMATERIAL_DIFFERENCE: ("reproduced", "reproduced"),
     Outcome.INCONCLUSIVE: ("is inconclusive", "are inconclusive"),
@@ -63,11 +59,11 @@ _SAID = {
     Outcome.INCOMPLETE: ("is incomplete", "are incomplete"),
     Outcome.NOT_RUN: ("was not run", "were not run"),
 }
-"""What one run did, and what several did."""
+"""The verb phrase of each outcome, for one run and for several."""
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
-    """Print a number to four decimals, as papers do; never as a negative zero."""
+    """Format a number with four decimals, as papers do, and never as a negative zero."""
     if value is None:
         return NONE
     # Adding zero turns the -0.0 that rounding may leave into 0.0.
@@ -75,57 +71,57 @@ def number(value: float | None, *, signed: bool = False) -> str:
 
 
 def measured(result: ClaimResult) -> str:
-    """The measured value, with its standard deviation where there is one."""
-    spread = "" if result.spread is None else f" ± {number(result.spread)}"
-    return number(result.measured) + spread
+    """Format the measured value with its standard deviation, if there is one: "1.2 ± 0.1"."""
+    sd = "" if result.spread is None else f" ± {number(result.spread)}"
+    return number(result.measured) + sd
 
 
 def held(verdict: ExperimentVerdict) -> str:
-    """How many of the rows that ran hold, as "3 of 4"."""
+    """Count the rows that hold among those that were run, as "3 of 4"."""
     ran = [result.verdict for result in verdict.results if result.verdict is not Outcome.NOT_RUN]
     return f"{sum(outcome.holds for outcome in ran)} of {len(ran)}"
 
 
 def not_run(verdict: ExperimentVerdict) -> dict[str, int]:
-    """How many rows were not run, by reason."""
-    left = (result for result in verdict.results if result.verdict is Outcome.NOT_RUN)
-    return dict(Counter(result.note for result in left))
+    """Count the rows that were not run, by reason."""
+    skipped = (result for result in verdict.results if result.verdict is Outcome.NOT_RUN)
+    return dict(Counter(result.note for result in skipped))
 
 
 def expectation(as_expected: bool | None) -> str:
-    """Whether the verdict is the expected one, in words."""
-    return {True: "as expected", False: "NOT as expected", None: "open"}[as_expected]
+    """Say whether the verdict is the expected one; an incomplete or inconclusive is undecided."""
+    return {True: "as expected", False: "NOT as expected", None: "undecided"}[as_expected]
 
 
 def parameters(verdict: ExperimentVerdict) -> str:
-    """How many parameters are stated, inferred and assumed."""
+    """Count the parameters that are stated, inferred and assumed."""
     counts = ", ".join(f"{count} {basis}" for basis, count in verdict.bases.items() if count)
     return f"parameters: {counts}"
 
 
 def tested(verdict: ExperimentVerdict) -> bool:
-    """Whether any row was judged by statistical tests."""
+    """Tell whether a statistical test judged any row."""
     return any(result.p_consistency is not None for result in verdict.results)
 
 
 def statistics(verdict: ExperimentVerdict) -> list[str]:
-    """Which method judged which claims, and how the leave-one-out check came out."""
+    """Name the method that judged each claim, and the result of the leave-one-out check."""
     decided: dict[str, dict[str, None]] = {}
     for result in verdict.results:
         if result.method and result.verdict is not Outcome.NOT_RUN:
             decided.setdefault(result.method, {})[result.claim] = None
-    said = [f"{', '.join(claims)}: {method}" for method, claims in decided.items()]
+    sentences = [f"{', '.join(claims)}: {method}" for method, claims in decided.items()]
     if verdict.left_out is not None:
         seeds, alarms = verdict.left_out.seeds, verdict.left_out.alarms
-        said.append(
+        sentences.append(
             f"leave-one-out check: {alarms} of {seeds} seeds rejected by the others "
             f"({verdict.alpha:.1%} expected by chance)"
         )
-    return said
+    return sentences
 
 
 def interval(result: ClaimResult) -> str:
-    """The confidence interval of the mean; empty where there is none."""
+    """Format the confidence interval of the mean; empty if there is none."""
     if result.interval is None:
         return ""
     low, high = result.interval
@@ -133,21 +129,21 @@ def interval(result: ClaimResult) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Print a p-value to three decimals; empty where there is none."""
+    """Format a p-value with three decimals; empty if there is none."""
     if p is None:
         return ""
     return "<.001" if p < 0.001 else f"{p:.3f}"
 
 
 def as_markdown(text: str) -> str:
-    """Words of a manifest or an error for Markdown: they make no markup, no new cell or line."""
+    """Escape text for Markdown, so that it makes no markup, no table cell and no new line."""
     for character in "\\`*_[]<>|&":
         text = text.replace(character, f"\\{character}")
     return " ".join(text.split())
 
 
-def headline(verdict: ExperimentVerdict) -> ClaimResult | None:
-    """The one row that a reader asks for first: the final estimate, else the last row that ran."""
+def headline_result(verdict: ExperimentVerdict) -> ClaimResult | None:
+    """Find the most important row: the final estimate, or else the last epoch that was run."""
     rows = [
         row
         for row in verdict.results
@@ -159,8 +155,8 @@ def headline(verdict: ExperimentVerdict) -> ClaimResult | None:
 
 
 def columns(verdict: ExperimentVerdict, seed: int | None = None) -> Mapping[str, str]:
-    """The headline of one seed, or of all together, as short texts by what they say."""
-    row = headline(verdict)
+    """Format the headline result of one seed, or of the mean over seeds, as named short texts."""
+    row = headline_result(verdict)
     if row is None:
         return {}
     measured = row.measured if seed is None else row.by_seed.get(seed)
@@ -173,22 +169,21 @@ def columns(verdict: ExperimentVerdict, seed: int | None = None) -> Mapping[str,
     }
 
 
-def story(verdict: ExperimentVerdict, seed: int | None = None) -> str:
-    """What was found, in Markdown: of one seed how it differs, and of all together."""
+def description(verdict: ExperimentVerdict, seed: int | None = None) -> str:
+    """Describe the verdict in Markdown; with a seed, also how that seed differs from the paper."""
     return "\n\n".join(_paragraphs(verdict, seed))
 
 
 def _paragraphs(verdict: ExperimentVerdict, seed: int | None) -> Iterator[str]:
-    came = expectation(verdict.as_expected)
-    yield f"Verdict on the experiment: **{verdict.verdict}**, {came}."
-    said = columns(verdict, seed)
-    if said:
-        who = "the seeds' mean" if seed is None else "this seed"
+    yield f"Verdict on the experiment: **{verdict.verdict}**, {expectation(verdict.as_expected)}."
+    values = columns(verdict, seed)
+    if values:
+        subject = "the mean over the seeds" if seed is None else "this seed"
         yield (
-            f"{said['compared']} ({verdict.unit}): the paper reports {said['reported']}, "
-            f"{who} gave {said['measured']}, a difference of {said['difference']}."
+            f"{values['compared']} ({verdict.unit}): the paper reports {values['reported']}, "
+            f"{subject} gave {values['measured']}, a difference of {values['difference']}."
         )
     failing = [row.name for row in verdict.results if row.verdict is Outcome.NOT_REPRODUCED]
     if failing:
         yield f"Rows that were not reproduced: {', '.join(failing)}."
-    yield "The run 'paper' holds the whole report, with its figures, among its artifacts."
+    yield "The artifacts of the run 'paper' contain the whole report with its figures."

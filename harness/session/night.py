@@ -1,4 +1,4 @@
-"""Finish a night: judge it, compare it with earlier nights, and keep it."""
+"""Finish a night: judge it, compare it with earlier nights, and record it."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from pathlib import Path
 from harness import nightly
 from harness.compare import Side, compare
 from harness.errors import Exit, HarnessError
-from harness.nightly import Book, Course, Entry, NightRecord, Opened, Quarantine, State
-from harness.nightly.history import FORMAT, Choose
+from harness.nightly import History, NightEntry, NightRecord, OpenNight, Quarantine, State, Status
+from harness.nightly.history import FORMAT, ChooseBaseline
 from harness.output import write
 from harness.report import arrow_tables
 from harness.report.documents import comparisons_document, verdicts_document
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class NightRules:
-    """How a night is judged and kept, as the configuration says."""
+    """How a night is judged, and how many nights are kept; from the configuration."""
 
     name: str
     keep: int
@@ -33,16 +33,16 @@ class NightRules:
 
 @dataclass(frozen=True)
 class Trouble:
-    """What kept a night's trials from running, or the night from being judged."""
+    """An error that kept a night's trials from running, or the night from being judged."""
 
     reason: str = ""
-    """Empty if nothing did."""
+    """The error message; empty if there was no error."""
     code: Exit = Exit.AS_EXPECTED
-    """The exit code that it alone would have."""
+    """The exit code of this error alone."""
 
     @classmethod
     def of(cls, error: Exception) -> "Trouble":
-        """Describe an exception, and log it: with its traceback if it is a bug of ours."""
+        """Describe an exception and log it, with its traceback if it is our bug."""
         if isinstance(error, HarnessError):
             _log.warning("%s", error)
             return cls(str(error), error.exit_code)
@@ -52,42 +52,42 @@ class Trouble:
 
 def finish_night(
     session: Session,
-    book: Book,
-    night: Opened,
+    history: History,
+    night: OpenNight,
     rules: NightRules,
     *,
     trouble: Trouble | None = None,
-) -> nightly.Summary:
-    """Judge a night by what its workspace holds, and write down what was found.
+) -> nightly.NightSummary:
+    """Judge a night by the records in its workspace, and write its files.
 
-    Whatever fails here, the night has a summary: one that says why the night was not judged.
+    If this fails, the night still has a summary, which says why it was not judged.
 
     Args:
-        session: what was asked for, and the night's own workspace.
-        book: the nights before.
-        night: as `book` began it.
-        rules: how the night is judged and kept.
-        trouble: what kept trials from running.
+        session: the night's experiments, selection and workspace.
+        history: the earlier nights.
+        night: the night, as `history` began it.
+        rules: how to judge the night, and how many nights to keep.
+        trouble: the error that kept trials from running.
     """
     trouble = trouble or Trouble()
     try:
-        summary = _judged(session, book, night, rules, trouble)
-    except Exception as error:  # noqa: BLE001 - it is logged, and is the night's outcome
-        return _not_judged(book, night, rules, trouble, Trouble.of(error))
+        summary = _judged(session, history, night, rules, trouble)
+    except Exception as error:  # noqa: BLE001 - it is logged, and is the night's result
+        return _not_judged(history, night, rules, trouble, Trouble.of(error))
     try:
-        book.prune(rules.keep)
+        history.prune(rules.keep)
     except HarnessError as error:  # the next night prunes again
         _log.warning("%s", error)
     return summary
 
 
 def _not_judged(
-    book: Book, night: Opened, rules: NightRules, before: Trouble, now: Trouble
-) -> nightly.Summary:
-    """Summarise a night of which nothing is known but what failed."""
+    history: History, night: OpenNight, rules: NightRules, before: Trouble, now: Trouble
+) -> nightly.NightSummary:
+    """Summarise a night that could not be judged."""
     code = nightly.most_severe({before.code, now.code})
     reason = "; ".join(filter(None, (before.reason, now.reason)))
-    summary = nightly.Summary(
+    summary = nightly.NightSummary(
         name=rules.name,
         folder=night.folder.as_posix(),
         record=NightRecord(FORMAT, night.name, code, reason, {}),
@@ -99,16 +99,16 @@ def _not_judged(
     )
     try:
         write(night.folder / "summary.md", nightly.markdown(summary))
-        book.close(night, summary.record)
-    except HarnessError as error:  # a full disk: what is printed and sent must do
+        history.close(night, summary.record)
+    except HarnessError as error:  # a full disk: the summary is still printed and sent
         _log.warning("%s", error)
     return summary
 
 
 def _judged(
-    session: Session, book: Book, night: Opened, rules: NightRules, trouble: Trouble
-) -> nightly.Summary:
-    before = book.nights()
+    session: Session, history: History, night: OpenNight, rules: NightRules, trouble: Trouble
+) -> nightly.NightSummary:
+    before = history.nights()
     today = night.began.date()
     excused = {item.experiment: item for item in rules.quarantines if item.active(today)}
     verdicts = session.verdicts()
@@ -118,19 +118,19 @@ def _judged(
     }
     code = nightly.night_code(verdicts, excused=excused, trouble=trouble.code)
     record = NightRecord(FORMAT, night.name, code, trouble.reason, entries)
-    summary = nightly.Summary(
+    summary = nightly.NightSummary(
         name=rules.name,
         folder=night.folder.as_posix(),
         record=record,
         verdicts=verdicts,
-        last=_compared(session, book, before, nightly.last_good),
-        first=_compared(session, book, before, nightly.first_good),
+        last=_compared(session, history, before, nightly.last_good),
+        first=_compared(session, history, before, nightly.first_good),
         quarantines=rules.quarantines,
         today=today,
     )
     excuses = {name: _excuse(item) for name, item in excused.items()}
     _write(night.folder, session, summary, excuses)
-    book.close(night, record)
+    history.close(night, record)
     return summary
 
 
@@ -141,15 +141,15 @@ def _entry(
     rules: NightRules,
     *,
     quarantined: bool,
-) -> Entry:
+) -> NightEntry:
     earlier = (night.experiments.get(verdict.id) for night in reversed(before))
-    course = next((entry.course for entry in earlier if entry), Course(State.UNKNOWN))
+    status = next((entry.status for entry in earlier if entry), Status(State.UNKNOWN))
     code = exit_code([verdict])
     now = nightly.advance(
-        course, code, quarantined=quarantined, consistent_after=rules.consistent_after
+        status, code, quarantined=quarantined, consistent_after=rules.consistent_after
     )
-    (experiment,) = (each for each in session.experiments if each.id == verdict.id)
-    return Entry(
+    (experiment,) = (item for item in session.experiments if item.id == verdict.id)
+    return NightEntry(
         verdict=verdict.verdict,
         code=code,
         state=now.state,
@@ -160,19 +160,21 @@ def _entry(
 
 
 def _compared(
-    session: Session, book: Book, before: Sequence[NightRecord], choose: Choose
-) -> dict[str, nightly.Since]:
-    """Compare each experiment with its own baseline night; all tests are one family."""
+    session: Session, history: History, before: Sequence[NightRecord], choose: ChooseBaseline
+) -> dict[str, nightly.NightComparison]:
+    """Compare each experiment with its baseline night; one multiple-comparison correction."""
     baseline = nightly.baselines(before, choose)
-    there = {each.id: each for each in session.experiments if each.id in baseline}
-    found = compare(there.values(), nightly.side(book, baseline), _tonight(session))
+    experiments = {item.id: item for item in session.experiments if item.id in baseline}
+    base = nightly.baseline_side(history, baseline)
+    comparisons = compare(experiments.values(), base, _tonight(session))
     return {
-        each.id: nightly.Since(
-            night=baseline[each.id].night,
-            found=each,
-            same_manifest=baseline[each.id].experiments[each.id].manifest == there[each.id].digest,
+        item.id: nightly.NightComparison(
+            night=baseline[item.id].night,
+            comparison=item,
+            same_manifest=baseline[item.id].experiments[item.id].manifest
+            == experiments[item.id].digest,
         )
-        for each in found
+        for item in comparisons
     }
 
 
@@ -185,12 +187,12 @@ def _excuse(item: Quarantine) -> str:
 
 
 def _write(
-    folder: Path, session: Session, summary: nightly.Summary, excuses: Mapping[str, str]
+    folder: Path, session: Session, summary: nightly.NightSummary, excuses: Mapping[str, str]
 ) -> None:
     """Write every file about the night into its folder."""
     verdicts = summary.verdicts
     write(folder / "verdicts.json", verdicts_document(verdicts).text())
-    last = [since.found for since in summary.last.values()]
+    last = [since.comparison for since in summary.last.values()]
     write(folder / "comparison.json", comparisons_document(last).text())
     write(folder / "environment.json", nightly.environment().text())
     xml = junit(verdicts, excuses=excuses, trouble=summary.record.trouble)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from harness.errors import Exit, HarnessError, UsageError, without_secrets
-from harness.report.text import columns, story
+from harness.report.text import columns, description
 from harness.session.reports import Reports
 from harness.session.session import Session
 from harness.verdict import ExperimentVerdict
@@ -206,9 +206,9 @@ def conclusions(
             as_expected=bool(verdict.as_expected),
             pages=reports.pages([verdict]),
             files=reports.files(verdict),
-            whole=Telling(story(verdict), columns(verdict)),
+            whole=Telling(description(verdict), columns(verdict)),
             trials={
-                trial_id: Telling(story(verdict, seed), columns(verdict, seed))
+                trial_id: Telling(description(verdict, seed), columns(verdict, seed))
                 for seed, trial_id in session.trials[verdict.id].items()
             },
         )

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from harness.errors import Exit, HarnessError, without_secrets
 from harness.manifest import Experiment, by_interest
 from harness.record import Json, canonical_json
-from harness.tracking.images import REFERENCES, Tag, described_by_user, with_mark
+from harness.tracking.images import REFERENCES, Tag, described_by_user, origin, with_mark
 
 VIEW_NAME = "curves"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_NAME}"
@@ -133,7 +133,7 @@ def _note(experiment: Experiment) -> str:
     paper = experiment.manifest.paper
     return (
         f"**{experiment.manifest.title}**\n\n"
-        f"{paper.author}, *{paper.title}*, {paper.listing}; the paper ran `{paper.command}`.\n\n"
+        f"{origin(paper)}\n\n"
         f"The run 'paper' holds what the paper reports, in black; the runs 'seed N' are ours."
     )
 

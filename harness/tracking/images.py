@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.manifest import Experiment, Manifest
+from harness.manifest.experiment import Paper
 from harness.record import (
     EpochRecord,
     FinalRecord,
@@ -274,9 +275,16 @@ def _trial_note(experiment: Experiment, seed: int) -> str:
     ]
     return (
         f"**{manifest.title}**, seed {seed}.\n\n"
-        f"{paper.author}, *{paper.title}*, {paper.listing}; the paper ran `{paper.command}`.\n\n"
+        f"{origin(paper)}\n\n"
         f"To repeat it: `{shlex.join(command)}`"
     )
+
+
+def origin(paper: Paper) -> str:
+    """Where a run comes from, in Markdown: the paper's listing and command, or our own run."""
+    if paper.own_run:
+        return f"{paper.author}, *{paper.title}*. {paper.own_run}"
+    return f"{paper.author}, *{paper.title}*, {paper.listing}; the paper ran `{paper.command}`."
 
 
 def reference_images(experiment: Experiment) -> tuple[Image, ...]:
@@ -340,6 +348,6 @@ def _reference_note(experiment: Experiment, kind: Kind) -> str:
     what = "The values that the paper reports" if kind is Kind.PAPER else "The true values"
     return (
         f"**{experiment.manifest.title}**. {what}, as printed in "
-        f"{paper.author}, *{paper.title}*, {paper.listing}; the paper ran `{paper.command}`.\n\n"
+        f"{origin(paper)}\n\n"
         "Its date lies a century ahead, so that MLflow lists it before the seeds."
     )

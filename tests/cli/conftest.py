@@ -69,9 +69,17 @@ def harness(
 
 
 @pytest.fixture(scope="session")
-def studied(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which seeds 0 and 1 of the tiny experiment have been run."""
+def first_run(
+    harness: Harness, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Run seeds 0 and 1 of the tiny experiment with Ray and MLflow: workspace and output."""
     workspace = tmp_path_factory.mktemp("studied") / "results"
-    done = harness("run", TINY, "--workspace", workspace)
+    return workspace, harness("run", TINY, "--workspace", workspace, "--json", "-")
+
+
+@pytest.fixture(scope="session")
+def studied(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
+    """A workspace in which seeds 0 and 1 of the tiny experiment have been run."""
+    workspace, done = first_run
     assert done.returncode == 0, done.stderr
     return workspace

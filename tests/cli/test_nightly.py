@@ -45,7 +45,7 @@ def test_an_outage_is_a_night_that_says_so_and_exits_4(
     assert "no Ray cluster" in record["trouble"]
     assert record["experiments"]["tiny"]["state"] == "not judged yet"
     assert page.read_text() == (folder / "summary.md").read_text()
-    assert "open, incomplete" in page.read_text().splitlines()[0]
+    assert "undecided: incomplete" in page.read_text().splitlines()[0]
 
 
 @pytest.mark.parametrize(

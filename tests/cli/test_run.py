@@ -186,6 +186,15 @@ def test_two_seeds_are_too_few_to_calibrate(harness: Harness, studied: Path) -> 
     assert "no bands: three seeds or more are needed" in found.stdout
 
 
+def test_standard_output_holds_only_the_document_whatever_ray_and_mlflow_print(
+    first_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    _, done = first_run
+    (experiment,) = json.loads(done.stdout)["experiments"]
+    assert experiment["seeds"] == [0, 1]
+    assert "Traceback" not in done.stderr
+
+
 def test_check_takes_the_same_verdict_again_without_ray_mlflow_or_torch(
     harness: Harness, studied: Path, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Nights without training: trials written straight into each night's store, then settled."""
+"""Simulate nights without training: write trials into each night's store, then finish it."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import Exit
 from harness.manifest import Experiment, load
-from harness.nightly import Book, Quarantine, Summary
+from harness.nightly import History, NightSummary, Quarantine
 from harness.plan import Job, Selection
 from harness.record import (
     Environment,
@@ -78,7 +78,7 @@ class Outcome:
 
 @dataclass
 class Simulation:
-    """Nights of some walks, one a day, settled as `harness nightly` settles its own."""
+    """Nights of some walks, one a day, finished as `harness nightly` finishes a night."""
 
     root: Path
     names: Sequence[str]
@@ -88,7 +88,7 @@ class Simulation:
     keep: int = 20
 
     def __post_init__(self) -> None:
-        self.book = Book(self.root / "nights" / "light")
+        self.history = History(self.root / "nights" / "light")
         folder = self.root / "experiments"
         folder.mkdir(parents=True)
         for place, name in enumerate(self.names):
@@ -104,10 +104,10 @@ class Simulation:
         outcomes: Mapping[str, Outcome] | None = None,
         *,
         trouble: Trouble | None = None,
-    ) -> Summary:
-        """One night on which every walk that is not named came out as the paper has it."""
+    ) -> NightSummary:
+        """Simulate one night; walks without an outcome match the paper."""
         now = datetime(2026, 1, day, 2, tzinfo=UTC)
-        opened = self.book.begin(self.experiments, now)
+        opened = self.history.begin(self.experiments, now)
         session = Session(self.experiments, Selection(seeds=self.seeds), Store(opened.folder))
         for job in session.jobs():
             outcome = (outcomes or {}).get(job.experiment, Outcome())
@@ -117,11 +117,11 @@ class Simulation:
         rules = NightRules(
             name="light", keep=self.keep, consistent_after=3, quarantines=self.quarantines
         )
-        return finish_night(session, self.book, opened, rules, trouble=trouble)
+        return finish_night(session, self.history, opened, rules, trouble=trouble)
 
-    def folder(self, summary: Summary) -> Path:
+    def folder(self, summary: NightSummary) -> Path:
         """Where a night was kept."""
-        return self.book.folder / summary.record.night
+        return self.history.folder / summary.record.night
 
 
 def quarantine(experiment: str, day: int) -> Quarantine:
@@ -131,7 +131,7 @@ def quarantine(experiment: str, day: int) -> Quarantine:
     )
 
 
-def state(summary: Summary, name: str) -> tuple[str, Exit]:
+def state(summary: NightSummary, name: str) -> tuple[str, Exit]:
     """How a walk stands, and the night's exit code."""
     return str(summary.record.experiments[name].state), summary.record.code
 

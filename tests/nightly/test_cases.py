@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.errors import Exit
-from harness.nightly import Course, State, advance, night_code
+from harness.nightly import State, Status, advance, night_code
 from harness.report.junit import junit
 from harness.verdict import ExperimentVerdict, exit_code
 from tests.report import studies
@@ -22,17 +22,17 @@ class Case:
 
     title: str
     verdict: Callable[[], ExperimentVerdict]
-    before: Course = Course(State.PASSING)  # noqa: RUF009 - frozen
+    before: Status = Status(State.PASSING)  # noqa: RUF009 - frozen
     quarantined: bool = False
     trouble: str = ""
 
 
-FAILING = Course(State.FAILING, 1)
+FAILING = Status(State.FAILING, 1)
 CASES = [
     Case("reproduced", studies.reproduced),
     Case("fails as the manifest expects", studies.known),
     Case("does not reproduce", studies.not_reproduced),
-    Case("does not reproduce, the third night", studies.not_reproduced, Course(State.FAILING, 2)),
+    Case("does not reproduce, the third night", studies.not_reproduced, Status(State.FAILING, 2)),
     Case("passes where the manifest expects a failure", studies.surprising),
     Case("a seed ends in an error or NaN", studies.broken),
     Case("its control fails", studies.gated),
@@ -47,7 +47,7 @@ CASES = [
     Case(
         "does not reproduce, quarantine expired",
         studies.not_reproduced,
-        Course(State.QUARANTINED, 1),
+        Status(State.QUARANTINED, 1),
     ),
 ]
 
@@ -104,9 +104,9 @@ def test_exit_code_junit_and_state_say_the_same(case: Case) -> None:
     assert failing == (code is Exit.NOT_AS_EXPECTED or (case.before.failing > 0 and code != 0))
 
 
-@pytest.mark.parametrize("before", [Course(state, 2) for state in State] + [Course()])
+@pytest.mark.parametrize("before", [Status(state, 2) for state in State] + [Status()])
 @pytest.mark.parametrize("open_", [Exit.INCOMPLETE, Exit.INCONCLUSIVE])
-def test_an_open_night_neither_fails_nor_mends_anything(before: Course, open_: Exit) -> None:
+def test_an_open_night_neither_fails_nor_mends_anything(before: Status, open_: Exit) -> None:
     after = advance(before, open_, quarantined=False, consistent_after=9)
     assert after.failing == before.failing
     assert (after.state is State.FAILING) == (before.failing > 0)

@@ -60,7 +60,7 @@ def test_a_night_that_is_not_there_is_refused_with_those_that_are() -> None:
         ("owner: someone, ", "", "7: quarantine[0].owner: required"),
         ("2026-01-31", "some day", "7: quarantine[0].expires: "),
         ("nights:", "knights:", "nights: required"),
-        ("light:", "../light:", "2: nights: '../light': small letters"),
+        ("light:", "../light:", "2: nights: '../light': use only small letters"),
     ],
 )
 def test_a_fault_is_named_with_its_line(tmp_path: Path, sound: str, faulty: str, said: str) -> None:

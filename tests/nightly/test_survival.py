@@ -23,7 +23,7 @@ def _raises(error: Exception) -> Trouble:
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
-        (ResourceError("no Ray"), Exit.INCOMPLETE, "open, incomplete"),
+        (ResourceError("no Ray"), Exit.INCOMPLETE, "undecided: incomplete"),
         (UsageError("--address x"), Exit.USAGE, "could not run"),
         (Exception("The current node timed out"), Exit.BUG, "a bug of the harness: Exception"),
         (ZeroDivisionError("ours"), Exit.BUG, "a bug of the harness: ZeroDivisionError"),

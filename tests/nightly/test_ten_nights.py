@@ -7,7 +7,7 @@ import pytest
 
 from harness.compare import Standing
 from harness.errors import Exit
-from harness.nightly import Summary, markdown
+from harness.nightly import NightSummary, markdown
 from harness.session.night import Trouble
 from tests.nightly.simulation import LOST, NAN, Outcome, Simulation, quarantine, state
 
@@ -17,7 +17,7 @@ STEP = 0.003
 
 
 @pytest.fixture(scope="module")
-def nights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Simulation, list[Summary]]:
+def nights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Simulation, list[NightSummary]]:
     with pytest.MonkeyPatch.context() as patch:
         from harness import workloads  # noqa: PLC0415 - patched for the module, as in conftest
         from tests.nightly.simulation import REGISTRY  # noqa: PLC0415
@@ -27,7 +27,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Simulation, list[S
         return simulation, list(_ten(simulation))
 
 
-def _ten(simulation: Simulation) -> list[Summary]:
+def _ten(simulation: Simulation) -> list[NightSummary]:
     """Each night as it comes out for the three walks."""
     summaries = []
     for day in range(1, 11):
@@ -50,7 +50,7 @@ def _ten(simulation: Simulation) -> list[Summary]:
     return summaries
 
 
-Nights = tuple[Simulation, list[Summary]]
+Nights = tuple[Simulation, list[NightSummary]]
 
 EXPECTED = [
     ("passing", Exit.AS_EXPECTED),
@@ -80,23 +80,23 @@ def test_a_version_bump_that_moves_results_within_tolerance_is_told(nights: Nigh
     summary = nights[1][2]
     since = summary.last[BUMPED]
     assert since.night.startswith("2026-01-02")
-    assert since.found.standing is Standing.MOVED
+    assert since.comparison.standing is Standing.MOVED
     assert "still within tolerance" in markdown(summary)
     assert "torch 2.1 → 2.2" in markdown(summary)
 
 
 def test_equal_nights_are_unchanged_and_not_tested(nights: Nights) -> None:
     for day in (2, *range(4, 11)):
-        found = nights[1][day - 1].last[BUMPED].found
+        found = nights[1][day - 1].last[BUMPED].comparison
         assert found.standing is Standing.UNCHANGED
         assert not found.changes
 
 
 def test_a_drift_too_slow_for_one_night_shows_against_the_first(nights: Nights) -> None:
-    last = [summary.last[DRIFTING].found.standing for summary in nights[1][1:]]
+    last = [summary.last[DRIFTING].comparison.standing for summary in nights[1][1:]]
     assert Standing.MOVED not in last
-    assert nights[1][1].first[DRIFTING].found.standing is Standing.NOT_SHOWN
-    assert nights[1][9].first[DRIFTING].found.standing is Standing.MOVED
+    assert nights[1][1].first[DRIFTING].comparison.standing is Standing.NOT_SHOWN
+    assert nights[1][9].first[DRIFTING].comparison.standing is Standing.MOVED
     assert "**drifting**, over all nights since 2026-01-01" in markdown(nights[1][9])
 
 
@@ -106,7 +106,7 @@ def test_an_outage_is_no_failure_and_is_compared_with_nothing(nights: Nights) ->
     assert "no Ray cluster" in page
     assert "Not as expected" not in page
     assert "red" not in page.splitlines()[0]
-    assert summary.last[BROKEN].found.standing is Standing.NOTHING
+    assert summary.last[BROKEN].comparison.standing is Standing.NOTHING
 
 
 def test_failing_nights_are_no_base_for_later_ones(nights: Nights) -> None:

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from harness.report.pages import facts, html
-from harness.report.text import columns, number, story
+from harness.report.text import columns, description, number
 from harness.verdict import ExperimentVerdict, Outcome
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, failed, trial, value, verdict_on
@@ -111,7 +111,7 @@ def test_what_differs_among_the_seeds_is_told_first_and_by_seed() -> None:
     }
     verdict = verdict_on(experiment(curve({1: 0.0}), epochs=1), seeds)
     first, *others = facts(verdict.evidence)
-    assert (first.thing, first.values) == (
+    assert (first.name, first.values) == (
         "version of torch",
         {"2.1": "seeds 0,2", "2.2": "seed 1"},
     )
@@ -124,7 +124,7 @@ def test_the_command_repeats_what_was_asked_for() -> None:
     assert "harness run short.yaml --epochs 2" in Page(html([studies.short()])).words
 
 
-def test_a_runs_story_tells_its_own_difference_from_the_paper() -> None:
+def test_a_runs_description_tells_its_own_difference_from_the_paper() -> None:
     verdict = studies.reproduced()
     assert columns(verdict, 0) == {
         "compared": "test",
@@ -132,8 +132,8 @@ def test_a_runs_story_tells_its_own_difference_from_the_paper() -> None:
         "measured": "1.6000",
         "difference": "+0.0000",
     }
-    assert "REPRODUCED" in story(verdict, 0)
-    assert "this seed gave 1.6000" in story(verdict, 0)
+    assert "REPRODUCED" in description(verdict, 0)
+    assert "this seed gave 1.6000" in description(verdict, 0)
 
 
 def test_without_a_final_estimate_the_last_row_that_ran_is_compared() -> None:
@@ -143,8 +143,8 @@ def test_without_a_final_estimate_the_last_row_that_ran_is_compared() -> None:
 
 
 @every_verdict
-def test_a_story_names_every_row_that_was_not_reproduced(make: Make) -> None:
+def test_a_description_names_every_row_that_was_not_reproduced(make: Make) -> None:
     verdict = make()
-    text = story(verdict)
+    text = description(verdict)
     for row in verdict.results:
         assert (row.name in text) or row.verdict is not Outcome.NOT_REPRODUCED

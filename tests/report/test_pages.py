@@ -164,7 +164,7 @@ def test_what_all_runs_say_together_stands_in_plain_words() -> None:
     assert overview([own[0]]) == "Our own control passed."
     assert overview([run(bad, own=True)]) == "Our own control did not reproduce."
     assert overview([own[0], run(bad, own=True)]) == (
-        "Of 2 controls of our own, 1 reproduced and 1 did not reproduce."
+        "Of our own 2 controls, 1 reproduced and 1 did not reproduce."
     )
     assert overview([]) == ""
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
+from rich.cells import cell_len
 from rich.console import Console
 
 from harness.manifest import Experiment
@@ -39,6 +40,17 @@ def test_a_verdict_hinges_where_it_holds_with_one_value_and_fails_with_another(
 ) -> None:
     parted = any(o.holds for o in outcomes) and Outcome.NOT_REPRODUCED in outcomes
     assert (_hinge(outcomes) is Hinge.YES) == parted
+
+
+def test_no_width_cuts_a_verdict(studied: Make) -> None:
+    study = studied("scale=2.0,1.02", "metric of end=other_end")
+    for width in range(40, 201):
+        text = shown(study, width)
+        assert max(map(cell_len, text.splitlines())) <= width
+        for outcome in {result.verdict.verdict for result in study.results}:
+            assert text.count(outcome) >= sum(
+                result.verdict.verdict is outcome for result in study.results
+            )
 
 
 @given(st.lists(st.sampled_from(list(Outcome)), min_size=1), st.randoms())

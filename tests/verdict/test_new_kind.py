@@ -22,7 +22,7 @@ from harness.report import figures, terminal
 from harness.report.documents import verdicts_document
 from harness.report.junit import junit
 from harness.report.pages import html, markdown
-from harness.report.text import story
+from harness.report.text import description
 from harness.tracking.images import reference_images
 from harness.verdict import Case, ExperimentVerdict, Outcome, judge, kinds
 from harness.verdict.decision import Decision, Terms
@@ -148,7 +148,7 @@ def test_a_new_kind_is_loaded_judged_and_reported_everywhere(
     assert "| bounded |" in markdown([verdict])
     assert "bounded" in html([verdict])
     assert "bounded" in _printed(verdict)
-    assert "rows @ 3" in story(verdict)
+    assert "rows @ 3" in description(verdict)
     assert figures.figure(verdict) is not None
     (paper,) = reference_images(experiment)
     assert [(point.epoch, dict(point.metrics)) for point in paper.rows] == [

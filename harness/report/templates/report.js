@@ -1,5 +1,5 @@
 "use strict";
-// Without this the page says the same; with it the tables sort, and print shows what is folded.
+// Sorts tables on a click, and opens folded sections for print. The page is complete without it.
 const valueOf = (row, column) => {
   const cell = row.cells[column];
   const text = cell.dataset.value ?? cell.textContent.trim();
@@ -32,8 +32,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
 let folded = [];
 addEventListener("beforeprint", () => {
   folded = [...document.querySelectorAll("details:not([open])")];
-  for (const each of folded) each.open = true;
+  for (const section of folded) section.open = true;
 });
 addEventListener("afterprint", () => {
-  for (const each of folded) each.open = false;
+  for (const section of folded) section.open = false;
 });

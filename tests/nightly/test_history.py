@@ -1,4 +1,4 @@
-"""What is kept of nights, what is dropped, and what cannot be read."""
+"""Test which nights are kept, which are deleted, and which cannot be read."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,17 +33,17 @@ def test_old_nights_go_and_those_that_later_ones_need_stay(walk: Simulation) -> 
         walk.night(day)
     for day in range(4, 8):
         walk.night(day, {"walk": Outcome(failures={0: NAN})})
-    kept = [record.night[:10] for record in walk.book.nights()]
+    kept = [record.night[:10] for record in walk.history.nights()]
     assert kept == ["2026-01-01", "2026-01-03", "2026-01-06", "2026-01-07"]
     again = walk.night(8)
     assert again.last["walk"].night.startswith("2026-01-03")
-    assert again.last["walk"].found.standing is Standing.UNCHANGED
+    assert again.last["walk"].comparison.standing is Standing.UNCHANGED
     assert state(again, "walk") == ("recovered", Exit.AS_EXPECTED)
 
 
 def test_a_night_that_was_cut_off_counts_for_nothing(walk: Simulation) -> None:
     walk.night(1)
-    walk.book.begin(walk.experiments, datetime(2026, 1, 2, tzinfo=UTC))
+    walk.history.begin(walk.experiments, datetime(2026, 1, 2, tzinfo=UTC))
     summary = walk.night(3)
     assert summary.last["walk"].night.startswith("2026-01-01")
 
@@ -51,11 +51,11 @@ def test_a_night_that_was_cut_off_counts_for_nothing(walk: Simulation) -> None:
 def test_what_was_cut_off_goes_once_it_is_old(walk: Simulation) -> None:
     walk.keep = 2
     for day in (1, 3):
-        walk.book.begin(walk.experiments, datetime(2026, 1, day, tzinfo=UTC))
+        walk.history.begin(walk.experiments, datetime(2026, 1, day, tzinfo=UTC))
         walk.night(day + 1)
-    (walk.book.folder / "notes").mkdir()  # someone's own
+    (walk.history.folder / "notes").mkdir()  # someone's own
     walk.night(6)
-    kept = sorted(path.name[:10] for path in walk.book.folder.iterdir())
+    kept = sorted(path.name[:10] for path in walk.history.folder.iterdir())
     # The second night is the first good one; what was cut off before the last two is gone.
     assert kept == ["2026-01-02", "2026-01-04", "2026-01-06", "notes"]
 
@@ -66,22 +66,22 @@ def test_a_verdict_by_another_manifest_says_so(walk: Simulation) -> None:
     path.write_text(path.read_text().replace("value: 0.5,", "value: 0.0001,"))
     walk.experiments = load([path], REGISTRY)
     summary = walk.night(2)
-    assert summary.record.code is Exit.INCONCLUSIVE  # no spread of these seeds is so small
-    assert summary.last["walk"].found.standing is Standing.UNCHANGED
-    assert "unchanged (2026-01-01, by another manifest)" in markdown(summary)
+    assert summary.record.code is Exit.INCONCLUSIVE  # the SD of these seeds is larger
+    assert summary.last["walk"].comparison.standing is Standing.UNCHANGED
+    assert "unchanged (2026-01-01, with another manifest)" in markdown(summary)
 
 
 def test_a_quarantine_of_nothing_that_ran_is_said(walk: Simulation) -> None:
     walk.quarantines = (quarantine("wlak", 31),)
-    assert "**wlak**: not among tonight's experiments" in markdown(walk.night(1))
+    assert "**wlak**: not one of tonight's experiments" in markdown(walk.night(1))
 
 
 def test_a_night_begins_with_nothing_and_never_in_anothers_folder(walk: Simulation) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    opened = walk.book.begin(walk.experiments, now)
+    opened = walk.history.begin(walk.experiments, now)
     assert list(Store(opened.folder).trials()) == []
     with pytest.raises(StoreError, match="exists"):
-        walk.book.begin(walk.experiments, now)
+        walk.history.begin(walk.experiments, now)
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"format": 1'])
@@ -89,14 +89,14 @@ def test_a_damaged_record_is_named_and_not_passed_over(walk: Simulation, text: b
     folder = walk.folder(walk.night(1))
     (folder / "night.json").write_bytes(text)
     with pytest.raises(StoreError, match=r"night\.json: not a night's record"):
-        walk.book.nights()
+        walk.history.nights()
 
 
 def test_a_record_of_another_format_is_refused(walk: Simulation) -> None:
     record = walk.folder(walk.night(1)) / "night.json"
     record.write_text(record.read_text().replace('"format": 1', '"format": 2'))
     with pytest.raises(StoreError, match="format 2 is unknown"):
-        walk.book.nights()
+        walk.history.nights()
 
 
 def test_an_exported_night_compares_as_unchanged_with_itself(walk: Simulation) -> None:
