@@ -13,6 +13,7 @@ settings.load_profile("harness")
 REPOSITORY = Path(__file__).parents[1]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """As many test processes as this process may use cores, at most four.
 
