@@ -1,4 +1,4 @@
-"""Faults that the user can mend. Everything else is our bug and keeps its traceback."""
+"""Errors that the user can fix. Any other exception is a bug and keeps its traceback."""
 
 import re
 import textwrap
@@ -8,7 +8,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """The command line's exit codes: a contract with whoever calls it from a script."""
+    """The command line's exit codes, which scripts rely on."""
 
     AS_EXPECTED = 0
     NOT_AS_EXPECTED = 1
@@ -17,19 +17,19 @@ class Exit(IntEnum):
     INCOMPLETE = 4
     BUG = 70
     INTERRUPTED = 130
-    """By SIGINT."""
+    """SIGINT stopped the command."""
     TERMINATED = 143
-    """By SIGTERM, or by SIGHUP: the terminal or the ssh session is gone."""
+    """SIGTERM stopped the command, or SIGHUP: the terminal or the ssh session closed."""
 
 
 class HarnessError(Exception):
-    """A fault that the user can mend: printed as its message, without a traceback."""
+    """An error that the user can fix. Its message is printed without a traceback."""
 
     exit_code: Exit = Exit.USAGE
 
 
 class UsageError(HarnessError):
-    """An option or argument of the command line that cannot be honoured."""
+    """An option or argument is wrong; the message says which and what to give instead."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -50,7 +50,7 @@ class Fault:
 
 
 class ManifestError(HarnessError):
-    """Manifests that cannot be used; carries every fault at once, in the files' order."""
+    """Manifests have faults. `faults` lists all of them, in the order of the files."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(sorted(set(faults)))
@@ -58,19 +58,19 @@ class ManifestError(HarnessError):
 
 
 class DataError(HarnessError):
-    """A data set that cannot be had, or is not the one that its digest names."""
+    """A data set cannot be fetched, or its bytes do not match its digest."""
 
     exit_code = Exit.INCOMPLETE
 
 
 class StoreError(HarnessError):
-    """A workspace that cannot be read or written; names the file and the fault."""
+    """A workspace cannot be read or written; the message names the file and the fault."""
 
     exit_code = Exit.INCOMPLETE
 
 
 class ResourceError(HarnessError):
-    """Resources that were asked for and are not there (a GPU, a cluster, enough CPUs)."""
+    """A requested resource is not available (a GPU, a cluster, enough CPUs)."""
 
     exit_code = Exit.INCOMPLETE
 
@@ -78,15 +78,15 @@ class ResourceError(HarnessError):
 class InfrastructureError(HarnessError):
     """A workload raises this to say that the machine failed, not the method.
 
-    The trial is tried again, and counts as incomplete if that does not help. It never makes a
-    verdict NOT REPRODUCED.
+    The trial is retried. If it fails every time it counts as incomplete, and never makes a verdict
+    NOT REPRODUCED.
     """
 
     exit_code = Exit.INCOMPLETE
 
 
 class StoppedError(HarnessError):
-    """A signal stopped the run. What is durable stays, and the same call goes on from there."""
+    """A signal stopped the run. Durable records stay, and the same call resumes from them."""
 
     def __init__(self, exit_code: Exit) -> None:
         self.exit_code = exit_code
@@ -94,14 +94,14 @@ class StoppedError(HarnessError):
 
 
 _SECRETS = (
-    # Greedy: a password may hold what an address may not, and too much hidden harms nobody.
+    # Greedy, because a password may hold any character. Hiding too much does no harm.
     (re.compile(r"://\S*@"), "://***@"),
     (re.compile(r"(?i)\b(\w*(?:password|passwd|pwd|token|secret|key))=[^&\s'\"]+"), r"\1=***"),
 )
 
 
 def without_secrets(text: str) -> str:
-    """The text without the passwords that addresses in it may hold.
+    """Replace the passwords of addresses in a text by ***.
 
     >>> without_secrets("postgresql://me:p@ss@host/runs?sslpassword=abc")
     'postgresql://***@host/runs?sslpassword=***'
@@ -111,8 +111,17 @@ def without_secrets(text: str) -> str:
     return text
 
 
+def number_of(count: int, noun: str) -> str:
+    """A count with its noun in the singular or plural.
+
+    >>> number_of(1, "trial"), number_of(2, "trial")
+    ('1 trial', '2 trials')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def one_line(message: str, width: int = 200) -> str:
-    """An error's message in one line that no terminal takes for a command.
+    """Shorten an error's message to one line without control characters.
 
     >>> one_line("bad\\n\\x1b[31mvalue")
     'bad [31mvalue'

@@ -1,7 +1,7 @@
-"""How trials are run: one object from the command line, a night's file or a notebook to the engine.
+"""The options for running trials, shared by the command line, nights, notebooks and the engine.
 
-A field's name, default, limits and docstring stand here and nowhere else: the command line makes
-its option and its help from them, a night's file takes the same fields, and the engine reads them.
+Each field's name, default, limits and help stand only here. The command line builds its options
+from them, a night's file has the same fields, and the engine reads them.
 """
 
 import os
@@ -21,14 +21,14 @@ from harness.record import Json
 
 @dataclass(frozen=True)
 class Flag:
-    """Marks a field that is an option of the command line, `--field-name`."""
+    """Marks a field as an option of the command line, `--field-name`."""
 
     also: tuple[str, ...] = ()
-    """Other spellings, kept for scripts that use them."""
+    """Older spellings, which scripts may still use."""
     env: str | None = None
-    """An environment variable that may hold the value."""
+    """An environment variable that gives the default."""
     default: str | None = None
-    """The default in words, where the value itself would not tell the reader."""
+    """The default in words, if the value does not explain itself."""
 
 
 class Again(StrEnum):
@@ -38,50 +38,50 @@ class Again(StrEnum):
 
 
 def data_folder(given: Path | None) -> Path:
-    """The folder of data sets: `given`, or else the user's cache folder.
+    """Return the folder of data sets: `given`, or else the user's cache folder.
 
-    It is looked up only when a data set is needed: a user id in a container may have no home.
+    Call it only when a data set is needed, because a user in a container may have no home folder.
 
     Raises:
-        DataError: none is given, and this user has no home folder.
+        DataError: no folder is given, and this user has no home folder.
     """
     if given is not None:
         return given
     if not (os.environ.get("XDG_CACHE_HOME") or os.path.isdir(os.path.expanduser("~"))):
-        said = f"user {os.getuid()} has no home folder; name a folder by --data or HARNESS_DATA"
-        raise DataError(f"no folder for data sets: {said}")
+        reason = f"user {os.getuid()} has no home folder; name a folder by --data or HARNESS_DATA"
+        raise DataError(f"no folder for data sets: {reason}")
     return Path(platformdirs.user_cache_dir("harness"))
 
 
 class Options(Frozen):
-    """How the engine runs trials; none of it changes what they find."""
+    """How the engine runs trials. No option changes a trial's results."""
 
     retries: Annotated[NonNegativeInt, Flag()] = 3
-    """How often a trial is tried again after infrastructure trouble."""
+    """How often a trial is retried after an infrastructure failure."""
     deadline_s: Annotated[PositiveFloat, Flag(also=("--deadline",))] = 600.0
-    """Seconds without progress after which a trial counts as lost and is tried again."""
+    """Timeout: after so many seconds without progress a trial counts as lost and is retried."""
     isolate: Annotated[bool, Flag()] = False
-    """Give every trial a process of its own, which imports everything anew."""
+    """Run every trial in a new process. Slower, because each process imports everything."""
     backoff_s: NonNegativeFloat = 1.0
-    """Seconds before the first retry; each next one waits twice as long, up to a minute."""
+    """Seconds before the first retry. The wait doubles with each retry, up to a minute."""
     node_wait_s: NonNegativeFloat = 600.0
-    """Seconds that an autoscaling cluster may take to bring a node that a trial needs."""
+    """Seconds to wait for an autoscaling cluster to add a node that a trial needs."""
     checkpoint_interval_s: NonNegativeFloat = 30.0
     """Seconds between two checkpoints of a trial."""
     stop_s: NonNegativeFloat = 10.0
     """Seconds to wait for cancelled trials to end."""
     workload: Mapping[str, Json] = Field(default_factory=dict)
-    """Handed to the workload: choices that change speed and not results."""
+    """Options for the workload, which change speed but not results."""
 
 
 class ClusterOptions(Options):
-    """Where trials run and for how long, and how the engine runs them."""
+    """The engine's options, with the cluster and the time limit."""
 
     address: Annotated[str | None, Flag(default="RAY_ADDRESS, or else local")] = None
-    """Ray cluster to join: host:port, or auto for the one on this machine; local starts a private
+    """Ray cluster to use: host:port, auto for the cluster on this machine, or local for a private
     one."""
     time_limit_min: PositiveFloat | None = None
-    """Minutes for all trials together; trials that are not done by then count as missing."""
+    """Time limit in minutes for all trials together. Trials that are not done count as missing."""
 
 
 def _path(text: str | None) -> Path | None:
@@ -89,7 +89,7 @@ def _path(text: str | None) -> Path | None:
 
 
 class RunOptions(ClusterOptions):
-    """All that a session must know to run: the cluster, the data, and where results are tracked."""
+    """All options of a run: the engine's, the cluster, the data, and MLflow."""
 
     tracking_uri: Annotated[
         str | None, Flag(env="MLFLOW_TRACKING_URI", default="SQLite in the workspace")
@@ -100,8 +100,8 @@ class RunOptions(ClusterOptions):
     )
     """Folder of data sets; several processes may share it."""
     from_records: Annotated[bool, Flag()] = False
-    """Take finished trials over from the records committed beside the manifests."""
+    """Copy finished trials from the committed records, so that they do not run again."""
     again: Annotated[Again | None, Flag(default="nothing")] = None
-    """Run recorded failures of the method again; the old ones stay in the trial's history."""
+    """Which recorded outcomes to run again. Old failures stay in the trial's history."""
     address_named_by: str = "--address"
     """The option or file that `address` comes from, for messages."""

@@ -1,8 +1,8 @@
-"""The one writer of files that a command is told to write (`--json`, `--out`, report pages).
+"""Write the files that the user asks for (`--json`, `--out`, report pages).
 
-A file appears whole or not at all: the new one is written beside the old one and then takes its
-place. Devices and pipes (`/dev/null`, a named pipe) are written to directly, and `-` is standard
-output. Every failure is an `OutputError` of one line that names the path.
+A file appears whole or not at all: the new file is written beside the old one and then replaces it.
+Devices and pipes (`/dev/null`, a named pipe) are written to directly, and `-` is standard output.
+Every failure is an `OutputError`: one line that names the path.
 """
 
 import os
@@ -15,11 +15,11 @@ from pathlib import Path
 from harness.errors import Exit, HarnessError, UsageError
 
 STDOUT = "-"
-"""In place of a file's name: standard output."""
+"""Stands for standard output when given instead of a file name."""
 
 
 class OutputError(HarnessError):
-    """A file that was asked for cannot be written; names the path and the reason."""
+    """A file cannot be written; the message names the path and the reason."""
 
     exit_code = Exit.INCOMPLETE
 
@@ -34,7 +34,7 @@ def failures_named(path: Path) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        return  # the reader of a pipe has all that it wanted
+        return  # the reader of a pipe wants no more
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -73,10 +73,10 @@ def create(path: Path, content: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Hand out the path of a new file, which takes the place of `path` when the context ends.
+    """Yield the path of a new file, which replaces `path` when the context ends.
 
-    On an error the new file is removed and the old one stays. A device or a pipe is handed out
-    itself, since nothing may take its place.
+    On an error the new file is removed and the old one stays. If `path` is a device or a pipe,
+    it is yielded itself, because it must not be replaced.
 
     Raises:
         OutputError: the file cannot be written.
@@ -93,7 +93,7 @@ def replacing(path: Path) -> Iterator[Path]:
             return
         if not path.parent.is_dir():
             raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
-        place = path.resolve()  # the file that a link names, not the link, is replaced
+        place = path.resolve()  # replace what a link points to, not the link
         new = place.with_name(f".{place.name[:200]}.{os.getpid()}.new{place.suffix}")
         try:
             yield new
@@ -106,17 +106,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that a command is told to fill, with its parents; it may exist already.
+    """Make a folder and its parents. It may exist already.
 
     Raises:
-        OutputError: it cannot be made, or is a file.
+        OutputError: the folder cannot be made, or is a file.
     """
     with failures_named(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def check_target(target: str | Path) -> None:
-    """Refuse a path that certainly cannot be written, before hours of work are spent on it.
+    """Check before a long command that a path can be written.
 
     Raises:
         OutputError: its folder does not exist or is read-only, or it is a folder itself.

@@ -1,4 +1,4 @@
-"""From manifests and seeds to the trials that have to be run; pure, and lazy."""
+"""List the trials that manifests and a selection of seeds ask for."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from harness.workload import Workload
 
 @dataclass(frozen=True)
 class Job:
-    """One trial to run: what determines its result, how far to go, and what it may use."""
+    """One trial to run: its spec, its number of epochs, and its resources."""
 
     spec: TrialSpec
     experiment: str
@@ -24,7 +24,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Request:
-    """Which seeds and epochs of one experiment are asked for; None keeps the manifest's own."""
+    """Requested seeds and epochs of one experiment; None keeps the manifest's own."""
 
     seeds: tuple[int, ...] | None = None
     epochs: int | None = None
@@ -32,17 +32,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Selection:
-    """What the command line asks of every manifest; None keeps the manifest's own."""
+    """Requested seeds, epochs and resources of every experiment; None keeps the manifest's."""
 
     seeds: tuple[int, ...] | None = None
     epochs: int | None = None
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
     requests: Mapping[str, Request] = field(default_factory=dict)
-    """By experiment's id, in place of `seeds` and `epochs`."""
+    """Requests by experiment's id, which replace `seeds` and `epochs`."""
 
     def __post_init__(self) -> None:
-        """Refuse seeds that no generator takes.
+        """Refuse seeds that no random generator accepts.
 
         Raises:
             UsageError: names the seed and the bounds.
@@ -54,42 +54,42 @@ class Selection:
                 raise UsageError(str(fault)) from None
 
     def request_of(self, experiment: Experiment) -> Request:
-        """Which seeds and epochs are asked for, as they were given."""
+        """Return the requested seeds and epochs of one experiment."""
         return self.requests.get(experiment.id, Request(self.seeds, self.epochs))
 
     def with_seeds(self, seeds: tuple[int, ...] | None) -> "Selection":
-        """The same epochs of other seeds."""
+        """Return the same selection with other seeds."""
         requests = {name: replace(one, seeds=seeds) for name, one in self.requests.items()}
         return replace(self, seeds=seeds, requests=requests)
 
     def epochs_of(self, experiment: Experiment) -> int:
-        """How many epochs to run: never more than the manifest's."""
+        """Return how many epochs to run, at most the manifest's."""
         full = experiment.manifest.epochs.value
         asked = self.request_of(experiment).epochs
         return full if asked is None else min(asked, full)
 
     def seeds_of(self, experiment: Experiment) -> tuple[int, ...]:
-        """The seeds, in order, each once."""
+        """Return the seeds in order, without duplicates."""
         asked = self.request_of(experiment).seeds
         return tuple(sorted(set(experiment.manifest.seeds if asked is None else asked)))
 
     def resources_of(self, experiment: Experiment) -> Resources:
-        """The manifest's resources, with what the command line changes.
+        """Return the manifest's resources, with the changes of this selection.
 
         Raises:
-            UsageError: no trial can have these.
+            UsageError: a resource is out of range.
         """
         asked = {"cpus": self.cpus_per_trial, "gpus": self.gpus_per_trial}
         changed = {name: value for name, value in asked.items() if value is not None}
         try:
             return Resources(**(experiment.manifest.resources.model_dump() | changed))
         except ValidationError as error:
-            said = (f"{e['loc'][0]}_per_trial: {describe(e, Resources)}" for e in error.errors())
-            raise UsageError("\n".join(said)) from error
+            faults = (f"{e['loc'][0]}_per_trial: {describe(e, Resources)}" for e in error.errors())
+            raise UsageError("\n".join(faults)) from error
 
 
 def specs(experiment: Experiment, workload: Workload, selection: Selection) -> Iterator[TrialSpec]:
-    """The trials of one experiment, in the order of their seeds."""
+    """Yield the specs of one experiment's trials, in the order of the seeds."""
     parameters = experiment.parameters.model_dump(mode="json")
     data = {item.name: item.digest for item in workload.data_sets(experiment.parameters)}
     length = None if workload.prefix else selection.epochs_of(experiment)
@@ -109,9 +109,9 @@ def jobs(
     registry: Mapping[str, Workload],
     selection: Selection,
 ) -> Iterator[Job]:
-    """Every trial that the experiments ask for, once: two that ask for the same one share it.
+    """Yield every trial of the experiments once; two experiments may share a trial.
 
-    A shared trial runs as far as the one that wants most epochs, which must therefore come first.
+    A shared trial runs for the larger number of epochs, so longer experiments come first.
     """
     seen: set[str] = set()
     for experiment in sorted(experiments, key=selection.epochs_of, reverse=True):

@@ -1,6 +1,6 @@
-"""What a trial is and what it leaves behind: plain, frozen data that crosses every boundary.
+"""Data classes for a trial and its records, which every other package uses.
 
-Nothing here imports Ray, MLflow or torch, so a record can be read by anyone, anywhere.
+Nothing here imports Ray, MLflow or torch, so any program can read a record.
 """
 
 import hashlib
@@ -12,14 +12,14 @@ from functools import cached_property
 from typing import Any
 
 FORMAT = 1
-"""Version of everything that the store writes; raised when an older reader would misread it."""
+"""Version of the store's files. It rises when an older version would misread them."""
 
 Json = Any
-"""What JSON can hold."""
+"""Any value that JSON can hold."""
 
 
 def canonical_json(value: Json) -> str:
-    """The one spelling of a JSON value that digests are taken of (sorted keys, no spaces).
+    """Write a JSON value in the canonical form for digests (sorted keys, no spaces).
 
     Raises:
         ValueError: a number is NaN or infinite, which JSON cannot hold.
@@ -28,12 +28,12 @@ def canonical_json(value: Json) -> str:
 
 
 def in_words(value: Json) -> str:
-    """A JSON value as people read it: texts without their quotes."""
+    """Write a JSON value for people: a text has no quotes."""
     return value if isinstance(value, str) else canonical_json(value)
 
 
 def digest(text: str | bytes) -> str:
-    """SHA-256 in hexadecimal."""
+    """Return the SHA-256 in hexadecimal."""
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
@@ -43,17 +43,17 @@ class TrialSpec:
 
     workload: str
     revision: int
-    """The workload's own number, raised by hand whenever its results change."""
+    """The workload's revision, which its author raises whenever its results change."""
     parameters: Mapping[str, Json]
     seed: int
     data: Mapping[str, str]
     """Digest of each data set by name; empty for synthetic data."""
     length: int | None = None
-    """Number of epochs, only where a run is not a prefix of a longer one."""
+    """Number of epochs, if a short run is not the beginning of a longer one; else None."""
 
     @cached_property
     def id(self) -> str:
-        """The content address: equal specs have equal results on the same machine."""
+        """Digest of the spec. Equal specs give equal results on the same machine."""
         return digest(canonical_json(self.to_json()))[:20]
 
     def to_json(self) -> dict[str, Json]:
@@ -102,11 +102,11 @@ class FinalRecord:
 
 
 class FailureKind(StrEnum):
-    """Who must look at a failure; the two are never taken for one another."""
+    """Whether the method or a machine failed."""
 
     SCIENTIFIC = "scientific"
-    """The method failed: the workload raised, or a metric is NaN or infinite. A result, once it has
-    happened twice; then the trial is not retried."""
+    """The method failed: the workload raised, or a metric is NaN or infinite. If it fails twice in
+    the same way, that is a result, and the trial is not retried."""
     INFRASTRUCTURE = "infrastructure"
     """A machine failed: a worker, a node, a GPU, a disk, a network. It says nothing about the
     paper, and the trial is retried."""
@@ -118,7 +118,7 @@ class Failure:
 
     kind: FailureKind
     error: str
-    """The exception's type, or the name of what was lost."""
+    """The exception's type, or a name for the lost worker or node."""
     message: str
     epoch: int
     """The last epoch that was recorded before it."""
@@ -126,10 +126,10 @@ class Failure:
 
 
 WORKLOAD_CODE = "workload code"
-"""How reports name a workload's own code among what may explain a difference."""
+"""Name in reports for a workload's code, which may explain a difference."""
 
 UNKNOWN = "unknown"
-"""What reports say where the record does not tell."""
+"""Text in reports for a value that the record does not hold."""
 
 
 class Overruled(StrEnum):
@@ -140,7 +140,7 @@ class Overruled(StrEnum):
     UNREPEATED = "unrepeated"
     """No other attempt failed in the same way, and none got past it."""
     REQUEST = "request"
-    """It was the trial's outcome, until a user asked for the trial to be run again."""
+    """It was the trial's outcome until a user asked to run the trial again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +152,9 @@ class PastFailure:
     at_ms: int
     """When it was overruled, in Unix milliseconds."""
     host: str = ""
-    """The name of the machine on which it happened; empty where that is not known."""
+    """Name of the machine on which it happened; empty if unknown."""
     attempt: int = 0
-    """Which attempt of the run failed, counted from 1; 0 where that is not known."""
+    """Which attempt of the run failed, counted from 1; 0 if unknown."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ class Source:
     """Which code of the harness ran."""
 
     commit: str | None
-    """None where it is not known; older records have an empty text there."""
+    """None if unknown; older records hold an empty text."""
     dirty: bool | None
-    """Whether files that git tracks differed from the commit; None where it is not known."""
+    """Whether files that git tracks differed from the commit; None if unknown."""
     digest: str
     """SHA-256 over the files of the harness package itself."""
     unknown_because: str | None = None
@@ -177,12 +177,12 @@ class Source:
 
     @property
     def dirty_name(self) -> str:
-        """'true', 'false' or 'unknown'. Without a commit nothing is known of changes either."""
+        """'true', 'false' or 'unknown'. Without a commit it is 'unknown'."""
         return UNKNOWN if not self.commit or self.dirty is None else str(self.dirty).lower()
 
     @property
     def change(self) -> str:
-        """What to print after the commit: ' (changed since)', a remark, or nothing."""
+        """Text to print after the commit: ' (changed since)', a remark, or nothing."""
         if not self.commit:
             return f" ({self.unknown_because})" if self.unknown_because else ""
         if self.dirty is None:
@@ -195,9 +195,9 @@ class WorkloadCode:
     """Which code of a workload ran: the distribution, or the loose module, that defines it."""
 
     name: str
-    """Of the distribution; of the module where no distribution announces the workload."""
+    """Name of the distribution, or of the module if no distribution announces the workload."""
     version: str
-    """Of the distribution; empty where there is none."""
+    """Version of the distribution; empty if there is none."""
     digest: str
     """SHA-256 over the names and bytes of the files of the workload's top-level package."""
 
@@ -212,33 +212,33 @@ class WorkloadCode:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a trial found on the machine and set there, as its workload reports it."""
+    """The machine and settings of a trial, as its workload reports them."""
 
     device: str
     """'cpu', or the GPU's name."""
     threads: int
     form: str
-    """What a checkpoint must share to be resumed bit for bit: device, threads, form of the step."""
+    """Device, threads and form of the step. A checkpoint resumes exactly only if they are equal."""
     versions: Mapping[str, str]
     hardware: Mapping[str, str]
     settings: Mapping[str, Json]
-    """Determinism and the like."""
+    """Settings such as determinism."""
     data: Mapping[str, str]
-    """Digest of each data set as it was read, by name."""
+    """Digest of each data set that was read, by name."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where and how an attempt at a trial ran: recorded, never part of the trial's identity."""
+    """Where and how an attempt at a trial ran. It is never part of the trial's identity."""
 
     host: str
     source: Source
     environment: Environment
     workload_code: WorkloadCode | None = None
-    """None in older records, which hold the digest of the harness alone."""
+    """None in older records, which hold only the digest of the harness."""
 
     def conditions(self) -> Iterator[tuple[str, str]]:
-        """Yield what may explain that two trials differ. The host's name may not."""
+        """Yield the conditions that may explain why two trials differ (not the host's name)."""
         yield "source", self.source.digest[:8]
         if self.workload_code and not self.workload_code.in_harness:
             yield WORKLOAD_CODE, str(self.workload_code)
@@ -253,7 +253,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A trial's whole state after `epoch`, opaque to everyone but its workload."""
+    """A trial's whole state after `epoch`. Only its workload can read the payload."""
 
     epoch: int
     form: str
@@ -262,7 +262,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The first message of an attempt: epochs after `resumed_from` will be recorded afresh."""
+    """The first message of an attempt. Epochs after `resumed_from` are recorded again."""
 
     resumed_from: int
     provenance: Provenance
@@ -270,24 +270,24 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last message of an attempt that reached its epochs: the trial is done up to `epoch`."""
+    """The last message of a successful attempt: the trial is done up to `epoch`."""
 
     epoch: int
 
 
 Message = Started | EpochRecord | Checkpoint | FinalRecord | Finished | Failure
-"""What a trial sends to the driver, in the order in which it happened."""
+"""The messages that a trial sends to the driver, in the order of the events."""
 
 
 @dataclass(frozen=True)
 class StoredTrial:
-    """A trial as read back from the store."""
+    """A trial as the store holds it."""
 
     spec: TrialSpec
     epochs: tuple[EpochRecord, ...] = ()
     """In order, from epoch 1, each once."""
     finals: Mapping[int, FinalRecord] = field(default_factory=dict)
-    """By the epoch at which they were taken."""
+    """Final estimates, by the epoch after which they were computed."""
     done: int = 0
     """The epoch up to which the trial is finished; 0 if it is not."""
     failure: Failure | None = None
@@ -297,14 +297,14 @@ class StoredTrial:
     """Failures that are not the trial's outcome, in the order in which they were overruled."""
 
     def settled(self, epochs: int) -> bool:
-        """Whether there is nothing left to run."""
+        """Whether no epoch is left to run."""
         return settled(self.done, self.failure, epochs)
 
 
 def settled(done: int, failure: Failure | None, epochs: int) -> bool:
-    """Whether there is nothing left to run: finished so far, or failed for good.
+    """Whether no epoch is left to run, because the trial is finished or the method failed.
 
-    A scientific failure is an outcome; one of infrastructure is tried again.
+    A scientific failure is an outcome. After an infrastructure failure the trial is retried.
     """
     failed = failure is not None and failure.kind is FailureKind.SCIENTIFIC
     return failed or done >= epochs

@@ -26,7 +26,7 @@ def _run() -> int:
         app(prog_name="harness")
     except SystemExit as end:
         if isinstance(end.__context__, OSError):
-            # typer takes any EPIPE for a closed standard output and exits 1; ours raises none.
+            # typer reads any EPIPE as a closed standard output. Ours never raises it: a bug.
             traceback.print_exception(end.__context__)
             return Exit.BUG
         return end.code if isinstance(end.code, int) else Exit.AS_EXPECTED
@@ -35,7 +35,7 @@ def _run() -> int:
         return fault.exit_code
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
-    except Exception:  # noqa: BLE001 - the traceback is printed; only the exit code is ours
+    except Exception:  # noqa: BLE001 - printed with its traceback and exit code 70
         traceback.print_exc()
         return Exit.BUG
     return Exit.AS_EXPECTED

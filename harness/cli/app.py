@@ -56,9 +56,9 @@ def build() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         help="Re-run a paper's experiments and learn which of its numbers hold.",
-        epilog="Exit codes: 0 all as claimed or expected, 1 something is not, 2 wrong usage or "
-        "manifest, 3 inconclusive, 4 incomplete or infrastructure trouble, "
-        "70 a bug of the harness, 130/143 interrupted.",
+        epilog="Exit codes: 0 every result is as reported or expected; 1 a result is not; 2 wrong "
+        "usage or a faulty manifest; 3 inconclusive; 4 incomplete, or a machine failed; "
+        "70 a bug in the harness; 130 or 143 interrupted.",
     )
     for name, command in _COMMANDS.items():
         built.command(name)(expand(command))

@@ -1,4 +1,4 @@
-"""`calibrate`: propose bands for verdicts on one seed."""
+"""`calibrate`: propose bands for judging a single seed."""
 
 from typing import Annotated
 
@@ -29,7 +29,9 @@ def calibrate(
         ),
     ] = 0.95,
 ) -> None:
-    """Propose bands for judging a single seed, from a stored study, as YAML for the manifest.
+    """Propose bands for judging a single seed. Prints them as YAML to copy into the manifest.
+
+    The bands come from the stored seeds.
 
     Example: harness calibrate experiments/image-pair-4.yaml --seeds 0-9
     """

@@ -17,10 +17,11 @@ def check(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     committed: options.Committed = False,
 ) -> None:
-    """Judge the stored records again: no Ray, no MLflow, no training.
+    """Judge the stored records again, without Ray, MLflow or training.
 
-    Without --seeds and --epochs it judges what the last run asked for. An experiment of which the
-    workspace holds nothing is judged by the records committed beside its manifest. It says so.
+    Without --seeds and --epochs, it judges the seeds and epochs of the last run. If the workspace
+    holds no trial of an experiment, it judges the records committed beside the manifest, and says
+    so.
 
     Example: harness check experiments --json -
     """

@@ -25,39 +25,45 @@ def compare(
             help="A workspace, a night, committed records, or an exported .csv or .parquet."
         ),
     ],
-    new: Annotated[Path, typer.Argument(help="Another of these, to compare with it.")],
+    new: Annotated[Path, typer.Argument(help="What to compare with BASE: again one of these.")],
     manifests: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Manifests, or folders of them, whose claims to compare.",
-            show_default="those of the night NEW, else experiments",
+            help="Manifests whose claims to compare, or folders of manifests.",
+            show_default="the manifests of the night NEW, else the folder experiments",
         ),
     ] = None,
     json_file: options.Json = None,
 ) -> None:
-    """Show what changed from BASE to NEW: digests first, then each claim seed by seed.
+    """Show what changed from BASE to NEW: first the digests, then each claim, seed by seed.
 
     Exit 0: no claim moved; 1: a claim moved; 3: a single seed differs, which no test can judge;
     4: there is nothing to compare.
 
     Example: harness compare results/nights/light/2026-01-01T020000Z results
     """
-    found = compare_paths(base, new, manifests)
-    _show(found, Console(stderr=json_file == STDOUT))
-    _save(found, json_file)
-    raise typer.Exit(comparison_code(found))
+    comparisons = compare_paths(base, new, manifests)
+    _show(comparisons, Console(stderr=json_file == STDOUT))
+    _save(comparisons, json_file)
+    raise typer.Exit(comparison_code(comparisons))
 
 
-def _show(found: Sequence[Comparison], console: Console) -> None:
+def _show(comparisons: Sequence[Comparison], console: Console) -> None:
     shown = FittedTable(
         (Column("experiment", whole=True), Column("standing", whole=True), Column("why"))
     )
-    for each in found:
-        style = _STYLES.get(each.standing, "yellow")
-        shown.add_row(each.id, Text(each.standing, style=style), Text(sentence(each)))
-    console.print(shown if found else "nothing to compare: neither side holds these experiments")
+    for comparison in comparisons:
+        style = _STYLES.get(comparison.standing, "yellow")
+        shown.add_row(
+            comparison.id, Text(comparison.standing, style=style), Text(sentence(comparison))
+        )
+    console.print(
+        shown
+        if comparisons
+        else "nothing to compare: neither BASE nor NEW holds a seed of these experiments"
+    )
 
 
-def _save(found: Sequence[Comparison], json_file: str | None) -> None:
+def _save(comparisons: Sequence[Comparison], json_file: str | None) -> None:
     if json_file is not None:
-        write(json_file, comparisons_document(found).text())
+        write(json_file, comparisons_document(comparisons).text())

@@ -1,4 +1,4 @@
-"""`doctor`: whether all that a run needs is there."""
+"""`doctor`: check that everything a run needs is installed."""
 
 import typer
 from rich.console import Console
@@ -16,7 +16,7 @@ def doctor(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     data: options.Data = None,
 ) -> None:
-    """What is there of all that a run needs, and what to do about what is not; exit 4 if a must.
+    """Check that everything a run needs is installed. Exit 4 if something required is missing.
 
     Example: harness doctor
     """
@@ -29,12 +29,12 @@ def doctor(
             Column("what to do"),
         )
     )
-    for found in findings:
-        mark = Text(found.health.value, style=_STYLES[found.health])
-        table.add_row(found.name, mark, Text(found.said), Text(found.remedy))
+    for finding in findings:
+        mark = Text(finding.health.value, style=_STYLES[finding.health])
+        table.add_row(finding.name, mark, Text(finding.detail), Text(finding.remedy))
     Console().print(table)
-    missing = [found.name for found in findings if found.health is Health.MISSING]
+    missing = [finding.name for finding in findings if finding.health is Health.MISSING]
     if missing:
-        typer.echo(f"missing: {', '.join(missing)}")
+        typer.echo(f"missing: {', '.join(missing)}; the last column says what to do")
         raise typer.Exit(Exit.INCOMPLETE)
-    typer.echo("all that a run needs is there; next: harness run experiments --seeds 0 --epochs 10")
+    typer.echo("nothing is missing; next: harness run experiments --seeds 0 --epochs 10")

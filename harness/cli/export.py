@@ -38,9 +38,9 @@ def export(
 ) -> None:
     """Write the records of all trials as one table, or add them to the committed ones.
 
-    The table has a row for each metric of each epoch. Where the workspace holds nothing of an
-    experiment, it holds the committed records. Records that are committed already never change:
-    if the workspace has other results for the same trial, nothing is added. Exit 4 if nothing is
+    The table has a row for each metric of each epoch. If the workspace holds no trial of an
+    experiment, the table has its committed records. Committed records never change: if the
+    workspace has other results for a committed trial, nothing is added. Exit 4 if nothing is
     stored.
 
     Example: harness export experiments --records experiments/records
@@ -58,22 +58,25 @@ def export(
             raise typer.Exit(Exit.INCOMPLETE)
     elif records is not None:
         if committed:
-            raise UsageError(
-                "--committed cannot go with --records, which adds trials of the workspace"
-            )
+            raise UsageError("--committed excludes --records, which adds the workspace's trials")
         store = options.existing(workspace)
         _commit(Session(load(paths), options.selection(request), store), records)
 
 
 def _commit(session: Session, records: Path) -> None:
-    """Add the finished trials to the committed records, and name the others."""
+    """Add the finished trials to the committed records, and name the unfinished ones."""
     additions = [
-        Addition(each.id, tuple(session.finished(each)), session.store.declared(each.id))
-        for each in session.experiments
+        Addition(
+            experiment.id,
+            tuple(session.finished(experiment)),
+            session.store.declared(experiment.id),
+        )
+        for experiment in session.experiments
     ]
-    for line in add(Archive(records), [each for each in additions if each.trials]):
+    for line in add(Archive(records), [addition for addition in additions if addition.trials]):
         typer.echo(line)
-    for each in additions:
-        there = {trial.spec.seed for trial in each.trials}
-        if left := session.trials[each.experiment].keys() - there:
-            typer.echo(f"{each.experiment}: {of_seeds(left)} left out, not finished", err=True)
+    for addition in additions:
+        finished = {trial.spec.seed for trial in addition.trials}
+        if unfinished := session.trials[addition.experiment].keys() - finished:
+            seeds = of_seeds(unfinished)
+            typer.echo(f"{addition.experiment}: {seeds} left out, not finished", err=True)

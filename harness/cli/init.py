@@ -28,12 +28,12 @@ def init(
     ],
     workload: Annotated[
         str | None,
-        typer.Option(help="An installed workload, to list its parameters in the draft."),
+        typer.Option(help="An installed workload; the draft lists its parameters."),
     ] = None,
 ) -> None:
     """Draft a manifest from a table of reported numbers.
 
-    `harness validate` then names every field that you still have to fill in.
+    After that, `harness validate` names every field that you still have to fill in.
 
     Example: harness init table.csv --workload WORKLOAD --out experiments/paper.yaml
     """

@@ -24,19 +24,19 @@ from harness.record import EpochRecord, Failure, FailureKind
 from harness.session.progress import SilentView, TrialView
 
 PLAIN_INTERVAL_S = 20.0
-"""Seconds between two lines about one trial in a log, enough to see that it runs."""
+"""Least number of seconds between two progress lines of one trial in a log."""
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The curve of an experiment that is shown while it runs, and its reported values."""
+    """The metric that is shown while an experiment runs, and its reported values."""
 
     metric: str
     reported: Mapping[int, float]
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Headline | None":
-        """The curve that a reader looks at first; None if every estimate is final."""
+        """Choose the most interesting metric; None if no estimate is recorded every epoch."""
         manifest = experiment.manifest
         if manifest.headline is None or not manifest.headline.estimate:
             return None
@@ -96,7 +96,7 @@ def _retry(failure: Failure, attempt: int, wait_s: float) -> str:
 
 
 class PlainView:
-    """Prints lines for a log: when a trial starts and ends, and now and then its epoch."""
+    """Prints lines for a log: a trial's start, its end, and its epoch from time to time."""
 
     def __init__(self, console: Console, total: int, headlines: Mapping[str, Headline]) -> None:
         self._console = console
@@ -114,7 +114,7 @@ class PlainView:
         self._printed_at[job.spec.id] = time.monotonic()
 
     def progressed(self, job: Job, record: EpochRecord) -> None:
-        """Print the epoch, unless one was printed a moment ago."""
+        """Print the epoch, at most every `PLAIN_INTERVAL_S` seconds."""
         now = time.monotonic()
         if now - self._printed_at.get(job.spec.id, now) < PLAIN_INTERVAL_S:
             return
@@ -143,7 +143,7 @@ class LiveView:
         self._progress = progress
         self._tally = Tally(total)
         self._headlines = headlines
-        # The remaining time is estimated from epochs: trials end too rarely.
+        # The bar counts epochs, because trials end too rarely for an estimate of the time left.
         self._all = progress.add_task("all trials", total=epochs, estimate=str(self._tally))
         self._bars: dict[str, TaskID] = {}
         self._at: dict[str, int] = {}

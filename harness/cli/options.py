@@ -30,14 +30,14 @@ Paths = Annotated[
 Seeds = Annotated[
     str | None,
     typer.Option(
-        help="Seeds to use instead of the manifest's: 0-4 or 0,2,5-7.", show_default=False
+        help="Seeds to use instead of the manifest's, such as 0-4 or 0,2,5-7.", show_default=False
     ),
 ]
 Epochs = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Only the first N epochs; claims about later ones are 'not run'.",
+        help="Use only the first N epochs; claims about later epochs are 'not run'.",
         show_default=False,
     ),
 ]
@@ -64,7 +64,9 @@ Committed = Annotated[
 Json = Annotated[
     str | None,
     typer.Option(
-        "--json", metavar="FILE", help="Write the result as JSON; - prints it and nothing else."
+        "--json",
+        metavar="FILE",
+        help="File to write the result to, as JSON; - prints the JSON and nothing else.",
     ),
 ]
 TrackingUri = Annotated[
@@ -91,7 +93,7 @@ Quiet = Annotated[
 
 DEFAULT_WORKSPACE = Path("results")
 DEFAULT_PORT = 5000
-"""Of MLflow's server, as MLflow has it."""
+"""MLflow's own default port."""
 
 
 def request(seeds: str | None, epochs: int | None = None) -> Request:
@@ -112,46 +114,48 @@ def selection(asked: Request) -> Selection:
 
 
 def stored(paths: list[Path], asked: Request, workspace: Path, *, committed: bool) -> Session:
-    """Open a workspace for reading; committed records stand in for what it lacks."""
+    """Open a workspace for reading. Committed records replace experiments that it lacks."""
     use = CommittedUse.ALWAYS if committed else CommittedUse.WHERE_EMPTY
     return Session(load(paths), selection(asked), Store(workspace), use)
 
 
 def judged(paths: list[Path], asked: Request, workspace: Path, *, committed: bool) -> Session:
-    """Open a workspace for judging; without --seeds and --epochs, what the last run asked for."""
+    """Open a workspace for judging. Without --seeds and --epochs, use those of the last run."""
     session = stored(paths, asked, workspace, committed=committed)
     return session.as_last_requested() if asked == Request() else session
 
 
 def existing(workspace: Path) -> Store:
-    """The workspace, which must exist.
+    """Open a workspace that must exist.
 
     Raises:
-        UsageError: there is none: a name was mistyped, or nothing has been run.
+        UsageError: it does not exist: the name is mistyped, or nothing was run yet.
     """
     store = Store(workspace)
     if not store.exists:
         raise UsageError(
-            f"{workspace}: no workspace is here; `harness run` makes one, --workspace names another"
+            f"{workspace}: no workspace is here; make one with `harness run`, or give --workspace"
         )
     return store
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files into which a command is to write the verdicts, by format."""
+    """The files that a command writes the verdicts to, by format."""
 
     targets: Mapping[str, str]
 
     def __post_init__(self) -> None:
         if list(self.targets.values()).count(STDOUT) > 1:
-            raise UsageError("only one format can go to standard output")
+            raise UsageError(
+                "only one format can go to standard output (-); give the others a file name"
+            )
         for target in self.targets.values():
             check_target(target)
 
     @property
     def use_stdout(self) -> bool:
-        """Whether a document goes to standard output, so that nothing else may be printed there."""
+        """Whether a document goes to standard output. Then nothing else may be printed there."""
         return STDOUT in self.targets.values()
 
     def write(self, verdicts: Sequence[ExperimentVerdict]) -> None:
@@ -246,7 +250,7 @@ def _optional(name: str, annotation: object) -> inspect.Parameter:
 
 def _format_flags() -> Iterator[inspect.Parameter]:
     for form in FORMATS.values():
-        help_ = f"Write the verdicts as {form.title}; - prints it and nothing else."
+        help_ = f"File to write the verdicts to, as {form.title}; - prints only that."
         option = typer.Option(f"--{form.name}", metavar="FILE", help=help_)
         yield _optional(form.name.replace("-", "_"), Annotated[str | None, option])
 
@@ -263,4 +267,4 @@ _GROUPS: Mapping[type, tuple[Callable[[], Iterator[inspect.Parameter]], _Build]]
     RunOptions: (_run_flags, _run_options),
     Outputs: (_format_flags, _outputs),
 }
-"""The objects that stand for several options: how to list these, and how to build the object."""
+"""For each class: a function that lists its options, and one that builds it from them."""

@@ -30,8 +30,8 @@ def plan(
 
 
 def show_plan(experiments: Sequence[Experiment], selection: Selection, store: Store) -> None:
-    """A line for each experiment; a trial that two of them share is counted with the first."""
-    # Most of a large study's have not begun: one listing tells, and not a look for a file each.
+    """Print a row for each experiment. A trial that two share is counted with the first."""
+    # In a large study most trials have not begun: list the folder once, not each trial's files.
     begun = frozenset(store.trials())
     trials: Counter[str] = Counter()
     done: Counter[str] = Counter()
@@ -42,7 +42,7 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
     for experiment in experiments:
         need = selection.resources_of(experiment)
         shown.add_row(
-            Text(experiment.id),  # brackets in the id of a variant are not rich's
+            Text(experiment.id),  # a variant's id holds brackets: no markup
             str(trials[experiment.id]),
             str(done[experiment.id]),
             str(trials[experiment.id] - done[experiment.id]),
@@ -63,7 +63,7 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
 
 
 def _prospects(session: Session, experiment: Experiment) -> Iterator[str]:
-    """What the planned seeds can decide, as far as the stored ones tell how much runs differ."""
+    """Say what the planned seeds can decide, given the SD of the stored seeds."""
     seeds = len(session.selection.seeds_of(experiment))
     if seeds == 1:
         yield f"{experiment.id}: one seed is judged by the tolerances only"
@@ -71,21 +71,21 @@ def _prospects(session: Session, experiment: Experiment) -> Iterator[str]:
     (verdict,) = replace(session, experiments=(experiment,)).verdicts()
     rows = prospects(verdict, seeds)
     if not rows:
-        yield f"{experiment.id}: one stored seed does not tell how much runs differ"
+        yield f"{experiment.id}: one stored seed is too few to estimate the SD of runs"
         return
     reach = [row for row in rows if row.room >= 0]
-    least = min(rows, key=lambda row: row.room / row.tolerance)
+    tightest = min(rows, key=lambda row: row.room / row.tolerance)
     yield (
         f"{experiment.id}: {seeds} seeds can show equivalence in {len(reach)} of {len(rows)} rows; "
-        f"least room: {least.name}, a mean {max(least.room, 0):.2g} off passes, "
-        f"of {least.tolerance:g} allowed"
+        f"tightest row: {tightest.name}, where the mean may be off by {max(tightest.room, 0):.2g} "
+        f"(tolerance {tightest.tolerance:g})"
     )
     for row in rows:
         if row.hopeless:
             yield (
                 f"{experiment.id}: warning: {row.name}: the tolerance {row.tolerance:g} is smaller "
-                f"than the SD {row.sd:.2g} of {row.stored} runs: chance alone may put the "
-                f"paper's run farther off, and then more seeds do not settle it"
+                f"than the SD {row.sd:.2g} of {row.stored} runs, so the paper's single run may lie "
+                f"farther off by chance, and more seeds cannot change that"
             )
         elif row.room < 0:
             yield f"{experiment.id}: warning: {row.name}: needs {row.needed} seeds, not {seeds}"

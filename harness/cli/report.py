@@ -25,7 +25,7 @@ def report(
 ) -> None:
     """Write the verdicts as one HTML file, and as a Markdown page with figures.
 
-    Which seeds, epochs and records are judged is chosen as in `harness check`.
+    It judges the same seeds, epochs and records as `harness check`.
 
     Example: harness report experiments --out report
     """

@@ -23,21 +23,21 @@ def run(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     quiet: options.Quiet = False,
 ) -> None:
-    """Run every trial that is not done yet, then judge all of them and write a report.
+    """Run every trial that is not done yet, judge all trials and write a report.
 
     Example: harness run experiments --seeds 0-4 --workspace results
     """
     console = Console(stderr=outputs.use_stdout, quiet=quiet)
     log_to(Console(stderr=True))
-    found = run_session(
+    result = run_session(
         Session(load(paths), selection, Store(workspace)), run_options, ConsoleObserver(console)
     )
-    show(found.verdicts, console)
-    outputs.write(found.verdicts)
-    lines = [f"report: {found.reports.html}"]
+    show(result.verdicts, console)
+    outputs.write(result.verdicts)
+    lines = [f"report: {result.reports.html}"]
     if run_options.tracking_uri is None:
         command = f"harness ui --workspace={shlex.quote(str(workspace))}"
         lines.append(f"MLflow: `{command}` shows it at http://127.0.0.1:{options.DEFAULT_PORT}")
-    for line in lines:  # a path may hold brackets, which are no markup
+    for line in lines:  # a path may hold brackets: no markup
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(exit_code(found.verdicts))
+    raise typer.Exit(exit_code(result.verdicts))

@@ -21,8 +21,8 @@ def selftest(
         list[Path] | None,
         typer.Argument(
             metavar="[PATH]...",
-            help="Manifests or folders of them. The experiment whose workload brings the most "
-            "planted faults is tested.",
+            help="Manifests, or folders of manifests. The test uses the experiment whose workload "
+            "brings the most planted faults.",
             show_default="experiments",
         ),
     ] = None,
@@ -30,22 +30,22 @@ def selftest(
         bool,
         typer.Option(
             "--full",
-            help="Also plant the faults that show late, in runs of full length: a quarter of an "
-            "hour on two cores.",
+            help="Also plant faults that only runs of full length show; takes a quarter of an hour "
+            "on two cores.",
         ),
     ] = False,
     data: options.Data = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Plant faults that the verdict must detect, beside sound runs; exit 1 if one gets through.
+    """Plant faults and check that the verdicts detect them; exit 1 if a verdict is wrong.
 
-    Some faults are planted in stored records, the workload's own in real training. Everything lies
-    in a temporary workspace.
+    Sound runs must pass. Some faults are planted in stored records, and the workload's own faults
+    in real training. Everything happens in a temporary workspace.
 
     Example: harness selftest --full
     """
     console = Console(quiet=quiet)
-    log_to(Console(stderr=True, quiet=True))  # damage that was planted is not worth a warning
+    log_to(Console(stderr=True, quiet=True))  # warnings about planted damage are noise
     subject = choose_subject(paths or [Path("experiments")])
     console.print(f"faults are planted in {subject.experiment.id}", highlight=False)
     observer = ConsoleObserver(console)
@@ -80,9 +80,10 @@ def _show(results: dict[str, list[CaseResult]], console: Console) -> None:
     console.print(table)
     every = [result for group in results.values() for result in group]
     faults = [result.passed for result in every if result.is_fault]
-    nulls = [result.passed for result in every if not result.is_fault]
+    sound = [result.passed for result in every if not result.is_fault]
     console.print(
-        f"{sum(faults)} of {len(faults)} faults caught, {sum(nulls)} of {len(nulls)} nulls let pass"
+        f"{sum(faults)} of {len(faults)} planted faults detected, "
+        f"{sum(sound)} of {len(sound)} sound runs passed"
     )
 
 

@@ -1,4 +1,4 @@
-"""`status`: how far a running or stopped study is."""
+"""`status`: show how many trials are finished, failed or left."""
 
 import time
 from collections import Counter
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harness.cli import options
 from harness.cli.console import table as make_table
-from harness.errors import one_line
+from harness.errors import number_of, one_line
 from harness.plan import Request
 from harness.session import Session, load
 from harness.session.status import State, experiment_statuses, trial_statuses
@@ -21,12 +21,13 @@ def status(
     request: Request,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     all_: Annotated[
-        bool, typer.Option("--all", help="A row per trial, each read in full.")
+        bool,
+        typer.Option("--all", help="Show a row per trial. Slower: every trial is read in full."),
     ] = False,
 ) -> None:
-    """Show how far a running or stopped study is: how many trials are finished, failed or left.
+    """Show how many trials of a running or stopped study are finished, failed or left.
 
-    Without --seeds and --epochs it counts what the last run asked for.
+    Without --seeds and --epochs, it counts the seeds and epochs of the last run.
 
     Example: harness status experiments --workspace results
     """
@@ -40,11 +41,11 @@ def status(
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     total = states.total()
     counts = ", ".join(f"{states[state]} {state}" for state in State if states[state])
-    console.print(f"{total} trials: {counts}", highlight=False)
+    console.print(f"{number_of(total, 'trial')}: {counts}", highlight=False)
 
 
 def _show_experiments(session: Session, console: Console) -> Counter[State]:
-    """A row per experiment; returns how many trials are in which state."""
+    """Print a row per experiment, and count the trials in each state."""
     states: Counter[State] = Counter()
     written_ms = 0
     table = make_table("experiment", "epochs", *State)
@@ -63,7 +64,7 @@ def _show_experiments(session: Session, console: Console) -> Counter[State]:
 
 
 def _show_trials(session: Session, console: Console) -> Counter[State]:
-    """A row per trial; returns how many are in which state."""
+    """Print a row per trial, and count the trials in each state."""
     states: Counter[State] = Counter()
     table = make_table("experiment", "seed", "trial", "epochs", "state", "last record")
     for row in trial_statuses(session):

@@ -1,6 +1,6 @@
 """Guard standard output and standard error, so that no write to them can end a command.
 
-A command's exit code tells what it found. So whatever becomes of its output, the work goes on:
+A command's exit code says what it found, so the work goes on even if its output is lost:
 
 * The reader went away (`harness check … | head -1`): the rest of the output is dropped, and the
   exit code stays as it is.
@@ -37,7 +37,7 @@ class _Descriptor(io.FileIO):
         self._ended = False
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Write some or all bytes; returns how many of them need no second attempt."""
+        """Write some or all bytes; returns how many of them are dealt with."""
         size = memoryview(data).nbytes
         if self._ended:
             return size
@@ -61,7 +61,7 @@ class _Stream:
 
     @classmethod
     def guard(cls, stream: TextIO | None) -> "_Stream | None":
-        """The same stream, guarded; None where it is no file, as in a test or a notebook."""
+        """Guard a stream; None if it is not a file, as in a test or a notebook."""
         if not isinstance(stream, io.TextIOWrapper):
             return None
         try:
@@ -79,7 +79,7 @@ class _Stream:
         return cls(text, descriptor)
 
     def finish(self) -> OSError | None:
-        """Write out what is buffered; the error that ended the output, if one did."""
+        """Write what is buffered, and return the error that ended the output, if any."""
         self.text.flush()
         return self.descriptor.fault
 
@@ -88,7 +88,7 @@ class Output:
     """The guarded streams of one command."""
 
     def __init__(self) -> None:
-        # Python has no stream where a descriptor was closed; what prints expects one.
+        # Python sets a stream to None if its descriptor is closed, but libraries print to it.
         sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         self._unguarded = sys.stdout, sys.stderr  # kept open for as long as the guards write
@@ -100,16 +100,16 @@ class Output:
             sys.stderr = self._stderr.text
 
     def exit_code(self, code: int) -> int:
-        """Write out what is buffered; the command's exit code, or 4 if its output was lost.
+        """Write what is buffered, and return the exit code: `code`, or 4 if output was lost.
 
-        The order of the contract holds: a verdict, or a fault of usage, outranks lost output.
+        A negative verdict or wrong usage outranks lost output.
         """
         fault = self._stdout.finish() if self._stdout else None
         if fault is not None:
-            lost = "the work is done, but some of what it prints is lost"
+            lost = "the command did its work, but some of its output is lost"
             print(f"standard output: {fault.strerror}: {lost}", file=sys.stderr)
         if self._stderr:
-            self._stderr.finish()  # its loss changes nothing
+            self._stderr.finish()  # losing it changes no exit code
         counts = fault is not None and code in (Exit.AS_EXPECTED, Exit.INCONCLUSIVE)
         return Exit.INCOMPLETE if counts else code
 
@@ -126,9 +126,9 @@ def guarded() -> Iterator[Output]:
 
 
 def _open_missing_descriptors() -> None:
-    """Put the null device where a standard descriptor is closed (`>&-`).
+    """Open the null device for each standard descriptor that is closed (`>&-`).
 
-    Otherwise the next file that is opened, a trial's records perhaps, becomes standard output.
+    Otherwise the next file to be opened, such as a trial's records, becomes standard output.
     """
     for descriptor in (0, 1, 2):
         try:

@@ -29,7 +29,7 @@ def study(
         typer.Option(
             metavar="NAME=VALUE,...",
             help="An assumed or inferred parameter, or 'metric of CLAIM', and the values to try. "
-            "Give it several times to vary several.",
+            "Repeat the option to vary several.",
         ),
     ],
     selection: Selection,
@@ -39,7 +39,7 @@ def study(
     ] = False,
     plan: Annotated[
         bool,
-        typer.Option("--plan", help="Show what would be run and what is done, and run nothing."),
+        typer.Option("--plan", help="Show which trials would run and which are done. Run nothing."),
     ] = False,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     out: Annotated[
@@ -52,11 +52,11 @@ def study(
     json_file: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Run a sensitivity analysis: re-run with other values and report which verdicts change.
+    """Sensitivity analysis: re-run with other values and report which verdicts change.
 
-    You vary parameters that the paper leaves open. The manifest's own values are always among the
-    variants, and trials that are done are not run again. The verdicts are exploratory. Exit 0: the
-    study is complete, whatever it found; 4: trials are missing or were lost; 2: wrong usage.
+    You vary parameters that the paper leaves open. The manifest's own values are always one of the
+    variants. Trials that are done do not run again. The verdicts are exploratory. Exit 0: the study
+    is complete, whatever it found; 4: trials are missing or were lost; 2: wrong usage.
 
     Example: harness study experiments/sequence-pair-16.yaml --vary length=1200,1600 --seeds 0-4
     """
@@ -69,20 +69,20 @@ def study(
     if plan:
         show_plan(variants.experiments, selection, store)
         return
-    found, page = run_study(
+    finished, page = run_study(
         variants, selection, store, run_options, ConsoleObserver(console), folder=out
     )
-    _show(found, console)
+    _show(finished, console)
     if json_file is not None:
-        write(json_file, study_document(found).text())
+        write(json_file, study_document(finished).text())
     console.print(f"study: {page}", highlight=False, soft_wrap=True)
-    raise typer.Exit(Exit.INCOMPLETE if found.incomplete else Exit.AS_EXPECTED)
+    raise typer.Exit(Exit.INCOMPLETE if finished.incomplete else Exit.AS_EXPECTED)
 
 
-def _show(found: Study, console: Console) -> None:
-    from harness.report.study_page import tables  # noqa: PLC0415 - `check` and `plan` set no pages
+def _show(finished: Study, console: Console) -> None:
+    from harness.report.study_page import tables  # noqa: PLC0415 - only a study needs it
 
-    for table in tables(found):
+    for table in tables(finished):
         console.print(table)
-    for sentence in sentences(found):
+    for sentence in sentences(finished):
         console.print(sentence, highlight=False, markup=False)

@@ -1,8 +1,9 @@
-"""`sync`: tell MLflow later what it does not have yet."""
+"""`sync`: send MLflow the stored trials that it does not have yet."""
 
 import typer
 
 from harness.cli import options
+from harness.errors import number_of
 from harness.plan import Request
 from harness.session import Session, load
 from harness.session.reports import Reports
@@ -15,9 +16,9 @@ def sync(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     tracking_uri: options.TrackingUri = None,
 ) -> None:
-    """Send MLflow whatever it does not have yet of the stored trials; twice does nothing more.
+    """Send MLflow the stored trials that it does not have yet. A second sync sends nothing.
 
-    Without --seeds and --epochs it sends what the last run asked for.
+    Without --seeds and --epochs, it sends the seeds and epochs of the last run.
 
     Example: harness sync experiments --tracking-uri http://127.0.0.1:5000
     """
@@ -42,7 +43,11 @@ def sync(
             ),
         )
     if summary.left:
-        raise TrackingError(f"{summary.uri}: {summary.left} steps not done: {summary.trouble}")
-    typer.echo(f"{summary.uri}: {summary.points} points sent, nothing left")
+        steps = number_of(summary.left, "step")
+        raise TrackingError(
+            f"{summary.uri}: {steps} failed ({summary.trouble}); fix that, then sync again"
+        )
+    points = number_of(summary.points, "point")
+    typer.echo(f"{summary.uri}: {points} sent; MLflow is up to date")
     if summary.deleted:
         raise TrackingError("\n".join(summary.deleted))

@@ -24,7 +24,9 @@ def trial(
     manifest: Annotated[Path, typer.Argument(help="One manifest.", show_default=False)],
     seed: options.Seed,
     epochs: options.Epochs = None,
-    gpu: Annotated[bool, typer.Option("--gpu", help="Use the GPU that this process sees.")] = False,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Train on the GPU instead of the CPU.")
+    ] = False,
     data: options.Data = None,
 ) -> None:
     """Run one trial in this process and print its metrics. Nothing is stored.
@@ -33,7 +35,7 @@ def trial(
     """
     experiments = load([manifest])
     if len(experiments) != 1:
-        raise UsageError(f"{manifest}: {len(experiments)} manifests; name one")
+        raise UsageError(f"{manifest} holds {len(experiments)} manifests; give the path of one")
     registry = workloads.registry()
     selection = Selection(seeds=(seed,), epochs=epochs)
     (job,) = jobs(experiments, registry, selection)
@@ -46,7 +48,7 @@ def trial(
 def _print_listing(
     experiment: Experiment, job: Job, workload: Workload, data: Path | None, *, gpu: bool
 ) -> None:
-    """Print a line per epoch and one for the test, with the metrics that the claims name."""
+    """Print the claims' metrics: a line per epoch and a line for the final estimates."""
     columns = [name for name in workload.metrics if name in experiment.manifest.metrics]
     for message in attempt(
         job,

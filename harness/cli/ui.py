@@ -1,4 +1,4 @@
-"""`ui`: serve the workspace's MLflow until somebody ends it."""
+"""`ui`: serve the workspace's MLflow until Ctrl-C."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ LOCAL = "127.0.0.1"
 POLL_S = 0.2
 
 START_S = 120
-"""MLflow's server imports for seconds, and for longer on a busy machine."""
+"""MLflow's server takes seconds to import, and longer on a busy machine."""
 
 
 def ui(
@@ -37,13 +37,13 @@ def ui(
         int, typer.Option(min=1, max=65535, help="Port to listen on.")
     ] = options.DEFAULT_PORT,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any other lets other machines in.")
+        str, typer.Option(help="Address to listen on. The default lets only this machine connect.")
     ] = LOCAL,
     open_: Annotated[bool, typer.Option("--open", help="Open a browser at the charts.")] = False,
 ) -> None:
-    """Serve the workspace's MLflow on this machine, and print where each experiment is drawn.
+    """Start MLflow on the workspace and print the address of each experiment's charts.
 
-    It serves until Ctrl-C or SIGTERM, which is its orderly end: exit 0.
+    It serves until Ctrl-C or SIGTERM, and then exits with 0.
 
     Example: harness ui --workspace results --open
     """
@@ -52,8 +52,8 @@ def ui(
     options.existing(workspace)
     database = workspace / "mlflow" / "mlflow.db"
     if not database.exists():
-        made = "`harness sync` makes it, and `harness run` where no other is named"
-        raise TrackingError(f"{database}: no such database; {made}")
+        hint = "`harness sync` makes it, and so does `harness run` without --tracking-uri"
+        raise TrackingError(f"{database}: no such database; {hint}")
     _refuse_port_in_use(host, port)
     base = f"http://{host}:{port}"
     command = tracking.ui_command(workspace, port, host)
@@ -67,7 +67,7 @@ def ui(
             return
         for name, url in urls.items():
             typer.echo(f"{name}: {url}")
-        typer.echo("Ctrl-C ends it")
+        typer.echo("press Ctrl-C to stop the server")
         if open_:
             webbrowser.open(next(iter(urls.values()), base))
         while not stop.wait(POLL_S):
@@ -75,22 +75,24 @@ def ui(
 
 
 def _refuse_port_in_use(host: str, port: int) -> None:
-    """MLflow would say so after seconds, in a traceback."""
+    """Refuse a port in use. MLflow would report it only after seconds, in a traceback."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself does
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise UsageError(f"--port {port} on {host}: {error.strerror}; try another") from None
+            raise UsageError(
+                f"--port {port} on {host}: {error.strerror}; try another port"
+            ) from None
 
 
 @contextmanager
 def _serving(command: "ServerCommand") -> "Iterator[subprocess.Popen[bytes]]":
-    """The server, in a group of its own: Ctrl-C reaches only us, and we end all of it."""
+    """Run the server in its own process group: Ctrl-C reaches us, and we end the group."""
     server = subprocess.Popen(  # noqa: S603 - our own words only
         command.argv,
         env=command.env,
-        stdout=sys.stderr,  # ours holds addresses and nothing else
+        stdout=sys.stderr,  # standard output holds only addresses
         start_new_session=True,
     )
     try:
@@ -107,12 +109,12 @@ def _answers(
     """Wait until MLflow answers; False if a signal asks to stop first.
 
     Raises:
-        TrackingError: it ended, or does not answer in time.
+        TrackingError: the server ended, or does not answer in time.
     """
     until = time.monotonic() + START_S
     while time.monotonic() < until:
         _refuse_ended(server)
-        # Not urllib, which would ask a proxy that the environment names.
+        # Not urllib, which would use a proxy from the environment.
         with (
             suppress(OSError, HTTPException),
             closing(HTTPConnection(host, port, timeout=1)) as ask,

@@ -7,7 +7,7 @@ from harness.session import load
 
 
 def validate(paths: options.Paths) -> None:
-    """Check manifests. Lists every fault with file, line and field; exit 2 if there is one.
+    """Check manifests and list every fault with file, line and field; exit 2 if there is one.
 
     Example: harness validate experiments
     """

@@ -1,6 +1,6 @@
-"""Work on a workspace: select trials, run them, judge them, report. The layer below the commands.
+"""Work on a workspace: select trials, run them, judge them and report. Commands call this layer.
 
-Nothing here prints or ends the process: progress goes to an `Observer`, trouble is an exception.
+Nothing here prints or ends the process. Progress goes to an `Observer`; errors are exceptions.
 """
 
 from harness.options import RunOptions

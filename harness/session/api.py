@@ -1,8 +1,8 @@
-"""The functions that `import harness` offers; the command line's commands call the same code.
+"""The functions that `import harness` offers. The commands call the same code.
 
 Every function takes manifests as paths, as folders of paths, or as experiments that
-`load_manifests` returned. Trouble is an exception of the `harness.HarnessError` family, whose
-`exit_code` is the one that the command line would end with. Nothing here prints.
+`load_manifests` returned. Errors are subclasses of `harness.HarnessError`, whose
+`exit_code` is the exit code that the command line would have. Nothing here prints.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,31 +35,31 @@ Seeds = str | Iterable[int] | None
 """Seeds as text ("0-4,7") or numbers; None takes the manifest's own."""
 
 DEFAULT_WORKSPACE = Path("results")
-"""As in the command line."""
+"""The same default as on the command line."""
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One trial that a run would have."""
+    """One trial that `run_trials` would run."""
 
     experiment: str
     """The experiment's id, which is the name of its manifest."""
     seed: int
     trial: str
-    """The trial's id, a digest of all that determines its result."""
+    """The trial's id, a digest of everything that determines its result."""
     epochs: int
     """How many epochs it runs."""
     cpus: float
     gpus: float
     done: bool
-    """Whether the workspace holds it already, so that a run skips it."""
+    """Whether the workspace holds the finished trial already. A run skips it."""
 
 
 def load_manifests(manifests: Manifests) -> tuple[Experiment, ...]:
     """Read manifests and check them.
 
     Args:
-        manifests: paths of manifests, or of folders that hold some.
+        manifests: paths of manifests, or of folders that hold manifests.
 
     Returns:
         The experiments, sorted by path.
@@ -97,16 +97,16 @@ def open_session(
 
     Args:
         manifests: what to work on.
-        seeds: instead of the manifests'.
-        epochs: only the first so many.
+        seeds: seeds to use instead of the manifests'.
+        epochs: use only the first `epochs` epochs.
         workspace: the folder that holds trials; a run makes it.
         cpus_per_trial: CPUs for each trial, instead of the manifests'.
         gpus_per_trial: GPUs for each trial; a fraction lets several trials share one.
-        use: when records that are committed beside the manifests stand in for the workspace.
+        use: when to judge by the records committed beside the manifests.
 
     Raises:
         ManifestError: a manifest has faults.
-        UsageError: the seeds are no list of ranges, or epochs is below 1.
+        UsageError: the seeds are not a list of ranges, or epochs is below 1.
     """
     try:
         chosen = parse_seeds(seeds) if isinstance(seeds, str) else seeds
@@ -132,7 +132,7 @@ def plan_trials(
     cpus_per_trial: float | None = None,
     gpus_per_trial: float | None = None,
 ) -> tuple[PlannedTrial, ...]:
-    """List the trials that `run_trials` would have, without running any.
+    """List the trials that `run_trials` would run, without running them.
 
     Args and errors: as of `open_session`.
 
@@ -179,25 +179,25 @@ def run_trials(
     options: RunOptions | None = None,
     observer: Observer | None = None,
 ) -> RunResult:
-    """Run every trial that is not done yet on Ray, then judge all of them.
+    """Run every trial that is not done yet on Ray, then judge all trials.
 
-    Call it from the main thread to have Ctrl-C stop the run in order.
+    Call it from the main thread, so that Ctrl-C stops the run in order.
 
     Args:
         manifests, seeds, epochs, workspace, cpus_per_trial, gpus_per_trial: as of `open_session`.
-        options: cluster, retries, timeouts, tracking, data; by default as the command line's.
-        observer: is told of every epoch; by default nobody is.
+        options: cluster, retries, timeouts, tracking, data; the defaults are the command line's.
+        observer: receives every epoch; by default nothing is shown.
 
     Returns:
-        The verdicts, and where the report is.
+        The verdicts and the paths of the report.
 
     Raises:
         ManifestError: a manifest has faults.
-        UsageError: an argument cannot be honoured.
-        StoppedError: Ctrl-C or SIGTERM stopped the run; the same call goes on from there.
-        ResourceError: no cluster, CPUs or GPUs as asked for.
+        UsageError: an argument is wrong.
+        StoppedError: Ctrl-C or SIGTERM stopped the run; the same call resumes it.
+        ResourceError: the requested cluster, CPUs or GPUs are not available.
         DataError: a data set cannot be fetched, or has the wrong digest.
-        StoreError: the workspace cannot be written, or another run has it.
+        StoreError: the workspace cannot be written, or another run is using it.
 
     Example:
         >>> import harness
@@ -227,12 +227,12 @@ def study_assumptions(
     options: RunOptions | None = None,
     observer: Observer | None = None,
 ) -> Study:
-    """Run a sensitivity analysis: which verdicts change with what the paper leaves open?
+    """Sensitivity analysis: re-run with other values and report which verdicts change.
 
     Args:
         manifest: one manifest.
         vary: assumed or inferred parameters and the values to try, each as "NAME=VALUE,...".
-        grid: every combination, rather than one change at a time.
+        grid: whether to try every combination instead of one change at a time.
         seeds, epochs, workspace: as of `open_session`.
         options, observer: as of `run_trials`.
 
@@ -241,7 +241,7 @@ def study_assumptions(
         workspace. The verdicts are exploratory.
 
     Raises:
-        UsageError: with every fault of `vary`.
+        UsageError: `vary` has faults; the message lists all of them.
         HarnessError: as of `run_trials`.
 
     Example:
@@ -273,12 +273,12 @@ def check_claims(
 ) -> tuple[ExperimentVerdict, ...]:
     """Judge the stored records again. Nothing is run: no Ray, no MLflow, no torch.
 
-    Without `seeds` and `epochs` it judges what the last run in the workspace asked for.
+    Without `seeds` and `epochs`, it judges the seeds and epochs of the last run.
 
     Args:
         manifests, seeds, epochs, workspace: as of `open_session`.
-        committed: whether to judge by the records committed beside the manifests, whatever the
-            workspace holds. An experiment of which it holds nothing is judged by them anyway.
+        committed: whether to judge by the records committed beside the manifests, even if the
+            workspace holds trials. An experiment without trials there is always judged by them.
 
     Returns:
         A verdict for each experiment, with a result for each reported number. Values are in the
@@ -286,7 +286,7 @@ def check_claims(
 
     Raises:
         ManifestError: a manifest has faults.
-        UsageError: an argument cannot be honoured.
+        UsageError: an argument is wrong.
         StoreError: records are damaged.
 
     Example:
@@ -337,11 +337,11 @@ def compare_records(
             in the folder `experiments`.
 
     Returns:
-        A comparison for each experiment of which either side holds a seed: whether its records
+        A comparison for each experiment that has a seed on either side. It says whether the records
         are equal bit for bit, and which claims moved, in the manifest's unit.
 
     Raises:
-        UsageError: a path does not exist, or is none of these.
+        UsageError: a path does not exist, or holds no records.
         ManifestError: a manifest has faults.
         StoreError: records are damaged.
 
@@ -356,7 +356,7 @@ def compare_records(
 
 
 def records_table(trials: Mapping[tuple[str, int], StoredTrial]) -> "pyarrow.Table":
-    """Turn stored trials into a table; `.to_pandas()` makes a data frame of it.
+    """Turn stored trials into a table. Call `.to_pandas()` for a data frame.
 
     Args:
         trials: by experiment and seed, as `read_records` returns them.
@@ -376,7 +376,7 @@ def records_table(trials: Mapping[tuple[str, int], StoredTrial]) -> "pyarrow.Tab
 
 
 def verdicts_table(verdicts: Iterable[ExperimentVerdict]) -> "pyarrow.Table":
-    """Turn verdicts into a table; `.to_pandas()` makes a data frame of it.
+    """Turn verdicts into a table. Call `.to_pandas()` for a data frame.
 
     Args:
         verdicts: as `check_claims` or `run_trials` return them.
@@ -384,8 +384,8 @@ def verdicts_table(verdicts: Iterable[ExperimentVerdict]) -> "pyarrow.Table":
     Returns:
         A row for each reported number: experiment, name, claim, kind, metric, unit, epoch,
         reported, measured, difference, tolerance, verdict, as_expected, n (seeds with a value),
-        spread (their SD), p_equivalence, p_consistency, note. Values are in the row's unit; what
-        is unknown is null.
+        spread (their SD), p_equivalence, p_consistency, note. Values are in the row's unit;
+        unknown values are null.
 
     Example:
         >>> import harness

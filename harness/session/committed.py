@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import UsageError, number_of
 from harness.manifest import Experiment, of_seeds
 from harness.record import StoredTrial, TrialSpec
 from harness.store import Archive, merge
@@ -16,21 +16,21 @@ FOLDER = "records"
 
 @dataclass(frozen=True)
 class Committed:
-    """The committed records of one experiment, and which of them its manifest still asks for."""
+    """The committed records of one experiment. It separates current records from stale ones."""
 
     archive: Archive
     experiment: str
     spec: TrialSpec
-    """The spec of any of its trials, as it would be run today."""
+    """Today's spec of one of its trials; the seed does not matter."""
 
     @classmethod
     def beside(cls, experiment: Experiment, spec: TrialSpec) -> "Committed":
-        """Open the folder beside the manifest, which need not exist."""
+        """Open the folder of records beside the manifest. It may be missing."""
         return cls(Archive(experiment.path.parent / FOLDER), experiment.id, spec)
 
     @cached_property
     def trials(self) -> Mapping[str, StoredTrial]:
-        """The trials by id, without those that are stale."""
+        """The current trials by id."""
         return {trial.spec.id: trial for trial in self._all if self._current(trial)}
 
     @cached_property
@@ -44,15 +44,15 @@ class Committed:
         return self.archive.declared(self.experiment)
 
     def notes(self) -> Iterator[str]:
-        """Notes for a verdict that rests on these records."""
+        """Yield notes for a verdict that uses these records."""
         if self.trials:
             yield f"judged by the committed records in {self._file}, not by the workspace"
         elif not self.stale:
-            yield f"nothing of it is in the workspace, and nothing is committed in {self._file}"
+            yield f"the workspace holds no trial of it, and {self._file} holds no records"
         yield from self.warnings()
 
     def warnings(self) -> Iterator[str]:
-        """Warn of records that cannot be used."""
+        """Yield a warning if some records are stale."""
         if self.stale:
             why = "were made with other parameters, data or revision, and are not used"
             yield f"the records of {of_seeds(self.stale)} in {self._file} {why}"
@@ -85,26 +85,26 @@ def add(archive: Archive, additions: Collection[Addition]) -> Iterator[str]:
         A line about each experiment.
 
     Raises:
-        UsageError: trials are committed with other results; names each of them.
+        UsageError: committed trials have other results; the message names each of them.
         StoreError: a file of the archive is damaged, or cannot be written.
     """
     merged = [
-        (each, merge(archive.kept(each.experiment), each.trials, each.declared))
-        for each in additions
+        (addition, merge(archive.kept(addition.experiment), addition.trials, addition.declared))
+        for addition in additions
     ]
     conflicts = [
-        f"{archive.file(each.experiment)}: {conflict}"
-        for each, result in merged
+        f"{archive.file(addition.experiment)}: {conflict}"
+        for addition, result in merged
         for conflict in result.conflicts
     ]
     if conflicts:
-        hint = "nothing was written; remove the file first to have only the new records"
+        hint = "nothing was written; to replace the committed records, remove the file first"
         raise UsageError("\n".join([*conflicts, hint]))
-    for each, result in merged:
-        file = archive.file(each.experiment)
-        if result.kept != archive.kept(each.experiment):
-            archive.write(each.experiment, result.kept)
+    for addition, result in merged:
+        file = archive.file(addition.experiment)
+        if result.kept != archive.kept(addition.experiment):
+            archive.write(addition.experiment, result.kept)
         done = f"{of_seeds(result.added)} added" if result.added else "nothing to add"
         if result.superseded:
             done += f", stale records of {of_seeds(result.superseded)} replaced"
-        yield f"{file}: {done}, {len(result.kept.trials)} trials"
+        yield f"{file}: {done}, {number_of(len(result.kept.trials), 'trial')}"

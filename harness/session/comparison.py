@@ -1,4 +1,4 @@
-"""Compare what two folders or tables hold of some experiments, seed by seed."""
+"""Compare the trials of two folders or tables, seed by seed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ DEFAULT_EXPERIMENTS = Path("experiments")
 def compare_paths(
     base: Path, new: Path, manifests: Sequence[Path] | None = None
 ) -> tuple[Comparison, ...]:
-    """Compare each experiment of which either side holds a seed.
+    """Compare each experiment that has a seed on either side.
 
     Args:
         base: a workspace, a night, a folder of committed records, or an exported table.
@@ -39,13 +39,13 @@ def compare_paths(
             raise UsageError(f"{side}: no such workspace, night, records or exported table")
     own = new / MANIFESTS
     experiments = load(manifests or [own if own.is_dir() else DEFAULT_EXPERIMENTS])
-    found = compare(experiments, read_side(base, experiments), read_side(new, experiments))
-    return tuple(each for each in found if each.seeds or each.only_base or each.only_new)
+    compared = compare(experiments, read_side(base, experiments), read_side(new, experiments))
+    return tuple(one for one in compared if one.seeds or one.only_base or one.only_new)
 
 
 def comparison_code(comparisons: Sequence[Comparison]) -> Exit:
-    """The exit code that stands for these comparisons."""
-    standings = {each.standing for each in comparisons}
+    """Return the exit code for these comparisons."""
+    standings = {comparison.standing for comparison in comparisons}
     if Standing.MOVED in standings:
         return Exit.NOT_AS_EXPECTED
     if Standing.NOTHING in standings or not comparisons:
@@ -54,7 +54,7 @@ def comparison_code(comparisons: Sequence[Comparison]) -> Exit:
 
 
 def read_side(path: Path, experiments: Sequence[Experiment]) -> Side:
-    """Read what a workspace, a night, committed records or a table hold of the experiments."""
+    """Read the experiments' trials from a workspace, a night, committed records or a table."""
     from harness.report import arrow_tables  # noqa: PLC0415 - pyarrow takes a moment to import
 
     if path.is_file():
@@ -76,7 +76,7 @@ def read_side(path: Path, experiments: Sequence[Experiment]) -> Side:
 def _stored(
     store: Store | Archive, experiments: Sequence[Experiment]
 ) -> Iterator[tuple[tuple[str, int], StoredTrial]]:
-    """The stored trials of any seed that belong to the manifests as they are now."""
+    """Yield the stored trials that match today's manifests, whatever their seed."""
     registry = workloads.registry()
     wanted: list[tuple[str, TrialSpec]] = []
     for experiment in experiments:

@@ -1,4 +1,4 @@
-"""What is there of all that a run needs, and what to do about what is not."""
+"""Check that everything a run needs is installed, and say how to fix what is missing."""
 
 import os
 import platform
@@ -15,39 +15,40 @@ from harness.errors import DataError
 from harness.options import data_folder
 
 IMPORT_TIMEOUT_S = 300
-"""MLflow and Ray import for seconds, and for longer on a busy machine or a network disk."""
+"""MLflow and Ray take seconds to import, and longer on a busy machine or a network disk."""
 
 ROOM_GB = 2.0
-"""A study of six experiments and ten seeds takes less, Ray's logs and spilling included."""
+"""Free disk space that a run needs. Six experiments with ten seeds and Ray's logs take less."""
 MEMORY_GB = 4.0
 LONGEST_TEMPORARY = 40
-"""Ray's sockets lie some 65 characters below it, and a socket's path may have 107."""
+"""Longest path of the temporary folder, in characters. A socket's path may have 107, and Ray adds
+about 65."""
 
 GB = 1e9
 
 
 class Health(Enum):
-    """How a thing stands."""
+    """The state of one requirement."""
 
     GOOD = "ok"
     NOTE = "note"
-    """Runs go without it, or fetch it themselves."""
+    """Runs work without it, or fetch it themselves."""
     MISSING = "missing"
-    """Nothing, or not everything, runs without it."""
+    """Some runs, or all, need it."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing, how it stands, and what to do about it."""
+    """One requirement, its state, and what to do about it."""
 
     name: str
     health: Health
-    said: str
+    detail: str
     remedy: str = ""
 
 
 def examine(workspace: Path, data: Path | None) -> list[Finding]:
-    """All findings, in the order in which they are best mended."""
+    """Check everything, in the order in which to fix it."""
     with ThreadPoolExecutor() as pool:
         imported = list(pool.map(_package, ("torch", "torchvision", "ray", "mlflow")))
     return [
@@ -62,19 +63,19 @@ def examine(workspace: Path, data: Path | None) -> list[Finding]:
 
 
 def _python() -> Finding:
-    # An older one than is wanted does not get as far as this.
+    # An older Python fails before this line.
     return Finding("Python", Health.GOOD, f"{platform.python_version()} in {sys.prefix}")
 
 
 def _package(name: str) -> Finding:
-    """Import it in a process of its own: a broken one may end its process, or not come back."""
+    """Import a package in its own process, because a broken one may crash or hang."""
     code = f"import {name}; print({name}.__version__)"
     answer = _ask(code)
     if answer.returncode == 0:
         return Finding(name, Health.GOOD, answer.stdout.split()[-1])
-    said = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
-    remedy = "make again, or pip install -c ci/constraints.txt -e . (versions must match)"
-    return Finding(name, Health.MISSING, f"cannot be imported: {said}", remedy)
+    detail = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
+    remedy = "run make again, or pip install -c ci/constraints.txt -e . (versions must match)"
+    return Finding(name, Health.MISSING, f"cannot be imported: {detail}", remedy)
 
 
 def _ask(code: str) -> "subprocess.CompletedProcess[str]":
@@ -85,7 +86,7 @@ def _ask(code: str) -> "subprocess.CompletedProcess[str]":
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"no answer in {IMPORT_TIMEOUT_S} s")
-    except OSError as error:  # this user may not run the interpreter, or there is no memory
+    except OSError as error:  # no right to run the interpreter, or no memory
         return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
@@ -97,15 +98,15 @@ def _gpus() -> Finding:
     names = _ask(code).stdout.split("\n")[:-1]
     if names:
         return Finding("GPUs", Health.GOOD, ", ".join(names))
-    remedy = "everything runs on CPUs; --gpus-per-trial asks for GPUs where torch sees them"
-    return Finding("GPUs", Health.NOTE, "torch sees none", remedy)
+    remedy = "everything runs on CPUs; where torch finds a GPU, --gpus-per-trial uses it"
+    return Finding("GPUs", Health.NOTE, "torch finds none", remedy)
 
 
 def _data_folder(given: Path | None) -> list[Finding]:
     try:
         folder = data_folder(given)
     except DataError as error:
-        return [Finding("data sets", Health.NOTE, str(error), "name a folder by HARNESS_DATA")]
+        return [Finding("data sets", Health.NOTE, str(error), "set HARNESS_DATA to a folder")]
     return [_data(folder), _disk("data", folder)]
 
 
@@ -119,42 +120,46 @@ def _data(cache: Path) -> Finding:
 
 
 def _disk(name: str, folder: Path) -> Finding:
-    """Room and the right to write where the folder is, or will be made."""
-    there = folder.absolute()
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free / GB
-    said = f"{free:.0f} GB free in {folder}"
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        return Finding(f"disk ({name})", Health.MISSING, f"{there} cannot be written", _other(name))
+    """Check free space and the right to write, in the folder or its nearest parent."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / GB
+    detail = f"{free:.0f} GB free in {folder}"
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        return Finding(f"disk ({name})", Health.MISSING, f"{place} cannot be written", _other(name))
     if free < ROOM_GB:
-        remedy = f"{ROOM_GB:g} GB are wanted: {_other(name)}"
-        return Finding(f"disk ({name})", Health.MISSING, said, remedy)
-    return Finding(f"disk ({name})", Health.GOOD, said)
+        remedy = f"a run needs {ROOM_GB:g} GB; {_other(name)}"
+        return Finding(f"disk ({name})", Health.MISSING, detail, remedy)
+    return Finding(f"disk ({name})", Health.GOOD, detail)
 
 
 def _other(name: str) -> str:
-    return f"name another folder by HARNESS_{name.upper()}"
+    return f"set HARNESS_{name.upper()} to another folder"
 
 
 def _memory() -> Finding:
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
-    except (ValueError, OSError):  # not known on this system
+    except (ValueError, OSError):  # this system does not say
         return Finding("memory", Health.NOTE, "not known", "each trial takes about 1 GB")
-    said = f"{total:.0f} GB, {os.cpu_count()} CPUs"
+    detail = f"{total:.0f} GB, {os.cpu_count()} CPUs"
     if total < MEMORY_GB:
         remedy = "each trial takes about 1 GB: --cpus-per-trial 2 runs half as many at once"
-        return Finding("memory", Health.NOTE, said, remedy)
-    return Finding("memory", Health.GOOD, said)
+        return Finding("memory", Health.NOTE, detail, remedy)
+    return Finding("memory", Health.GOOD, detail)
 
 
 def _temporary(folder: Path) -> Finding:
-    """Ray's sockets need a short path; where it is long they go to /tmp, if that is there."""
+    """Check that the path is short enough for Ray's sockets. If not, Ray uses /tmp."""
     if len(str(folder)) <= LONGEST_TEMPORARY:
         return Finding("temporary folder", Health.GOOD, str(folder))
     short = Path("/tmp")  # noqa: S108 - only looked at
-    said = f"{folder} is too long for Ray's sockets"
+    detail = f"{folder} is too long for Ray's sockets"
     if os.access(short, os.W_OK):
-        return Finding("temporary folder", Health.NOTE, said, f"{short} is taken instead")
-    return Finding("temporary folder", Health.MISSING, said, "name a shorter one by TMPDIR")
+        return Finding(
+            "temporary folder", Health.NOTE, detail, f"nothing: Ray uses {short} instead"
+        )
+    return Finding(
+        "temporary folder", Health.MISSING, detail, "set TMPDIR to a folder with a shorter path"
+    )

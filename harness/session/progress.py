@@ -1,4 +1,4 @@
-"""What a caller is told while a session runs: an observer, and one that stays silent."""
+"""Observers: the interface that receives a session's progress, and one that shows nothing."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -13,20 +13,20 @@ class TrialView(Protocol):
     """Follows the trials of one run. Every call comes after the record is durable."""
 
     def started(self, job: Job, epoch: int) -> None:
-        """An attempt begins after `epoch`."""
+        """An attempt started; `epoch` is the last epoch that is recorded already."""
 
     def progressed(self, job: Job, record: EpochRecord) -> None:
         """An epoch was recorded."""
 
     def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
-        """An attempt was lost to infrastructure; another one follows."""
+        """An attempt failed, and another one follows."""
 
     def ended(self, job: Job, failure: Failure | None) -> None:
         """The trial is finished, or has failed for good."""
 
 
 class Observer(Protocol):
-    """Shows a run to whoever watches it."""
+    """Receives the progress of a run."""
 
     def note(self, text: str) -> None:
         """Show one line about the run as a whole."""
@@ -38,7 +38,7 @@ class Observer(Protocol):
 
 
 class SilentView:
-    """Shows nothing of the trials; failures stand in the verdict."""
+    """Shows no trials. Failures appear in the verdict."""
 
     def started(self, job: Job, epoch: int) -> None:
         """Do nothing."""

@@ -17,7 +17,7 @@ from harness.store import Store
 
 
 class Recorder:
-    """The engine's sink. It shows and tracks nothing before it is durable."""
+    """The engine's sink. It makes every message durable before it shows or tracks it."""
 
     def __init__(self, store: Store, view: TrialView, track: Callable[[str], None]) -> None:
         self._store = store
@@ -29,7 +29,7 @@ class Recorder:
         return self._store.resume_point(job.spec.id)
 
     def receive(self, batch: Sequence[tuple[Job, Message]]) -> None:
-        """Make a batch durable, show it, and let MLflow have what a checkpoint now covers."""
+        """Make a batch durable, show it, and tell MLflow about trials with new durable epochs."""
         self._store.append([(job.spec, message) for job, message in batch])
         for job, message in batch:
             self._show(job, message)
@@ -37,7 +37,7 @@ class Recorder:
                 self._track(job.spec.id)
 
     def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
-        """Show that an attempt was lost."""
+        """Show that an attempt failed."""
         self._view.retrying(job, failure, attempt=attempt, wait_s=wait_s)
 
     def remember(self, job: Job, past: PastFailure) -> None:

@@ -29,7 +29,7 @@ class Reports:
         folder: Path,
         links: Mapping[str, str] | None = None,
     ) -> Self:
-        """Write pages and figures into a folder, and make the folder if need be.
+        """Write pages and figures into a folder, which is created if it is missing.
 
         Raises:
             OutputError: a file cannot be written.
@@ -49,7 +49,7 @@ class Reports:
         return written
 
     def pages(self, verdicts: Sequence[ExperimentVerdict]) -> dict[str, str]:
-        """The pages on some of the verdicts, by file name."""
+        """Return the pages about some verdicts, by file name."""
         from harness.report.pages import html, markdown  # noqa: PLC0415 - as above
 
         figures = {name: path.name for name, path in self.drawn.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import cluster_address, workloads
 from harness.cluster_address import ClusterAddress
-from harness.errors import Exit, StoppedError
+from harness.errors import Exit, StoppedError, number_of
 from harness.options import Again, RunOptions, data_folder
 from harness.plan import Job
 from harness.session.progress import Observer, SilentObserver
@@ -46,16 +46,16 @@ def run_session(
     Args:
         session: the experiments, the selection and the workspace.
         options: how trials are run.
-        observer: is told what happens; by default nothing is shown.
+        observer: receives the progress; by default nothing is shown.
         report: folder for the report; by default `report` in the workspace.
 
     Raises:
-        StoppedError: a signal stopped the run; the next one resumes from the store.
-        HarnessError: no cluster, no data, a full disk. What is durable stays.
+        StoppedError: a signal stopped the run; the next run resumes from the store.
+        HarnessError: no cluster, no data, a full disk. Durable records stay.
     """
     observer = observer or SilentObserver()
     store = session.store
-    # Refuse what cannot be run before anything is written.
+    # Check everything that can be refused before anything is written.
     total = len(session.jobs())
     if options.tracking_uri != OFF:
         refuse_unusable(options.tracking_uri, store.root)
@@ -72,9 +72,9 @@ def run_session(
         session.declare()
         session.record_requests()
         if options.again is Again.FAILED:
-            observer.note(f"{session.reopen_failed()} failed trials run again")
+            observer.note(f"{number_of(session.reopen_failed(), 'failed trial')} to run again")
         left = session.left()
-        observer.note(f"{total} trials, {total - len(left)} of them done")
+        observer.note(f"{number_of(total, 'trial')}, {total - len(left)} of them done")
         if left:
             run_trials(
                 left, session, options, observer, address=address, tracking=tracking, stop=stop
@@ -104,7 +104,7 @@ def run_trials(
     """
     from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
 
-    # A missing folder is reported before Ray is started; without data sets none is needed.
+    # Report a missing folder before Ray starts. Without data sets no folder is needed.
     folder = data_folder(options.data) if any(job.spec.data for job in left) else Path()
     with (
         observer.watch(session.experiments, left) as view,
@@ -125,7 +125,7 @@ def run_trials(
 
 @contextmanager
 def _limited(stop: Stop, time_limit_min: float | None) -> Iterator[None]:
-    """Set `stop` when the time is up. Its exit code stays 0, since no signal came."""
+    """Set `stop` when the time is up. Its exit code stays 0, because no signal came."""
     if time_limit_min is None:
         yield
         return

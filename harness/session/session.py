@@ -1,4 +1,4 @@
-"""A session: some experiments, the trials that are asked for, and the workspace that holds them."""
+"""A session: some experiments, the requested trials, and the workspace that holds them."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import manifest, workloads
+from harness.errors import number_of
 from harness.manifest import Experiment, of_seeds
 from harness.plan import Job, Request, Selection, jobs, specs
 from harness.record import StoredTrial, TrialSpec
@@ -25,7 +26,7 @@ class CommittedUse(Enum):
     NEVER = auto()
     """Never: only the workspace counts, as for running and tracking."""
     WHERE_EMPTY = auto()
-    """For each experiment of which the workspace holds nothing."""
+    """For each experiment that has no trial in the workspace."""
     ALWAYS = auto()
 
 
@@ -40,17 +41,17 @@ def load(paths: Sequence[Path]) -> tuple[Experiment, ...]:
 
 @dataclass(frozen=True)
 class Session:
-    """Some experiments, the trials of them that are asked for, and the workspace."""
+    """Some experiments, the requested trials, and the workspace."""
 
     experiments: tuple[Experiment, ...]
     selection: Selection
     store: Store
     use: CommittedUse = CommittedUse.NEVER
     registry: Mapping[str, Workload] = field(
-        default_factory=lambda: workloads.registry()  # noqa: PLW0108 - a test may have put in another
+        default_factory=lambda: workloads.registry()  # noqa: PLW0108 - tests replace the function
     )
     apart: bool = False
-    """Judge each experiment by itself, as variants are: a control then gates no other one."""
+    """Whether each experiment is judged alone, as a study's variants are."""
 
     @cached_property
     def trials(self) -> Mapping[str, Mapping[int, str]]:
@@ -81,52 +82,52 @@ class Session:
     def as_last_requested(self) -> "Session":
         """The same session with each experiment's seeds and epochs as the last run asked for them.
 
-        An experiment that committed records answer for keeps the selection, and so does one of
-        which no run recorded a request.
+        An experiment keeps the selection if it is judged by committed records, or if no run
+        recorded a request.
 
         Raises:
             StoreError: a recorded request is damaged.
         """
         if self.use is CommittedUse.ALWAYS:
             return self
-        found = ((each.id, self.store.request(each.id)) for each in self.experiments)
-        requests = {name: request for name, request in found if request is not None}
+        recorded = ((item.id, self.store.request(item.id)) for item in self.experiments)
+        requests = {name: request for name, request in recorded if request is not None}
         session = replace(self, selection=replace(self.selection, requests=requests))
         held = {name: one for name, one in requests.items() if name not in session.committed}
         return replace(self, selection=replace(self.selection, requests=held))
 
     def record_requests(self) -> None:
-        """Record which seeds and epochs are asked for, so that later commands judge the same."""
+        """Record the requested seeds and epochs, so that later commands judge the same."""
         request_of = self.selection.request_of
-        self.store.record_requests({each.id: request_of(each) for each in self.experiments})
+        self.store.record_requests({item.id: request_of(item) for item in self.experiments})
 
     def described_requests(self) -> list[str]:
-        """What is judged in place of the manifests' own seeds and epochs, a line per request."""
+        """Say which seeds and epochs replace the manifests' own, a line per request."""
         groups: dict[Request, list[str]] = {}
         for name, request in self.selection.requests.items():
             if request != Request():
                 groups.setdefault(request, []).append(name)
         return [
             f"{', '.join(names)}: judging {_in_words(request)}, as the last run asked; "
-            "--seeds, --epochs or --committed choose otherwise"
+            "use --seeds, --epochs or --committed to judge others"
             for request, names in groups.items()
         ]
 
     def jobs(self) -> Sequence[Job]:
-        """Every trial that is asked for, done or not; two experiments may share one."""
+        """List every requested trial, done or not. A shared trial is listed once."""
         return tuple(jobs(self.experiments, self.registry, self.selection))
 
     def readers(self) -> Iterator[tuple[str, Workload, Any]]:
-        """Each experiment's id, workload and parameters: who may read environment variables."""
+        """Yield each experiment's id, workload and parameters, which tell its variables."""
         for experiment in self.experiments:
             workload = self.registry[experiment.manifest.workload.name]
             yield experiment.id, workload, experiment.parameters
 
     def code_changes(self, experiment: Experiment) -> Iterator[str]:
-        """Warn of seeds that other code of the workload ran, under the revision of today.
+        """Warn of seeds that ran with other code of the workload under the same revision.
 
-        Records that do not tell the workload's code are passed over. A workload within the harness
-        is too: any change of the harness would count, and tests hold its results to its revision.
+        Records that do not name the workload's code are skipped. Workloads of the harness itself
+        are skipped too: any change of the harness would count, and tests check their results.
         """
         workload = self.registry[experiment.manifest.workload.name]
         today = workload_code(workload)
@@ -144,23 +145,23 @@ class Session:
             yield (
                 f"{experiment.id}: warning: the code of workload {workload.name} has changed since "
                 f"{of_seeds(changed)} ran ({then} then, {today} now), and its revision is still "
-                f"{workload.revision}: raise the revision if results change, or these are reused"
+                f"{workload.revision}: raise it if results change, or the old trials are reused"
             )
 
     def left(self) -> Sequence[Job]:
-        """The trials that are still to be run."""
+        """List the trials that still have to run."""
         return [job for job in self.jobs() if not self.store.settled(job.spec.id, job.epochs)]
 
     def reopen_failed(self) -> int:
-        """Have the recorded failures of the method run again; returns how many there are.
+        """Mark the recorded failures of the method to run again, and return their number.
 
-        Each stays in its trial's history, and the verdict names it.
+        Each failure stays in its trial's history, and the verdict names it.
         """
         now_ms = time.time_ns() // 1_000_000
         return sum(self.store.reopen(job.spec.id, at_ms=now_ms) for job in self.jobs())
 
     def finished(self, experiment: Experiment) -> Iterator[StoredTrial]:
-        """The trials in the workspace that are complete, or failed for good."""
+        """Yield the trials in the workspace that are complete, or that the method failed."""
         epochs = self.selection.epochs_of(experiment)
         for trial_id in self.trials[experiment.id].values():
             trial = self.store.read(trial_id)
@@ -174,7 +175,7 @@ class Session:
         return committed.trials.get(trial_id) if committed else self.store.read(trial_id)
 
     def stored_trials(self) -> Iterator[tuple[tuple[str, int], StoredTrial]]:
-        """Each stored trial that is asked for, finished or not, with its experiment and seed."""
+        """Yield each requested trial that is stored, with its experiment and seed."""
         for experiment in self.experiments:
             for seed in self.trials[experiment.id]:
                 trial = self.trial(experiment, seed)
@@ -182,12 +183,12 @@ class Session:
                     yield (experiment.id, seed), trial
 
     def declared(self, experiment: Experiment) -> Mapping[str, float]:
-        """Each claim's tolerance when the records were made; empty where that is not known."""
+        """Return each claim's tolerance when the records were made; empty if unknown."""
         committed = self.committed.get(experiment.id)
         return committed.declared if committed else self.store.declared(experiment.id)
 
     def declare(self) -> None:
-        """Record today's tolerances of every experiment that has no records yet."""
+        """Record the manifest's tolerances of every experiment that has no records yet."""
         for experiment in self.experiments:
             today = experiment.manifest.tolerances()
             if self.store.declared(experiment.id) != today and not self._recorded(experiment):
@@ -196,19 +197,19 @@ class Session:
     def take_over(self) -> list[str]:
         """Copy finished trials from the committed records into the workspace.
 
-        Only trials that are asked for, and of which the workspace holds nothing.
+        It copies only requested trials that the workspace does not hold.
 
         Returns:
-            What was done, in lines.
+            Lines that say what was done.
         """
         taken, warnings = 0, list[str]()
         for experiment in self.experiments:
             committed = self.committed_of(experiment)
             epochs = self.selection.epochs_of(experiment)
-            there = (committed.trials.get(each) for each in self.trials[experiment.id].values())
+            available = map(committed.trials.get, self.trials[experiment.id].values())
             new = [
                 trial
-                for trial in there
+                for trial in available
                 if trial and trial.settled(epochs) and not _recorded(self.store.read(trial.spec.id))
             ]
             if new and not self._recorded(experiment):
@@ -217,10 +218,10 @@ class Session:
                 self.store.adopt(trial)
             taken += len(new)
             warnings += committed.warnings()
-        return [f"{taken} trials taken over from the committed records", *warnings]
+        return [f"{number_of(taken, 'trial')} taken over from the committed records", *warnings]
 
     def verdicts(self) -> tuple[ExperimentVerdict, ...]:
-        """The verdict on each experiment, from the stored records alone."""
+        """Judge each experiment by the stored records."""
         cases = [
             Case(
                 experiment,
@@ -231,22 +232,22 @@ class Session:
             for experiment in self.experiments
         ]
         families = [[case] for case in cases] if self.apart else [cases]
-        found = (verdict for family in families for verdict in judge(family, self.trial))
-        return tuple(map(self._noted, found))
+        verdicts = (verdict for family in families for verdict in judge(family, self.trial))
+        return tuple(map(self._noted, verdicts))
 
     def _noted(self, verdict: ExperimentVerdict) -> ExperimentVerdict:
-        """Add a note where a verdict rests on committed records."""
+        """Add a note to a verdict that uses committed records."""
         committed = self.committed.get(verdict.id)
         if committed is None:
             return verdict
         return replace(verdict, notes=(*verdict.notes, *committed.notes()))
 
     def _recorded(self, experiment: Experiment) -> bool:
-        """Whether the workspace has any record of the experiment as it now stands."""
+        """Whether the workspace has any record of the experiment under its current spec."""
         return any(_recorded(self.store.read(trial_id)) for trial_id in self._ids(experiment))
 
     def _ids(self, experiment: Experiment) -> Iterator[str]:
-        """The ids of the trials that are asked for, then those of the manifest's seeds."""
+        """Yield the ids of the requested trials, then those of the manifest's seeds."""
         yield from self.trials[experiment.id].values()
         for spec in self._specs(experiment, self.selection.with_seeds(None)):
             yield spec.id

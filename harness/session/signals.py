@@ -11,7 +11,7 @@ from harness.errors import Exit
 _CODES = {
     signal.SIGINT: Exit.INTERRUPTED,
     signal.SIGTERM: Exit.TERMINATED,
-    # The terminal or the ssh session is gone: a script that sees 143 need not know which it was.
+    # The terminal or the ssh session closed. Scripts treat it as SIGTERM.
     signal.SIGHUP: Exit.TERMINATED,
 }
 
@@ -39,9 +39,9 @@ def stop_on_signals() -> Iterator[Stop]:
     def ask(number: int, _frame: FrameType | None) -> None:
         stop.exit_code = _CODES[signal.Signals(number)]
         stop.set()
-        # Whoever asks twice does not want to wait: the usual handlers are back.
-        for each in handled:
-            signal.signal(each, signal.SIG_DFL)
+        # The default handlers are back, so a second signal ends the process at once.
+        for handled_signal in handled:
+            signal.signal(handled_signal, signal.SIG_DFL)
 
     for number in handled:
         signal.signal(number, ask)

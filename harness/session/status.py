@@ -1,4 +1,4 @@
-"""How far a study is: counts per experiment from small files, or every trial in full."""
+"""The progress of a study: quick counts per experiment, or every trial in full."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,25 +12,25 @@ from harness.store import Store
 
 
 class State(StrEnum):
-    """What has become of a trial."""
+    """The state of a trial."""
 
     DONE = "done"
     FAILED = "failed"
-    """By the method's own fault: a result."""
+    """The method failed, which is a result."""
     LOST = "lost"
-    """To infrastructure; the next run tries it again."""
+    """Infrastructure failed. The next run retries the trial."""
     STARTED = "started"
-    """Not finished: it is running, or its run was stopped."""
+    """The trial is not finished: it is running, or its run was stopped."""
     NOT_STARTED = "not started"
 
 
 @dataclass(frozen=True)
 class ExperimentStatus:
-    """How many trials of an experiment are in which state."""
+    """The number of an experiment's trials in each state."""
 
     experiment: str
     epochs: int
-    """How many each trial is to run."""
+    """How many epochs each trial should run."""
     states: Counter[State]
     written_ms: int
     """When a trial of state STARTED was last written; 0 if there is none."""
@@ -38,7 +38,7 @@ class ExperimentStatus:
 
 @dataclass(frozen=True)
 class TrialStatus:
-    """How far one trial is."""
+    """The progress of one trial."""
 
     experiment: str
     seed: int
@@ -46,7 +46,7 @@ class TrialStatus:
     reached: int
     """The last epoch that is durable."""
     epochs: int
-    """How many it is to run."""
+    """How many epochs the trial should run."""
     state: State
     detail: str
     """How it failed, if it did."""
@@ -57,8 +57,8 @@ class TrialStatus:
 def experiment_statuses(session: Session) -> Iterator[ExperimentStatus]:
     """Count the trials of each experiment.
 
-    One listing of the workspace tells which trials were started; of those, result.json is read.
-    Its own digest is checked, its trial's records are not.
+    It lists the workspace once, and reads result.json of every trial that was started. It checks
+    the digest of result.json, but not of the records.
     """
     begun = frozenset(session.store.trials())
     for experiment in session.experiments:
@@ -109,7 +109,7 @@ def _state(store: Store, trial_id: str, epochs: int) -> State:
 
 
 def _ended(done: int, failure: Failure | None, epochs: int) -> State:
-    """The state of a trial that was started."""
+    """Return the state of a trial that was started."""
     if done >= epochs:
         return State.DONE
     if failure is None:

@@ -1,4 +1,4 @@
-"""Run a study: an experiment with other values of what its paper leaves open."""
+"""Run a study: an experiment with other values of parameters that its paper leaves open."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,14 +70,14 @@ def run_study(
         selection: seeds, epochs and resources.
         store: the workspace.
         options: how trials are run.
-        observer: is told what happens; by default nothing is shown.
+        observer: receives the progress; by default nothing is shown.
         folder: for the pages; by default `study/ID` in the workspace.
 
     Returns:
         The study, and its Markdown page.
 
     Raises:
-        StoppedError: a signal stopped the run; the next one resumes from the store.
+        StoppedError: a signal stopped the run; the next run resumes from the store.
         HarnessError: as in `run_session`.
     """
     folder = folder or store.root / "study" / plan.experiment.id
@@ -89,7 +89,7 @@ def run_study(
 
 
 def _write(study: Study, folder: Path) -> Path:
-    """Write the page, figure and JSON into the folder; returns the page."""
+    """Write the page, figure and JSON into the folder, and return the page."""
     from harness.report import figures, study_page  # noqa: PLC0415 - imports matplotlib
 
     drawn = study_page.figure(study)

@@ -22,23 +22,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OFF = "none"
-"""In place of an address: no tracking."""
+"""Turns tracking off when given instead of an address."""
 
 LONGEST_DATABASE_PATH = 504
-"""In bytes: SQLite's limit of 512 (`MAX_PATHNAME`), less the ending of its journal."""
+"""In bytes: SQLite's limit of 512 (`MAX_PATHNAME`) minus the ending of its journal's name."""
 
 
 class TrackingError(HarnessError):
-    """MLflow does not answer, or does not hold what was sent."""
+    """MLflow does not answer, or did not take everything."""
 
     exit_code = Exit.INCOMPLETE
 
 
 def chart_links(url: str) -> dict[str, str]:
-    """The addresses at which a running MLflow draws each experiment, by name.
+    """Return the address of each experiment's charts on a running MLflow server, by name.
 
     Raises:
-        TrackingError: it does not answer.
+        UsageError: `url` is not an http address.
+        TrackingError: the server does not answer.
     """
     from harness import tracking  # noqa: PLC0415 - MLflow takes seconds to import
 
@@ -47,22 +48,22 @@ def chart_links(url: str) -> dict[str, str]:
         wanted = "must be an address such as http://127.0.0.1:5000"
         raise UsageError(f"--mlflow-url: {wanted}, got {without_secrets(url)}")
     try:
-        # A page is for others' eyes: their browser asks for a password of their own.
+        # Others may read the page, so its links carry no password.
         return tracking.chart_urls(url, re.sub(r"://\S*@", "://", url))
     except tracking.TROUBLE as trouble:
         raise TrackingError(without_secrets(f"{url}: {tracking.cause(trouble)}")) from trouble
 
 
 def refuse_malformed(option: str, uri: str) -> None:
-    """Refuse an address to which nothing can connect.
+    """Refuse a malformed address.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the address is malformed.
     """
     try:
         parts = urlsplit(uri)
         sound = parts.netloc.count("@") <= 1 and parts.port != 0
-    except ValueError:  # whose words may quote the password
+    except ValueError:  # its message may quote the password
         sound = False
     if not sound:
         hint = "in a password, write @ as %40, / as %2F and : as %3A"
@@ -70,12 +71,12 @@ def refuse_malformed(option: str, uri: str) -> None:
 
 
 def refuse_unusable(uri: str | None, workspace: Path) -> None:
-    """Refuse an address that can be none, and a folder in which MLflow can keep nothing.
+    """Refuse a malformed address, and a workspace whose path MLflow cannot use.
 
-    Any other character works in a workspace's path: URIs are quoted.
+    MLflow needs a path in UTF-8 that is not too long. Every character works, since URIs are quoted.
 
     Raises:
-        UsageError: with what to do instead.
+        UsageError: the message says what to do instead.
     """
     if uri:
         refuse_malformed("--tracking-uri", uri)
@@ -96,17 +97,17 @@ def refuse_unusable(uri: str | None, workspace: Path) -> None:
 
 
 class Tracking(Protocol):
-    """Passes a run on to MLflow."""
+    """Sends a run to MLflow."""
 
     def notify(self, trial_id: str) -> None:
-        """Tell it that more of a trial is durable."""
+        """Tell MLflow that a trial has new durable records."""
 
     def conclude(self, verdicts: Sequence[ExperimentVerdict], reports: Reports) -> None:
-        """Tell it the verdicts."""
+        """Send the verdicts and the report."""
 
 
 class Untracked:
-    """Stands in for MLflow where tracking is off."""
+    """Does nothing, for runs without tracking."""
 
     def notify(self, trial_id: str) -> None:
         """Do nothing."""
@@ -116,10 +117,9 @@ class Untracked:
 
 
 class MlflowTracking:
-    """Passes a run on to MLflow's tracker, which it opens in a thread of its own.
+    """Sends a run to MLflow, which it imports and opens in a thread of its own.
 
-    MLflow takes seconds to import, and Ray to start: both happen at once. Notifications that come
-    before the tracker is open wait for it.
+    MLflow takes seconds to import while Ray starts. Notifications wait until the tracker is open.
     """
 
     def __init__(self, uri: str | None, session: Session) -> None:
@@ -128,7 +128,7 @@ class MlflowTracking:
         self._opened = self._opener.submit(_tracker, uri, session)
 
     def notify(self, trial_id: str) -> None:
-        """Tell it that more of a trial is durable."""
+        """Tell MLflow that a trial has new durable records."""
         self._opened.add_done_callback(lambda opened: _notify(opened, trial_id))
 
     def conclude(self, verdicts: Sequence[ExperimentVerdict], reports: Reports) -> None:
@@ -137,7 +137,7 @@ class MlflowTracking:
             tracker.conclude(conclusions(verdicts, reports, self._session))
 
     def close(self) -> None:
-        """Send what is left, within a bounded time."""
+        """Send the rest, within a bounded time."""
         if tracker := self._ready():
             tracker.close()
 
@@ -163,14 +163,14 @@ def _tracker(uri: str | None, session: Session) -> "Tracker | None":
 
 
 def _notify(opened: "Future[Tracker | None]", trial_id: str) -> None:
-    """Notify the tracker if it could be opened; closing it raises the reason if it could not."""
+    """Notify the tracker if it could be opened. If not, `close` raises the reason."""
     if opened.exception() is None and (tracker := opened.result()):
         tracker.notify(trial_id)
 
 
 @contextmanager
 def open_tracking(uri: str | None, session: Session) -> Iterator[Tracking]:
-    """Open MLflow for as long as the context lasts. Its trouble never affects trials.
+    """Open MLflow for as long as the context lasts. Trials do not depend on it.
 
     Raises:
         UsageError: the address is malformed.
@@ -184,7 +184,7 @@ def open_tracking(uri: str | None, session: Session) -> Iterator[Tracking]:
 
 
 def tracked(session: Session) -> "list[Tracked]":
-    """The experiments with the ids of their trials, as the tracker needs them."""
+    """List the experiments with the ids of their trials, for the tracker."""
     from harness.tracking import Tracked  # noqa: PLC0415 - as above
 
     return [
@@ -196,7 +196,7 @@ def tracked(session: Session) -> "list[Tracked]":
 def conclusions(
     verdicts: Sequence[ExperimentVerdict], reports: Reports, session: Session
 ) -> "list[Conclusion]":
-    """The verdicts in the form in which MLflow's runs hold them."""
+    """Turn verdicts into the tags, descriptions and files of MLflow's runs."""
     from harness.tracking import Conclusion, Telling  # noqa: PLC0415 - as above
 
     return [

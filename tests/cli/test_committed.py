@@ -135,7 +135,7 @@ def test_where_there_is_nothing_at_all_that_is_said(clone: Path, tmp_path: Path)
     shutil.rmtree(clone.parent / "records")
     found = document("check", clone, "--workspace", tmp_path / "nothing")
     assert found["verdict"] == "INCOMPLETE"
-    assert "nothing of it is in the workspace, and nothing is committed" in str(found["notes"])
+    assert "the workspace holds no trial of it, and" in str(found["notes"])
 
 
 def test_export_wants_one_destination(clone: Path) -> None:

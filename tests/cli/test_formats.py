@@ -32,7 +32,7 @@ def with_csv(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("with_csv")
 def test_a_new_format_is_an_option_with_help_a_file_and_standard_output(tmp_path: Path) -> None:
     app, runner = build(), CliRunner()
-    assert "Write the verdicts as lines of CSV" in " ".join(
+    assert "File to write the verdicts to, as lines of CSV" in " ".join(
         runner.invoke(app, ["check", "--help"], env={"COLUMNS": "300"}).stdout.split()
     )
     arguments = ["check", str(IMAGES), "--committed", "--csv-lines"]

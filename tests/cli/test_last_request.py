@@ -49,7 +49,7 @@ def test_check_after_run_gives_what_run_gave_and_says_which_seeds(
     assert verdict("check", clone, "--workspace", workspace) == verdict("run", clone, *asked)
     shown = harness("check", clone, "--workspace", workspace)
     assert shown.exit_code == 0
-    assert "tiny: judging seed 0, as the last run asked; --seeds, --epochs or" in shown.output
+    assert "tiny: judging seed 0, as the last run asked; use --seeds, --epochs or" in shown.output
 
 
 def test_first_epochs_that_were_asked_for_are_what_check_and_status_know(
@@ -112,7 +112,7 @@ def test_a_workspace_that_does_not_exist_is_refused_and_not_made(
 
 def test_status_counts_trials_by_what_became_of_them(clone: Path, workspace: Path) -> None:
     result = next(workspace.glob("trials/*/result.json"))
-    assert "1 trials: 1 done" in harness("status", clone, "--workspace", workspace).output
+    assert "1 trial: 1 done" in harness("status", clone, "--workspace", workspace).output
     result.unlink()
     shown = harness("status", clone, "--workspace", workspace, "--seeds", "0-1")
     assert "2 trials: 1 started, 1 not started" in shown.output

@@ -104,10 +104,10 @@ def test_a_recorded_failure_runs_again_on_request_and_the_verdict_says_so(
     arguments = ("run", TINY, "--seeds", "5", "--workspace", workspace, "--tracking-uri", "none")
     before = harness(*arguments)
     assert before.returncode == Exit.NOT_AS_EXPECTED
-    assert "1 trials, 1 of them done" in before.stdout
+    assert "1 trial, 1 of them done" in before.stdout
     after = harness(*arguments, "--again", "failed")
     told = " ".join(after.stdout.split())
-    assert "1 failed trials run again" in told
+    assert "1 failed trial to run again" in told
     assert "seed 5 failed before, after epoch 0 (RuntimeError: tripped); run again on" in told
     stored = Store(workspace).read(job.spec.id)
     assert stored is not None

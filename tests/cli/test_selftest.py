@@ -41,7 +41,7 @@ def test_every_fault_is_caught_and_every_null_let_pass(
     words = " ".join(done.stdout.split())
     for name in (*(case.name for case in cases(choose_subject([EXPERIMENTS]))), *TRAINED):
         assert name in words
-    assert "16 of 16 faults caught, 3 of 3 nulls let pass" in done.stdout
+    assert "16 of 16 planted faults detected, 3 of 3 sound runs passed" in done.stdout
     assert "Traceback" not in done.stderr
 
 
@@ -52,7 +52,7 @@ def test_in_full_pairs_that_are_not_redrawn_are_caught_by_what_the_network_memor
 ) -> None:
     done = run(environment, mnist_cache, "--full", timeout_s=7100)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "17 of 17 faults caught, 4 of 4 nulls let pass" in done.stdout
+    assert "17 of 17 planted faults detected, 4 of 4 sound runs passed" in done.stdout
 
 
 def test_a_folder_without_experiments_is_named(harness: Harness, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_what_cannot_be_imported_is_named_with_its_error_and_exits_4(
 
 def test_a_package_is_imported_for_real() -> None:
     assert doctor._package("numpy").health is Health.GOOD
-    assert doctor._package("no_such_package").said.endswith("No module named 'no_such_package'")
+    assert doctor._package("no_such_package").detail.endswith("No module named 'no_such_package'")
 
 
 @pytest.mark.usefixtures("sound")
@@ -63,7 +63,7 @@ def test_the_data_cache_is_looked_at_and_not_filled(tmp_path: Path) -> None:
     (cache / "MNIST" / "raw").mkdir(parents=True)
     assert doctor._data(cache).health is Health.NOTE
     (cache / "MNIST" / "raw" / "images").touch()
-    assert doctor._data(cache).said == f"MNIST in {cache}"
+    assert doctor._data(cache).detail == f"MNIST in {cache}"
 
 
 def test_little_room_is_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
