@@ -1,17 +1,18 @@
-"""The results folder: the driver appends to it, trials resume from it, anyone reads it.
+"""Read and write the results folder. One driver writes it, trials resume from it, anyone reads it.
 
-    <workspace>/workspace.json             the format's version
+    <workspace>/workspace.json             the version of the format
     <workspace>/trials/<id>/spec.json      what determines the trial's result
-    <workspace>/trials/<id>/records.jsonl  one line an epoch
-    <workspace>/trials/<id>/checkpoint.pt  the state to resume from, and which records it covers
-    <workspace>/trials/<id>/result.json    how the trial ended, and which records that covers
-    <workspace>/trials/<id>/history.jsonl  earlier failures that are not its outcome, if any
-    <workspace>/declared/<experiment>.json the tolerances that stood when its records were made
-    <workspace>/requests/<experiment>.json the seeds and epochs that the last run asked for
+    <workspace>/trials/<id>/records.jsonl  one line per epoch
+    <workspace>/trials/<id>/checkpoint.pt  the state to resume from, and the records it covers
+    <workspace>/trials/<id>/result.json    how the trial ended, and the records that this covers
+    <workspace>/trials/<id>/history.jsonl  earlier failures that are not its outcome (optional)
+    <workspace>/declared/<experiment>.json the tolerances in force when the records were made
+    <workspace>/requests/<experiment>.json the seeds and epochs that the last run requested
 
-Records count only where a checkpoint or a result covers them: each holds the length and the digest
-of the part of records.jsonl that goes with it. Both are written whole, under another name, and then
-renamed; so whatever was cut off at any byte, one or the other of two good states is read.
+Records count only if a checkpoint or a result covers them. A checkpoint and a result both hold the
+length and the digest of the part of records.jsonl that they cover. Both are written in full under
+another name and then renamed. So a write that stops at any byte leaves either the old or the new
+state, and both are valid.
 """
 
 from harness.store.archive import Archive, Kept, Merged, merge

@@ -1,12 +1,12 @@
-"""Finished trials in a compact form, committed to version control beside their manifests.
+"""Read, write and merge archives: finished trials in a compact form, committed with the manifests.
 
-    <folder>/<experiment>.jsonl   line 1: the format, and the digest of all that follows
-                                  line 2: the tolerances that stood when the records were made
+    <folder>/<experiment>.jsonl   line 1: the format, and the digest of the lines after it
+                                  line 2: the tolerances in force when the records were made
                                   then one line per trial, in the order of the seeds
 
-The files are text, so that a commit's diff shows which seeds were added and git packs what does not
-change. Equal records give equal bytes, and every float is written so that it is read back bit for
-bit. A file may come from anybody, so every line is validated, whatever its digest says.
+The files are text, so a commit's diff shows which seeds were added, and git compresses the
+unchanged lines. Equal records give equal bytes. Every float is read back bit for bit. A file may
+come from anybody, so every line is validated even if the digest matches.
 """
 
 import hashlib
@@ -39,25 +39,25 @@ from harness.store.schemas import CorruptError
 T = TypeVar("T")
 
 FORMAT = 1
-"""Version of these files; raised when an older reader would misread one."""
+"""Version of these files. It increases when an older reader would misread a new file."""
 ENDING = ".jsonl"
 
 _TEXT_LIMIT = 100
-"""Characters of somebody else's text in a message of ours."""
+"""Most characters that an error message quotes from a file."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What an archive holds of one experiment."""
+    """The records of one experiment in an archive."""
 
     declared: Mapping[str, float] = field(default_factory=dict)
-    """Each claim's tolerance when the records were made; empty where that is not known."""
+    """Each claim's tolerance when the records were made; empty if unknown."""
     trials: tuple[StoredTrial, ...] = ()
-    """In the order of their seeds."""
+    """The trials, in the order of their seeds."""
 
 
 class _LineError(CorruptError):
-    """A line of a file of committed records that is not what belongs there."""
+    """A line of a file of committed records is invalid."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -67,7 +67,7 @@ class _LineError(CorruptError):
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _Count = Annotated[int, Field(ge=0, le=2**31)]
 _Milliseconds = Annotated[int, Field(ge=0, le=253_402_300_799_999)]
-"""Since 1970, up to the year 9999, after which Python has no dates."""
+"""Unix milliseconds, up to the end of the year 9999: Python has no later dates."""
 
 
 @validated(frozen=True, config=_STRICT)
@@ -83,7 +83,7 @@ class _Declared:
 
 @validated(frozen=True, config=_STRICT)
 class _Line:
-    """A trial by columns, so that no name is repeated; entry i is of epoch i + 1."""
+    """A trial stored by columns, so that no name is repeated. Entry i belongs to epoch i + 1."""
 
     spec: TrialSpec
     done: _Count
@@ -94,10 +94,10 @@ class _Line:
     failure: Failure | None
     provenance: tuple[Provenance, ...]
     history: tuple[PastFailure, ...] = ()
-    """Left out where it is empty, as it was before there was a history."""
+    """Left out if empty, so that files from before this field existed keep their bytes."""
 
     def faults(self) -> Iterator[str]:
-        """What contradicts itself, field by field."""
+        """Yield the contradictions in this line, one message per field."""
         epochs = len(self.ended_ms)
         columns = {"seconds": self.seconds} | {f"metrics.{k}": v for k, v in self.metrics.items()}
         for name, column in columns.items():
@@ -112,7 +112,7 @@ class _Line:
             yield f"spec.seed: must be from 0 to 4294967295, got {self.spec.seed}"
         try:
             _ = self.spec.id
-        except ValueError as error:  # a number in the parameters that JSON does not have
+        except ValueError as error:  # a parameter holds a number that JSON cannot express
             yield f"spec.parameters: {error}"
 
 
@@ -123,7 +123,8 @@ _HEAD, _DECLARED, _LINE = TypeAdapter(_Head), TypeAdapter(_Declared), TypeAdapte
 class Archive:
     """A folder of committed records. A folder that does not exist reads as empty.
 
-    Each file is read once. Damage, or another format, is a StoreError with file and line.
+    Each file is read once. A damaged file or an unknown format raises a StoreError that names the
+    file and the line.
     """
 
     def __init__(self, root: Path) -> None:
@@ -136,18 +137,18 @@ class Archive:
         return bool(cls(root).experiments())
 
     def file(self, experiment_id: str) -> Path:
-        """Where an experiment's records lie."""
+        """The file that holds an experiment's records."""
         return self.root / f"{experiment_id}{ENDING}"
 
     def experiments(self) -> list[str]:
-        """The experiments of which there are records, in order."""
+        """The ids of the experiments that have records, sorted."""
         return sorted(path.stem for path in self.root.glob(f"*{ENDING}"))
 
     def kept(self, experiment_id: str) -> Kept:
-        """All that there is of one experiment.
+        """Read all records of one experiment.
 
         Raises:
-            StoreError: its file is damaged, or of another format; names file and line.
+            StoreError: its file is damaged or has another format. The message names file and line.
         """
         if experiment_id not in self._kept:
             file = self.file(experiment_id)
@@ -159,7 +160,7 @@ class Archive:
         return self._kept[experiment_id]
 
     def write(self, experiment_id: str, kept: Kept) -> None:
-        """Put an experiment's records in place of those that are there, whole or not at all."""
+        """Replace an experiment's records atomically."""
         with files.faults_named(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
         files.replace(self.file(experiment_id), encoded(kept))
@@ -167,15 +168,15 @@ class Archive:
         self._kept[experiment_id] = kept
 
     def declared(self, experiment_id: str) -> Mapping[str, float]:
-        """Each claim's tolerance when the records were made; empty where that is not known."""
+        """Each claim's tolerance when the records were made; empty if unknown."""
         return self.kept(experiment_id).declared
 
     def trials(self) -> Iterator[str]:
-        """The ids of all trials, in order."""
+        """The ids of all trials, sorted."""
         return iter(sorted(self._by_id))
 
     def read(self, trial_id: str) -> StoredTrial | None:
-        """One trial; None if it is not there."""
+        """One trial, or None if the archive does not hold it."""
         return self._by_id.get(trial_id)
 
     @cached_property
@@ -185,7 +186,7 @@ class Archive:
 
 
 def encoded(kept: Kept) -> bytes:
-    """The file's bytes: the same for the same records, in whatever order they come."""
+    """Encode records as a file's bytes. The order of the trials does not change the bytes."""
     trials = sorted(kept.trials, key=lambda trial: (trial.spec.seed, trial.spec.id))
     lines = [canonical_json({"declared": dict(kept.declared)}), *map(_line, trials)]
     body = "".join(f"{line}\n" for line in lines).encode()
@@ -194,11 +195,11 @@ def encoded(kept: Kept) -> bytes:
 
 
 def decoded(data: bytes) -> Kept:
-    """Read back what `encoded` was given.
+    """Decode the bytes that `encoded` returned.
 
     Raises:
-        CorruptError: the digest does not match, the format is another one, or a line does not hold
-            what belongs there. Its `line` says where.
+        CorruptError: the digest does not match, the format is another one, or a line is invalid.
+            Its attribute `line` holds the line number.
     """
     head, _, body = data.partition(b"\n")
     try:
@@ -243,7 +244,7 @@ def _line(trial: StoredTrial) -> str:
 
 
 def _drop_empty(fields: dict[str, Json], name: str) -> None:
-    """Leave out a field that older records lack, so that they keep their bytes."""
+    """Leave out an empty field that older records lack, so that these records keep their bytes."""
     if fields[name] is None:
         del fields[name]
 
@@ -270,7 +271,7 @@ def _epochs(line: _Line) -> Iterable[EpochRecord]:
 
 
 def _parsed(number: int, text: bytes, schema: TypeAdapter[T]) -> T:
-    """One line by its schema."""
+    """Parse and validate one line."""
     try:
         value = schema.validate_json(text)
     except ValidationError as error:
@@ -278,13 +279,14 @@ def _parsed(number: int, text: bytes, schema: TypeAdapter[T]) -> T:
         where = _printable(".".join(map(str, first["loc"])))
         message = _printable(first["msg"])
         raise _LineError(number, f"{where}: {message}" if where else message) from None
-    # Only now, since pydantic has refused what is nested too deeply for Python's own parser.
+    # This must come after pydantic's check: it refuses JSON that is nested too deeply for Python's
+    # own parser.
     json.loads(text, object_pairs_hook=lambda pairs: _refuse_repeated(number, pairs))
     return value
 
 
 def _refuse_repeated(number: int, pairs: list[tuple[str, Any]]) -> None:
-    """Refuse an object that has a key twice, of which parsers keep the last without a word."""
+    """Refuse an object with a repeated key: parsers silently keep only the last value."""
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         again = next(name for name in names if names.count(name) > 1)
@@ -292,31 +294,31 @@ def _refuse_repeated(number: int, pairs: list[tuple[str, Any]]) -> None:
 
 
 def _printable(text: str) -> str:
-    """Text of unknown origin, so that it can stand in a line of a terminal."""
+    """Shorten and escape text of unknown origin, so that it is safe to print in a terminal."""
     return text[:_TEXT_LIMIT].encode("unicode_escape").decode("ascii")
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What comes of adding trials of one experiment to what an archive holds of it."""
+    """The outcome of adding trials to the records of one experiment."""
 
     kept: Kept
     added: tuple[int, ...]
-    """Seeds that are new, or that went on to more epochs."""
+    """Seeds that are new, or whose trials now have more epochs."""
     superseded: tuple[int, ...]
-    """Seeds whose records were made with other parameters, data or revision, and gave way."""
+    """Seeds whose old records were replaced, because parameters, data or revision changed."""
     conflicts: tuple[str, ...]
-    """Trials that are there already with other results, each in words; then nothing may be
-    written."""
+    """One message per trial that the archive already holds with other results. If there is any,
+    nothing may be written."""
 
 
 def merge(kept: Kept, trials: Sequence[StoredTrial], declared: Mapping[str, float]) -> Merged:
-    """Add trials of one experiment as it now stands.
+    """Add new trials to the records of one experiment.
 
     Args:
-        kept: what is there.
-        trials: the new ones, all of one spec but for the seed.
-        declared: the tolerances that stood when these were made.
+        kept: the records so far.
+        trials: the new trials. Their specs differ only in the seed.
+        declared: the tolerances in force when the new trials were made.
     """
     by_id = {trial.spec.id: trial for trial in kept.trials}
     new_seeds = {trial.spec.seed: trial.spec.id for trial in trials}
@@ -326,7 +328,8 @@ def merge(kept: Kept, trials: Sequence[StoredTrial], declared: Mapping[str, floa
         if new_seeds.get(trial.spec.seed, trial_id) != trial_id
     }
     superseded = tuple(sorted(by_id.pop(trial_id).spec.seed for trial_id in stale))
-    # The tolerances of the oldest records that stand are the ones that a change is held against.
+    # If records of the same spec remain, their tolerances remain too. So a later change of a
+    # tolerance is always compared with the value that the oldest records had.
     stands = any(_alike(old.spec, new.spec) for old in by_id.values() for new in trials[:1])
     before = kept.declared if stands else {}
     added, conflicts = list[int](), list[str]()
@@ -345,9 +348,9 @@ def merge(kept: Kept, trials: Sequence[StoredTrial], declared: Mapping[str, floa
 
 
 def differs(one: StoredTrial, other: StoredTrial) -> str:
-    """Where the results of two recordings of one trial part, as far as both go; empty if nowhere.
+    """Describe the first difference between two recordings of one trial; empty if they agree.
 
-    When and where they ran does not enter.
+    Only the epochs that both have are compared. When and where the trials ran is ignored.
     """
     for ours, theirs in zip(one.epochs, other.epochs, strict=False):
         if ours.metrics != theirs.metrics:
@@ -366,7 +369,7 @@ def differs(one: StoredTrial, other: StoredTrial) -> str:
 
 
 def _alike(one: TrialSpec, other: TrialSpec) -> bool:
-    """Whether two trials differ by their seed at most."""
+    """Whether two trials differ at most in their seed."""
     return replace(one, seed=other.seed) == other
 
 

@@ -1,4 +1,4 @@
-"""Files that are either there in full or not at all, and are there after the power fails."""
+"""Replace files atomically and make writes durable, so that they survive a power failure."""
 
 import os
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from harness.errors import StoreError
 
 @contextmanager
 def faults_named(path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into a fault that names the file.
+    """Turn an error of the operating system into a StoreError that names the file.
 
     Raises:
-        StoreError: the disk is full, the folder is read-only, and the like.
+        StoreError: for example, the disk is full or the folder is read-only.
     """
     try:
         yield
@@ -22,7 +22,7 @@ def faults_named(path: Path) -> Iterator[None]:
 
 
 def read(path: Path, *, first_line: bool = False) -> bytes | None:
-    """The file's bytes, or its first line's alone; None if it is not there."""
+    """Read the file's bytes, or only its first line. Return None if the file does not exist."""
     with faults_named(path):
         try:
             with path.open("rb") as file:
@@ -32,9 +32,9 @@ def read(path: Path, *, first_line: bool = False) -> bytes | None:
 
 
 def replace(path: Path, *parts: bytes) -> None:
-    """Write a whole file in place of the old one, which stands until the new one is on disk.
+    """Replace a whole file. The old file remains until the new one is on disk.
 
-    The new name itself is durable only after `sync_folder`.
+    The new name is durable only after `sync_folder`.
     """
     new = path.with_name(f".{path.name}.new")
     with faults_named(path):
@@ -44,12 +44,12 @@ def replace(path: Path, *parts: bytes) -> None:
                 os.fsync(file.fileno())
             new.replace(path)
         except OSError:
-            new.unlink(missing_ok=True)  # on a full disk it would only take room
+            new.unlink(missing_ok=True)  # it would only waste space on a full disk
             raise
 
 
 def write_from(path: Path, offset: int, data: bytes) -> None:
-    """Put `data` at `offset` and drop whatever stood from there on."""
+    """Cut the file off at `offset`, then write `data` there."""
     with faults_named(path), os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "wb") as file:
         file.truncate(offset)
         file.seek(offset)
@@ -59,13 +59,13 @@ def write_from(path: Path, offset: int, data: bytes) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file if it exists."""
     with faults_named(path):
         path.unlink(missing_ok=True)
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
+    """Make the file names in a folder durable."""
     with faults_named(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:

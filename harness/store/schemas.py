@@ -1,4 +1,4 @@
-"""What the store's files hold, sealed with digests so that no damaged one is ever believed."""
+"""Define the contents of the store's files. A digest in each line reveals any damage."""
 
 import hashlib
 import re
@@ -15,27 +15,27 @@ T = TypeVar("T")
 
 
 class CorruptError(ValueError):
-    """Bytes that are not what was written."""
+    """The bytes of a file are not those that were written."""
 
 
 @dataclass(frozen=True)
 class Covered:
-    """The first part of records.jsonl, as it was when something was said of it."""
+    """The first part of records.jsonl that a result or a checkpoint covers."""
 
     epochs: int = 0
     length: int = 0
-    """In bytes."""
+    """Length of the part, in bytes."""
     sha256: str = hashlib.sha256().hexdigest()
 
     def holds(self, records: bytes) -> bool:
-        """Whether the records still begin with that very part."""
+        """Whether the records still begin with exactly this part."""
         part = memoryview(records)[: self.length]
         return len(part) == self.length and hashlib.sha256(part).hexdigest() == self.sha256
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a trial ended, so far: a finished trial may be continued to more epochs."""
+    """How a trial has ended so far. A finished trial may later continue to more epochs."""
 
     trial: str
     covered: Covered
@@ -43,35 +43,35 @@ class Result:
     """The epoch up to which the trial is finished."""
     finals: Mapping[int, FinalRecord] = field(default_factory=dict)
     failure: Failure | None = None
-    """Of the last attempt, if that failed."""
+    """The failure of the last attempt, if it failed."""
     provenance: tuple[Provenance, ...] = ()
 
 
 @dataclass(frozen=True)
 class CheckpointHeader:
-    """The first line of checkpoint.pt; the payload follows it."""
+    """The first line of checkpoint.pt. The payload follows it."""
 
     trial: str
     epoch: int
     form: str
     length: int
-    """Of the payload, in bytes."""
+    """Length of the payload, in bytes."""
     sha256: str
-    """Of the payload."""
+    """Digest of the payload."""
     covered: Covered
     provenance: tuple[Provenance, ...]
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What was declared before records were made."""
+    """The tolerances that were declared before any record was made."""
 
     tolerances: Mapping[str, float]
-    """By claim."""
+    """Each claim's tolerance, by claim."""
 
 
 class Sealed(Generic[T]):
-    """One line of JSON that carries the digest of its own bytes."""
+    """Writes and reads one line of JSON that carries the digest of its content."""
 
     _FORM = re.compile(rb'\{"sha256":"([0-9a-f]{64})","body":(.*)\}\n')
 
@@ -79,22 +79,22 @@ class Sealed(Generic[T]):
         self._adapter = TypeAdapter(form)
 
     def write(self, body: T) -> bytes:
-        """The line that `read` takes back."""
+        """Encode a value as a line that `read` decodes."""
         text = self._adapter.dump_json(body)
         return b'{"sha256":"%s","body":%s}\n' % (hashlib.sha256(text).hexdigest().encode(), text)
 
     def read(self, line: bytes) -> T:
-        """What was written.
+        """Decode a line that `write` made.
 
         Raises:
-            CorruptError: not one byte of it may differ from what was written.
+            CorruptError: the line differs from the written one by at least one byte.
         """
         match = self._FORM.fullmatch(line)
         if match is None or hashlib.sha256(match[2]).hexdigest().encode() != match[1]:
             raise CorruptError("truncated or damaged")
         try:
             return self._adapter.validate_json(match[2])
-        except ValidationError:  # the seal is right, and on something else
+        except ValidationError:  # the digest is right, but the content is of another type
             raise CorruptError("not what belongs there") from None
 
 
@@ -109,15 +109,15 @@ _RECORDS = TypeAdapter(tuple[EpochRecord, ...])
 
 
 def record_line(record: EpochRecord) -> bytes:
-    """One epoch as a line of records.jsonl."""
+    """Encode one epoch as a line of records.jsonl."""
     return _RECORD.dump_json(record) + b"\n"
 
 
 def records(lines: Sequence[bytes]) -> tuple[EpochRecord, ...]:
-    """The epochs that `record_line` wrote.
+    """Decode the lines that `record_line` made.
 
     Raises:
-        CorruptError: they are something else.
+        CorruptError: a line is not a valid record.
     """
     try:
         return _RECORDS.validate_json(b"[" + b",".join(lines) + b"]")

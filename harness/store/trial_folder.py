@@ -1,7 +1,8 @@
-"""One trial's folder: what is believed of it when it is read, and the order in which it is written.
+"""Read and write one trial's folder so that an interrupted write never yields wrong records.
 
-The records grow in `records.jsonl`; `checkpoint.pt` and `result.json` each say how many bytes of
-them they cover, and with which digest. Both are written after the records that they cover.
+Records are appended to `records.jsonl`. `checkpoint.pt` and `result.json` hold the number of bytes
+that they cover and the digest of these bytes. Both are written after the records that they cover.
+In this module, a seal is a result or the first line of a checkpoint.
 """
 
 import hashlib
@@ -38,19 +39,19 @@ log = logging.getLogger(__name__)
 S = TypeVar("S", Result, CheckpointHeader)
 
 _MOST_READS = 20
-"""A trial that another process writes is read again at most so often. It is almost never needed
-twice: only an attempt that starts anew changes what is covered."""
+"""Most reads of a trial that another process is writing. More than two are rarely needed: only an
+attempt that starts again from the first epoch changes the covered part."""
 
 _PAUSE_S = 0.002
 
 
 @dataclass(frozen=True)
 class _Bytes:
-    """The files of a trial as one read found them."""
+    """The contents of a trial's files at one read."""
 
     result: bytes | None
     checkpoint: bytes | None
-    """The first line of checkpoint.pt, or all of it if the payload was asked for."""
+    """The first line of checkpoint.pt, or the whole file if the payload was requested."""
     records: bytes
 
 
@@ -59,55 +60,55 @@ class TrialState:
     """The durable and undamaged part of a trial."""
 
     records: bytes
-    """The whole of records.jsonl; only the covered part may be believed."""
+    """The whole of records.jsonl. Only the covered part is valid."""
     result: Result | None
     checkpoint: CheckpointHeader | None
 
     @property
     def latest(self) -> Result | CheckpointHeader | None:
-        """The result or the checkpoint, whichever covers more; the result if both cover as much."""
+        """The result or the checkpoint, whichever covers more; the result if both are equal."""
         present = [seal for seal in (self.result, self.checkpoint) if seal is not None]
         return max(present, key=lambda seal: seal.covered.length, default=None)
 
     @property
     def covered(self) -> Covered:
-        """The part of the records that may be believed."""
+        """The valid part of the records."""
         return self.latest.covered if self.latest else Covered()
 
 
 @dataclass(frozen=True)
 class TrialFolder:
-    """A trial's folder, which may not exist. Its methods only read."""
+    """A trial's folder, which need not exist. Its methods only read."""
 
     path: Path
 
     @property
     def spec_file(self) -> Path:
-        """What determines the trial's result."""
+        """The file of everything that determines the trial's result."""
         return self.path / "spec.json"
 
     @property
     def records_file(self) -> Path:
-        """One line per epoch."""
+        """The file of records, one line per epoch."""
         return self.path / "records.jsonl"
 
     @property
     def checkpoint_file(self) -> Path:
-        """The state to resume from."""
+        """The file of the state to resume from."""
         return self.path / "checkpoint.pt"
 
     @property
     def result_file(self) -> Path:
-        """How the trial ended."""
+        """The file that says how the trial ended."""
         return self.path / "result.json"
 
     @property
     def history_file(self) -> Path:
-        """Failures that are not the trial's outcome, one a line; most trials have none."""
+        """The file of failures that are not the outcome, one per line. Most trials have none."""
         return self.path / "history.jsonl"
 
     def spec(self) -> TrialSpec | None:
-        """The trial's spec, if its digest is the folder's name."""
+        """Read the trial's spec. Return None unless its digest is the folder's name."""
         text = files.read(self.spec_file)
         if text is None:
             return None
@@ -115,23 +116,23 @@ class TrialFolder:
             spec = TrialSpec.from_json(from_json(text))
             if spec.id == self.path.name:
                 return spec
-        except (ValueError, TypeError):  # no JSON, or not a spec
+        except (ValueError, TypeError):  # not JSON, or not a spec
             pass
         _warn(self.spec_file, "damaged, or another trial's")
         return None
 
     def state(self) -> TrialState:
-        """The result and the checkpoint, each only if the records that it covers are unchanged."""
+        """Read the result and the checkpoint, and leave out one whose covered records changed."""
         return self._state()[0]
 
     def result(self) -> Result | None:
-        """The result, checked against the records."""
+        """Read the result and check it against the records."""
         return self._state(with_checkpoint=False)[0].result
 
     def unchecked_result(self) -> Result | None:
-        """The result by result.json alone: fast, and good enough to show progress.
+        """Read the result from result.json only: fast, and good enough to show progress.
 
-        The file's own digest is checked; that the records still match is not.
+        The file's own digest is checked. Whether the records still match is not checked.
         """
         line = files.read(self.result_file)
         if line is None:
@@ -143,10 +144,11 @@ class TrialFolder:
         return result
 
     def stored(self) -> StoredTrial | None:
-        """All of the trial that is durable.
+        """Read the durable part of the trial. Return None if there is no valid spec.
 
         Raises:
-            StoreError: a valid digest covers records that no version of ours wrote.
+            StoreError: the digest matches, but the records are invalid. No version of this program
+                wrote them.
         """
         spec = self.spec()
         if spec is None:
@@ -164,7 +166,7 @@ class TrialFolder:
         )
 
     def history(self) -> tuple[PastFailure, ...]:
-        """The failures that are not the trial's outcome, in order; a damaged line is left out."""
+        """Read the failures that are not the trial's outcome, in order. Skip damaged lines."""
         found = list[PastFailure]()
         for line in (files.read(self.history_file) or b"").splitlines(keepends=True):
             try:
@@ -174,7 +176,7 @@ class TrialFolder:
         return tuple(found)
 
     def checkpoint(self) -> Checkpoint | None:
-        """The state to resume from."""
+        """Read the state to resume from. Return None if there is no undamaged one."""
         state, raw = self._state(with_payload=True)
         header = state.checkpoint
         if header is None or raw.checkpoint is None:
@@ -194,11 +196,12 @@ class TrialFolder:
     def _state(
         self, *, with_checkpoint: bool = True, with_payload: bool = False
     ) -> tuple[TrialState, _Bytes]:
-        """Read until the files match, or are the same twice and still do not match.
+        """Read the files until they match, or until two reads in a row give the same mismatch.
 
-        Another process may be writing. What it appends is never missed, because the records are
-        read last; but when it starts an attempt anew it removes records that we have just been
-        told of. So a mismatch is damage only if a second read finds the very same bytes.
+        Another process may be writing. Records are read last, so everything that a result or
+        a checkpoint covers is already in the file. But a new attempt may remove records after we
+        have read a result or a checkpoint that covers them. So a mismatch means damage only if
+        a second read returns exactly the same bytes.
         """
         before: _Bytes | None = None
         for _ in range(_MOST_READS):
@@ -224,13 +227,13 @@ class TrialFolder:
         return state, raw
 
     def _read(self, *, with_checkpoint: bool, with_payload: bool) -> _Bytes:
-        """Read the seals first and the records last; no records where nothing covers any."""
+        """Read the seals first and the records last. Skip the records if no seal can cover them."""
         result = files.read(self.result_file)
         checkpoint = None
         if with_checkpoint:
             checkpoint = files.read(self.checkpoint_file, first_line=not with_payload)
         if result is None and checkpoint is None and not with_checkpoint:
-            return _Bytes(None, None, b"")  # as of most trials when a study begins
+            return _Bytes(None, None, b"")  # true of most trials when a study begins
         return _Bytes(result, checkpoint, files.read(self.records_file) or b"")
 
     def _checked(
@@ -241,7 +244,7 @@ class TrialFolder:
         records: bytes,
         faults: list[str],
     ) -> S | None:
-        """The content of a seal, if it is intact, of this trial, and true of the records."""
+        """Read a seal. Return None unless it is intact, of this trial, and matches the records."""
         if line is None:
             return None
         seal = self._sealed(file, line, schema, faults)
@@ -263,11 +266,11 @@ class TrialFolder:
 
 
 class TrialWriter:
-    """Writes what one attempt sends; what earlier attempts left is read from the folder.
+    """Writes the messages of one attempt. Reads what earlier attempts left from the folder.
 
     Args:
-        folder: the trial's folder, which may not exist yet.
-        spec: the trial.
+        folder: the trial's folder, which need not exist yet.
+        spec: the trial's spec.
         started: the attempt's first message. None means that the attempt failed before it could
             send one; then only the failure is recorded.
 
@@ -287,12 +290,12 @@ class TrialWriter:
             self._provenance = (*before, started.provenance)
         self._digest = hashlib.sha256(state.records[: self._durable.length])
         self._covered = self._durable
-        """Everything received. `_durable` is the part of it that outlives a lost attempt."""
+        """All records received. `_durable` is the part that remains if the attempt is lost."""
         self._finals: dict[int, FinalRecord] = {}
         self._make_room(spec, state, fresh=started is not None and not started.resumed_from)
 
     def write(self, messages: Sequence[Message]) -> None:
-        """Write the messages durably; the caller syncs the folder, and with it the files' names."""
+        """Write the messages durably. The caller must sync the folder for the file names."""
         written, lines = self._covered.length, list[bytes]()
         checkpoint: tuple[bytes, bytes] | None = None
         result: Result | None = None
@@ -306,7 +309,7 @@ class TrialWriter:
                     self._finals[message.epoch] = message
                 case Finished() | Failure():
                     result = self._ended(message)
-        # In this order: neither checkpoint nor result may cover records that are not on disk.
+        # The order matters: a checkpoint or a result must not cover records that are not on disk.
         if lines:
             files.write_from(self._folder.records_file, written, b"".join(lines))
         if checkpoint:
@@ -315,7 +318,7 @@ class TrialWriter:
             files.replace(self._folder.result_file, schemas.RESULT.write(result))
 
     def _make_room(self, spec: TrialSpec, state: TrialState, *, fresh: bool) -> None:
-        """Remove what the attempt will record again."""
+        """Remove the records and files that the attempt will write again."""
         folder = self._folder
         if self._result is not state.result:
             files.remove(folder.result_file)
@@ -363,10 +366,11 @@ class TrialWriter:
 
 
 def adopt(folder: TrialFolder, trial: StoredTrial) -> None:
-    """Write a whole trial that was recorded elsewhere; the result, which covers it, comes last.
+    """Write a whole trial that was recorded elsewhere. Its result is written last.
 
     Raises:
-        StoreError: it cannot be written; then none of it is believed.
+        StoreError: the trial cannot be written. Then no part of it counts, because no result
+            covers it.
     """
     if folder.state().latest is not None:
         raise ValueError(f"{folder.path}: records are there already")
@@ -388,7 +392,7 @@ def adopt(folder: TrialFolder, trial: StoredTrial) -> None:
 
 
 def remember(folder: TrialFolder, spec: TrialSpec, past: PastFailure) -> None:
-    """Add a failure that is not the trial's outcome to its history; durable on return."""
+    """Add a failure that is not the trial's outcome to its history. It is durable on return."""
     if folder.spec() is None:
         _write_spec(folder, spec)
     before = files.read(folder.history_file) or b""
@@ -399,10 +403,10 @@ def remember(folder: TrialFolder, spec: TrialSpec, past: PastFailure) -> None:
 def reopen(folder: TrialFolder, *, at_ms: int) -> bool:
     """Move the trial's scientific failure into its history, so that the trial can run again.
 
-    What the trial had finished before it failed stays.
+    The epochs that the trial finished before the failure are kept.
 
     Returns:
-        Whether there was such a failure.
+        Whether the trial had such a failure.
     """
     state, spec = folder.state(), folder.spec()
     result = state.result
@@ -411,12 +415,12 @@ def reopen(folder: TrialFolder, *, at_ms: int) -> bool:
     if result.failure.kind is not FailureKind.SCIENTIFIC:
         return False
     host = result.provenance[-1].host if result.provenance else ""
-    # The history comes first: a failure that is recorded twice is better than one that is lost.
+    # Write the history first: a failure that is recorded twice is better than one that is lost.
     remember(folder, spec, PastFailure(result.failure, Overruled.REQUEST, at_ms, host))
     if result.done == 0:
         files.remove(folder.result_file)
     else:
-        # The new attempt starts at the checkpoint and records again what follows it.
+        # The new attempt starts at the checkpoint and records the later epochs again.
         result = replace(result, failure=None)
         if state.checkpoint is not None and state.checkpoint.epoch >= result.done:
             result = replace(result, covered=state.checkpoint.covered)
@@ -426,7 +430,7 @@ def reopen(folder: TrialFolder, *, at_ms: int) -> bool:
 
 
 def attempts(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """Split a trial's messages, in order, before each Started."""
+    """Split a trial's messages into attempts. Each Started message begins a new attempt."""
     part: list[Message] = []
     for message in messages:
         if isinstance(message, Started) and part:
@@ -448,7 +452,7 @@ def _write_spec(folder: TrialFolder, spec: TrialSpec) -> None:
 
 
 def _kept(folder: TrialFolder, state: TrialState, started: Started | None) -> Covered:
-    """The part of the records that an attempt keeps."""
+    """Return the part of the records that an attempt keeps."""
     if started is None:
         return state.covered
     if started.resumed_from == 0:
@@ -461,7 +465,7 @@ def _kept(folder: TrialFolder, state: TrialState, started: Started | None) -> Co
 
 
 def _result(spec: TrialSpec, state: TrialState, kept: Covered) -> Result:
-    """The result so far, unless it covers records that are to be recorded again."""
+    """Return the result so far, or an empty one if it covers records to be recorded again."""
     result = state.result
     if result is not None and result.covered.length <= kept.length:
         return result

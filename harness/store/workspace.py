@@ -1,4 +1,4 @@
-"""The workspace as a whole: its format, its lock, its trials."""
+"""Manage a workspace: check its format, lock it, and read and write its trials."""
 
 import json
 import os
@@ -34,13 +34,13 @@ _ID = re.compile(r"[0-9a-f]{20}")
 
 
 class Store:
-    """A results folder. Reading writes nothing, and needs neither the lock nor the folder.
+    """A results folder. Reading it writes nothing and does not need the lock.
 
     Args:
-        root: the workspace; one that is not there reads as empty.
+        root: the workspace. If the folder does not exist, it reads as empty.
 
     Raises:
-        StoreError: it is of another format, or is no workspace.
+        StoreError: the workspace has another format, or the folder is not a workspace.
     """
 
     def __init__(self, root: Path) -> None:
@@ -52,27 +52,27 @@ class Store:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a workspace: a run that has only begun makes one."""
+        """Whether the workspace exists. A run creates it when it begins."""
         return (self.root / "workspace.json").exists()
 
     def trials(self) -> Iterator[str]:
-        """The ids of all trials of which anything is stored, in order."""
+        """The ids of all trials that have any stored data, sorted."""
         with files.faults_named(self._trials):
             names = os.listdir(self._trials) if self._trials.is_dir() else []
         return iter(sorted(name for name in names if _ID.fullmatch(name)))
 
     def read(self, trial_id: str) -> StoredTrial | None:
-        """The durable part of a trial; never a record that a resumed trial would record again."""
+        """Read the durable part of a trial, without records that a resumed trial would repeat."""
         return self._folder(trial_id).stored()
 
     def done(self, trial_id: str) -> int:
-        """The epoch up to which the trial is finished; 0 if it is not."""
+        """The epoch up to which the trial is finished; 0 if it has not finished."""
         folder = self._folder(trial_id)
         result = folder.result()
         return result.done if result and folder.spec() else 0
 
     def settled(self, trial_id: str, epochs: int) -> bool:
-        """Whether nothing of the trial is left to run. Reads result.json and the records only."""
+        """Whether no epoch is left to run. Reads only the spec, result.json and the records."""
         folder = self._folder(trial_id)
         result = folder.result()
         if result is None or folder.spec() is None:
@@ -80,9 +80,9 @@ class Store:
         return settled(result.done, result.failure, epochs)
 
     def unchecked_result(self, trial_id: str) -> Result | None:
-        """How a trial ended, by its result.json alone; its records are not checked.
+        """Read how a trial ended from its result.json only, without a check of the records.
 
-        For showing the progress of many trials: one small file is read per trial.
+        Use it to show the progress of many trials: it reads one small file per trial.
         """
         return self._folder(trial_id).unchecked_result()
 
@@ -96,17 +96,17 @@ class Store:
                 return 0
 
     def resume_point(self, trial_id: str) -> Checkpoint | None:
-        """The state from which the trial goes on, if there is a sound one."""
+        """Read the state to resume the trial from. Return None if there is no undamaged one."""
         return self._folder(trial_id).checkpoint()
 
     def append(self, batch: Sequence[tuple[TrialSpec, Message]]) -> None:
-        """Write what the trials sent, in order; all of it is durable on return.
+        """Write the trials' messages in order. All of them are durable on return.
 
-        Only under `lock`. An attempt begins with Started, which drops the records that no
-        checkpoint covers; a Failure alone stands for an attempt that never started.
+        Call it only under `lock`. An attempt begins with Started, which drops the records that no
+        checkpoint covers. A Failure without Started means that the attempt never started.
 
         Raises:
-            StoreError: it cannot be written; whatever was durable before still is.
+            StoreError: a message cannot be written. Everything that was durable before still is.
         """
         self._need_lock("append")
         by_trial: dict[str, tuple[TrialSpec, list[Message]]] = {}
@@ -119,17 +119,17 @@ class Store:
             files.sync_folder(self._trials)
 
     def adopt(self, trial: StoredTrial) -> None:
-        """Take over a trial that was recorded elsewhere, as it is; durable on return.
+        """Copy a trial that was recorded elsewhere into this workspace. It is durable on return.
 
-        Only under `lock`, and only where nothing is stored of the trial. It has no checkpoint, so
-        a longer run of it begins at the first epoch.
+        Call it only under `lock`, and only if nothing of the trial is stored here. The copy has no
+        checkpoint, so a longer run of the trial begins at the first epoch.
         """
         self._need_lock("adopt")
         adopt(self._folder(trial.spec.id), trial)
         files.sync_folder(self._trials)
 
     def remember(self, spec: TrialSpec, past: PastFailure) -> None:
-        """Add a failure that is not the trial's outcome to its history. Only under `lock`."""
+        """Add a failure that is not the trial's outcome to its history. Call only under `lock`."""
         self._need_lock("remember")
         new = not self._folder(spec.id).path.exists()
         remember(self._folder(spec.id), spec, past)
@@ -139,10 +139,10 @@ class Store:
     def reopen(self, trial_id: str, *, at_ms: int) -> bool:
         """Move the trial's scientific failure into its history, so that the trial can run again.
 
-        Only under `lock`.
+        Call it only under `lock`.
 
         Args:
-            trial_id: which trial.
+            trial_id: the trial to reopen.
             at_ms: when the user asked for it, in Unix milliseconds.
 
         Returns:
@@ -152,10 +152,10 @@ class Store:
         return reopen(self._folder(trial_id), at_ms=at_ms)
 
     def declared(self, experiment_id: str) -> Mapping[str, float]:
-        """Each claim's tolerance when the experiment's records were made; empty if not known.
+        """Read each claim's tolerance when the experiment's records were made; empty if unknown.
 
         Raises:
-            StoreError: the file that says so is damaged.
+            StoreError: the file of the tolerances is damaged.
         """
         file = self._declaration(experiment_id)
         text = files.read(file)
@@ -165,7 +165,7 @@ class Store:
             raise StoreError(f"{file}: {error}; what was declared is not known") from None
 
     def declare(self, experiment_id: str, tolerances: Mapping[str, float]) -> None:
-        """Record the tolerances before an experiment's records are made. Only under `lock`."""
+        """Write the tolerances before an experiment's records are made. Call only under `lock`."""
         self._need_lock("declare")
         file = self._declaration(experiment_id)
         with files.faults_named(file.parent):
@@ -174,10 +174,10 @@ class Store:
         files.sync_folder(file.parent)
 
     def request(self, experiment_id: str) -> Request | None:
-        """What the last run asked for of an experiment; None if no run recorded it.
+        """Read the seeds and epochs that the last run of an experiment requested, or None.
 
         Raises:
-            StoreError: the file that says so is damaged.
+            StoreError: the file of the request is damaged.
         """
         file = self._request_file(experiment_id)
         text = files.read(file)
@@ -188,7 +188,7 @@ class Store:
             raise StoreError(f"{file}: {error}; {instead}") from None
 
     def record_requests(self, requests: Mapping[str, Request]) -> None:
-        """Record what a run asks for, by experiment. Only under `lock`."""
+        """Write the seeds and epochs that a run requests, by experiment. Call only under `lock`."""
         self._need_lock("record_requests")
         folder = self.root / "requests"
         with files.faults_named(folder):
@@ -201,10 +201,11 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the workspace as its one driver; makes the folder if it is not there.
+        """Lock the workspace for one driver. Create the folder if it does not exist.
 
         Raises:
-            StoreError: another driver holds it (named), or it cannot be written.
+            StoreError: another driver holds the lock (the message names it), or the folder cannot
+                be written.
         """
         with files.faults_named(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
@@ -223,7 +224,7 @@ class Store:
             lock.release()
 
     def _append(self, spec: TrialSpec, messages: Sequence[Message]) -> None:
-        """Write one trial's messages; a writer that failed is forgotten, the disk is the truth."""
+        """Write one trial's messages. Discard a writer that failed: the next one reads the disk."""
         folder = self._folder(spec.id)
         writer = self._writers.pop(spec.id, None)
         for part in attempts(messages):
@@ -250,15 +251,15 @@ class Store:
         return self.root / "requests" / f"{experiment_id}.json"
 
     def _folder(self, trial_id: str) -> TrialFolder:
-        """The trial's folder; an id is never a path out of the workspace."""
+        """Return the trial's folder. Refuse an id that could be a path out of the workspace."""
         if not _ID.fullmatch(trial_id):
             raise StoreError(f"{self._trials}: {trial_id!r} is no trial's id")
         return TrialFolder(self._trials / trial_id)
 
     def _check_format(self) -> None:
-        """Refuse what this version would misread."""
+        """Refuse a workspace that this version would misread."""
         file = self.root / "workspace.json"
-        trials = self._trials.exists()  # first: a driver that makes the workspace makes them last
+        trials = self._trials.exists()  # check first: a new workspace gets this folder last
         text = files.read(file)
         if text is None:
             if trials:
@@ -278,7 +279,7 @@ class Store:
             )
 
     def _establish(self) -> None:
-        """Say who holds the workspace, and make it one if it is new."""
+        """Record who holds the workspace, and create its files if it is new."""
         since = datetime.now(UTC).isoformat(timespec="seconds")
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
         files.replace(self.root / "driver.json", json.dumps(holder).encode() + b"\n")
@@ -290,9 +291,9 @@ class Store:
         files.sync_folder(self.root)
 
     def _holder(self) -> str:
-        """The driver that holds the workspace, in words."""
+        """Describe the driver that holds the workspace."""
         try:
             holder = from_json(files.read(self.root / "driver.json") or b"")
             return "the driver with pid {pid} on {host}, since {since}".format(**holder)
         except (ValueError, KeyError, TypeError):
-            return "another driver"  # which has only just begun
+            return "another driver"  # it has just begun and has not written driver.json yet

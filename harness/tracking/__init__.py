@@ -1,13 +1,14 @@
-"""The store's projection into MLflow: live while trials run, or replayed from records later.
+"""Show the store's trials in MLflow: live while they run, or replayed from the records later.
 
-The only package that imports MLflow. That import takes about three seconds, so whoever does not
-track should not import this either.
+This is the only package that imports MLflow. That import takes about three seconds, so do not
+import this package unless you track.
 
-A run is an *image* of what the store holds, and tracking sends what the run does not have yet.
-Live and replay are therefore one code path, and doing it twice does nothing the second time.
+An *image* describes what an MLflow run should hold. It is computed from the store. Tracking sends
+what the run lacks. So live tracking and replay use the same code, and a second replay sends
+nothing.
 """
 
-import harness.tracking.environment  # noqa: F401  # settles MLflow's environment before its import
+import harness.tracking.environment  # noqa: F401  # must come first: sets MLflow's environment
 from harness.tracking.experiments import chart_urls
 from harness.tracking.local_store import ServerCommand, default_uri, follow_folder, ui_command
 from harness.tracking.projector import Conclusion, Telling, Tracked

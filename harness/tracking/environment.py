@@ -1,4 +1,4 @@
-"""MLflow's environment variables, settled before it is imported; what the user set stands."""
+"""Set MLflow's environment variables before its import, except those that the user set."""
 
 import os
 
@@ -6,12 +6,13 @@ from harness.variables import name_home_and_user
 
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # Its tracebacks and migration steps are not for the reader of a trial's progress; trouble is
-    # told once, in our words.
+    # MLflow logs tracebacks and migration steps, which do not help somebody who watches a trial.
+    # We report a problem once, in our own words.
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # A server that hangs must not stall the projection for MLflow's 2 minutes and 7 retries.
-    # Retrying is ours: MLflow's repeats a slow `create run` too, and the run then exists twice.
+    # By default MLflow waits 2 minutes and retries 7 times, so a server that hangs would stall
+    # tracking. We retry ourselves: MLflow also retries a slow `create run`, which creates the run
+    # twice.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
 }

@@ -1,8 +1,8 @@
-"""MLflow's experiments: found or made, and the view in which each opens.
+"""Find or create MLflow's experiments, and save the view in which each experiment opens.
 
-Left to itself, MLflow draws what is under a prefix first and the metrics of the listing last, and
-shows ten runs. A saved view says which charts come first, and which columns a table has; it is
-listed under 'Views' too. A browser test checks that the pinned version of MLflow draws it so.
+By default MLflow draws metrics with a prefix first and the paper's metrics last, and it shows ten
+runs. A saved view sets which charts come first and which columns the table has. MLflow also lists
+it under 'Views'. A browser test checks that the pinned version of MLflow draws the view correctly.
 """
 
 import shlex
@@ -22,16 +22,16 @@ VIEW_NAME = "curves"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_NAME}"
 
 _MOST_RUNS = 20
-"""MLflow draws the first ten, the first twenty, or all, however many."""
+"""How many runs the view draws. MLflow offers the first 10, the first 20, or all."""
 
 _HEADLINE, _REST = "Model metrics", ("detail", "time")
-"""Sections: MLflow's own name for metrics without a prefix, and our prefixes."""
+"""Sections of the view: MLflow's name for metrics without a prefix, then our prefixes."""
 
 _COLUMNS = ("compared", "reported", "measured", "difference", Tag.VERDICT, Tag.SEED, "device")
 
 
 class DeletedError(HarnessError):
-    """An experiment was deleted in MLflow: its runs are not tracked until it is restored."""
+    """An experiment was deleted in MLflow. Its runs are not tracked until it is restored."""
 
     exit_code = Exit.INCOMPLETE
 
@@ -42,33 +42,34 @@ def open_experiment(
     artifacts: str | None,
     known: Collection[MlflowExperiment],
 ) -> str:
-    """MLflow's number of the experiment; several workspaces on one server share it.
+    """Find or create an experiment in MLflow, and return MLflow's number of it.
 
-    It is found by its tag, so that it may be renamed in MLflow; by its name only where none has
-    the tag; and made where there is none.
+    Several workspaces on one server share the experiment. We look for its tag first, so a user may
+    rename it in MLflow. If no experiment has the tag, we look for its name. If neither exists, we
+    create it.
 
     Args:
-        client: where to look.
-        experiment: its id is the name that MLflow shows at first.
-        artifacts: where a new one keeps its artifacts; None for the server's choice.
-        known: what `ours` found there.
+        client: the client of the MLflow server or database.
+        experiment: the experiment. A new one gets its id as name.
+        artifacts: where a new experiment keeps its artifacts; None to let the server choose.
+        known: the experiments that `ours` returned.
 
     Raises:
-        DeletedError: it was deleted there.
+        DeletedError: the experiment was deleted in MLflow.
         mlflow.exceptions.MlflowException: the server does not answer.
     """
     wanted = {
         Tag.NOTE: _note(experiment),
         Tag.EXPERIMENT: experiment.id,
         VIEW_TAG: view_tag(experiment),
-        "mlflow.experimentKind": "custom_model_development",  # not MLflow's page for agents
+        "mlflow.experimentKind": "custom_model_development",  # avoids MLflow's page for agents
     }
     found = _best(experiment.id, known) or client.get_experiment_by_name(experiment.id)
     if found is None:
         try:
             return str(client.create_experiment(experiment.id, artifacts, with_mark(wanted)))
         except MlflowException as error:
-            # Of several drivers at once, one makes it and the others find it.
+            # If several drivers start at once, one creates the experiment and the others find it.
             found = client.get_experiment_by_name(experiment.id)
             if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
                 raise
@@ -83,7 +84,7 @@ def open_experiment(
 
 
 def ours(client: MlflowClient, *, deleted_too: bool = False) -> Iterator[MlflowExperiment]:
-    """Our experiments: a server may hold others.
+    """Yield the experiments that this program created: a server may hold others too.
 
     Raises:
         mlflow.exceptions.MlflowException: the server does not answer.
@@ -97,11 +98,11 @@ def ours(client: MlflowClient, *, deleted_too: bool = False) -> Iterator[MlflowE
 
 
 def chart_urls(uri: str, base: str) -> dict[str, str]:
-    """Where MLflow draws each of our experiments, by the experiment's id.
+    """Return the address of each of our experiments' charts, by the experiment's id.
 
     Args:
-        uri: the server or database that knows them.
-        base: the address at which they are served.
+        uri: the MLflow server or database that holds the experiments.
+        base: the address of MLflow's web page.
 
     Raises:
         mlflow.exceptions.MlflowException: the server does not answer.
@@ -112,7 +113,7 @@ def chart_urls(uri: str, base: str) -> dict[str, str]:
 
 
 def _best(name: str, known: Collection[MlflowExperiment]) -> MlflowExperiment | None:
-    """The experiment of ours: of several an active one, the one of that name, the oldest."""
+    """Choose our experiment of this id: prefer an active one, then this name, then the oldest."""
 
     def rank(one: MlflowExperiment) -> tuple[bool, bool, int]:
         deleted = one.lifecycle_stage != LifecycleStage.ACTIVE
@@ -139,19 +140,21 @@ def _note(experiment: Experiment) -> str:
 
 
 def view_tag(experiment: Experiment) -> str:
-    """The value of the experiment's tag `VIEW_TAG`; depends on the manifest alone."""
-    # MLflow lists views by their age; ours has none, so that a replay changes nothing.
+    """Return the value of the experiment's tag `VIEW_TAG`. It depends only on the manifest."""
+    # MLflow sorts views by their date. We set the date to 0, so that a replay changes nothing.
     return canonical_json(
         {"name": "Curves", "createdAt": 0, "state": canonical_json(_state(experiment))}
     )
 
 
 def chart_url(base: str, experiment: MlflowExperiment) -> str:
-    """The view with the curves; without `workflowType` MLflow opens its page for language models.
+    """Return the address of the view with the curves.
+
+    Without `workflowType` MLflow would open its page for language models.
 
     Args:
-        base: the server's address, as 'http://127.0.0.1:5000'.
-        experiment: as MLflow has it; one that another version made may have no view of ours.
+        base: the server's address, such as 'http://127.0.0.1:5000'.
+        experiment: the experiment in MLflow. If another version created it, it may lack our view.
     """
     view = "workflowType=machine_learning&compareRunsMode=CHART"
     if VIEW_TAG in experiment.tags:
@@ -163,8 +166,8 @@ def _state(experiment: Experiment) -> dict[str, Json]:
     return {
         "selectedColumns": [f"tags.`{name}`" for name in _COLUMNS],
         "runsHiddenMode": f"FIRST_{_MOST_RUNS}_RUNS",
-        # What comes last is drawn on top, which should be the paper; but what comes after the
-        # first twenty is not drawn, and there it has to come first.
+        # MLflow draws the last run on top, so the paper should come last. But MLflow draws only the
+        # first twenty runs, so with more runs the paper must come first.
         "orderByKey": "attributes.start_time",
         "orderByAsc": len(experiment.manifest.seeds) <= _MOST_RUNS - len(REFERENCES),
         "compareRunSections": _sections(),
@@ -174,7 +177,7 @@ def _state(experiment: Experiment) -> dict[str, Json]:
 
 
 def _by_interest(experiment: Experiment) -> list[str]:
-    """The claimed metrics: those recorded every epoch first, and of these the most telling."""
+    """Return the claimed metrics. Those recorded every epoch come first (see `by_interest`)."""
     claims = sorted(experiment.manifest.claims, key=by_interest)
     return list(dict.fromkeys(claim.metric for claim in claims))
 

@@ -1,21 +1,23 @@
-"""The name by which MLflow knows a workspace, and the rule by which a copy gets one of its own.
+"""Give a workspace its name in MLflow, and give a copy of a workspace a new name.
 
-Runs on a shared server carry the name of their workspace. A workspace that is moved must keep its
-name, or all its runs would be made a second time. A copy must get another name, or the two would
-take each other's runs for their own and delete them.
+Each run on a shared server carries the name of its workspace. A workspace that is moved must keep
+its name; otherwise all its runs would be created a second time. A copy must get another name;
+otherwise the copy and the original would treat each other's runs as their own and delete them.
 
-`mlflow/identity.json` holds the name and where the workspace was: its path, its host, and the
-device and inode of its `mlflow` folder. When they differ from what is found now:
+`mlflow/identity.json` records the name and the place of the workspace: its path, its host, and the
+device and inode of its `mlflow` folder. If the recorded place differs from the present one, the
+first rule that applies decides:
 
-1. The workspace at the recorded path still has this name, in another folder: this one is a copy.
-2. Same path, same host: the same workspace (restored from a backup, say).
-3. Same inode: the same workspace (moved by `mv`, or mounted elsewhere: a container, another host).
-4. Another host: a copy.
-5. Same device, another inode: a copy whose original has moved on, since `mv` keeps the inode.
-6. Otherwise: the same workspace, moved to another disk.
+1. Another folder at the recorded path has the same name: this workspace is a copy.
+2. Same path and same host: it is the same workspace (for example, restored from a backup).
+3. Same inode: it is the same workspace (moved by `mv`, or mounted in a container or on another
+   host).
+4. Another host: it is a copy.
+5. Same device but another inode: it is a copy, and its original has moved. (`mv` keeps the inode.)
+6. Otherwise: it is the same workspace, moved to another disk.
 
-What the rule cannot see: a snapshot of a whole disk or virtual machine keeps path and inode, so
-both sides keep the name. Remove `mlflow/identity.json` from one of them, and it gets a new name.
+The rules miss one case: a snapshot of a whole disk or virtual machine keeps path and inode, so both
+sides keep the name. Remove `mlflow/identity.json` from one of them, and it gets a new name.
 """
 
 import json
@@ -34,7 +36,7 @@ _MOST_FORMER = 20
 
 @dataclass(frozen=True)
 class Place:
-    """Where a workspace is."""
+    """The place of a workspace: its path, its host, and where its `mlflow` folder is on disk."""
 
     path: str
     host: str
@@ -43,7 +45,7 @@ class Place:
 
     @classmethod
     def of(cls, workspace: Path) -> "Place":
-        """Where the workspace is now."""
+        """Return the present place of a workspace."""
         found = (workspace / _FOLDER).stat()
         return cls(str(workspace.resolve()), socket.gethostname(), found.st_dev, found.st_ino)
 
@@ -55,18 +57,18 @@ class Identity:
     name: str
     place: Place
     former: tuple[str, ...] = ()
-    """Names of the workspaces that it is a copy of; runs in its own database may still bear one."""
+    """Names of the workspaces it was copied from. Runs in its own database may still have one."""
 
 
 _IDENTITY = TypeAdapter(Identity)
 
 
 def identify(workspace: Path) -> Identity:
-    """The workspace's identity, made or brought up to date if need be.
+    """Return the workspace's identity. Create or update its file if necessary.
 
     Raises:
         OSError: the workspace cannot be read or written.
-        StoreError: likewise, for a file of its own.
+        StoreError: a file in the workspace cannot be read or written.
     """
     (workspace / _FOLDER).mkdir(parents=True, exist_ok=True)
     here = Place.of(workspace)
@@ -85,11 +87,11 @@ def identify(workspace: Path) -> Identity:
 
 
 def is_copy(recorded: Place, here: Place, *, original_stands: bool) -> bool:
-    """Whether a workspace that was at `recorded` and is found at `here` is a copy: the rule above.
+    """Whether a workspace is a copy, by the rules in this module's docstring.
 
     Args:
-        recorded: where it last used its name.
-        here: where it is.
+        recorded: the place where it last used its name.
+        here: its present place.
         original_stands: whether another folder at the recorded path has the same name.
     """
     if original_stands:
@@ -106,14 +108,14 @@ def _original_stands(recorded: Identity, workspace: Path) -> bool:
     try:
         if original.samefile(workspace):
             return False
-    except (OSError, ValueError):  # nothing is there, or nothing that we may look at
+    except (OSError, ValueError):  # the path does not exist, or we may not read it
         return False
     other = _recorded(original)
     return other is not None and other.name == recorded.name
 
 
 def _recorded(workspace: Path) -> Identity | None:
-    """What was written down; None if nothing was, or if it cannot be read as what it should be."""
+    """Read the recorded identity. Return None if the file is missing or invalid."""
     text = files.read(_file(workspace))
     try:
         return None if text is None else _IDENTITY.validate_json(text)
@@ -122,7 +124,7 @@ def _recorded(workspace: Path) -> Identity | None:
 
 
 def _old_name(workspace: Path) -> str | None:
-    """The name that earlier versions kept, without the place."""
+    """Read the name that earlier versions recorded, which did not record the place."""
     text = files.read(workspace / _FOLDER / "workspace-id")
     name = (text or b"").decode("ascii", "replace").strip()
     return name if name.isalnum() else None

@@ -1,6 +1,8 @@
-"""What each MLflow run should hold, as plain data: one image per trial, one of the paper's values.
+"""Compute what each MLflow run should hold, as plain data called an image.
 
-Pure functions of the manifest and of what the store holds. Nothing here imports MLflow.
+There is one image per trial and one for the paper's values. If a manifest has true values, they
+have an image too. All functions are pure: they depend only on the manifest and the store's content.
+Nothing here imports MLflow.
 """
 
 import colorsys
@@ -23,7 +25,7 @@ from harness.record import (
 
 
 class Kind(StrEnum):
-    """What a run stands for; 'group by' this tag gives the seeds' mean and band."""
+    """What a run shows. Group by this tag in MLflow to see the seeds' mean and band."""
 
     SEED = "seed"
     PAPER = "paper"
@@ -31,11 +33,11 @@ class Kind(StrEnum):
 
 
 REFERENCES = (Kind.PAPER, Kind.TRUE)
-"""The kinds that no trial of ours stands behind."""
+"""The kinds of runs that show values from the manifest instead of a trial."""
 
 
 class Status(StrEnum):
-    """A run's status, by MLflow's names."""
+    """A run's status, with MLflow's names."""
 
     RUNNING = "RUNNING"
     FINISHED = "FINISHED"
@@ -44,82 +46,82 @@ class Status(StrEnum):
 
 
 class Tag(StrEnum):
-    """The tags by which runs are found again and told apart."""
+    """The tags that identify and describe runs."""
 
     KEY = "harness.trial"
-    """The trial's id; of a reference, its kind."""
+    """The trial's id, or the kind of a reference."""
     KIND = "harness.kind"
     EXPERIMENT = "harness.experiment"
     WORKSPACE = "harness.workspace"
-    """Whose run it is: several workspaces may share a server, and an experiment there."""
+    """The workspace that owns the run. Several workspaces may share a server and an experiment."""
     SEED = "harness.seed"
     ORIGIN = "harness.origin"
-    """Which recording the points are of; a run of another recording is replaced."""
+    """Identifies the recording that the points come from. A run with another one is replaced."""
     EPOCHS = "harness.epochs"
     """The last epoch that the run holds."""
     FINALS = "harness.finals"
     """The epochs of the final estimates that the run holds."""
     REPORT = "harness.report"
-    """Digest of the report and files that the run holds."""
+    """Digest of the report and the files that are attached to the run."""
     MANIFEST = "manifest"
     VERDICT = "verdict"
     AS_EXPECTED = "verdict.as_expected"
     COLOUR = "mlflow.runColor"
     NOTE = "mlflow.note.content"
-    """MLflow shows it as the run's description."""
+    """The run's description in MLflow."""
     WRITTEN = "harness.description"
-    """Digest of the description that we wrote, by which an edit is noticed."""
+    """Digest of the description that we wrote. It reveals that a user edited the description."""
 
 
 def with_mark(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags, with the digest of the description if there is one among them."""
+    """Return the tags. If a description is among them, add the tag with its digest."""
     note = tags.get(Tag.NOTE)
     return dict(tags) if note is None else {**tags, Tag.WRITTEN: digest(note)[:12]}
 
 
 def described_by_user(tags: Mapping[str, str]) -> bool:
-    """Whether somebody changed the description since we wrote it: then it is left alone."""
+    """Whether a user edited the description after we wrote it. If so, we do not change it."""
     note, written = tags.get(Tag.NOTE), tags.get(Tag.WRITTEN)
     return note is not None and written is not None and digest(note)[:12] != written
 
 
 FAILURE = "failure."
-"""Prefix of the tags that a failure leaves; they go when a later attempt gets further."""
+"""Prefix of a failure's tags. They are removed when a later attempt gets further."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one epoch, or one final estimate, adds to a run."""
+    """The metrics that one epoch or one final estimate adds to a run."""
 
     epoch: int
     metrics: Mapping[str, float]
     time_ms: int | None = None
-    """When it was recorded; None in a reference, which was not."""
+    """When it was recorded; None in a reference, which no trial recorded."""
     final: bool = False
 
 
 @dataclass(frozen=True)
 class Image:
-    """One run as it should be."""
+    """What one MLflow run should hold."""
 
     key: str
     kind: Kind
     name: str
     origin: str
     note: str
-    """Markdown: what does not change."""
+    """Markdown: the part of the description that never changes."""
     rows: tuple[Row, ...]
     status: Status
     params: Mapping[str, str]
-    """Only what never changes: MLflow refuses a parameter's second value."""
+    """Only values that never change: MLflow refuses to change a parameter."""
     tags: Mapping[str, str]
     data: Mapping[str, str] = field(default_factory=dict)
-    """Digest of each data set by name."""
+    """Digest of each data set, by the data set's name."""
     start_ms: int | None = None
-    """None where no record bears a time: then it is when the run is created."""
+    """None if no record has a time. Then the run starts when it is created."""
     end_ms: int | None = None
     story: str = ""
-    """Markdown that goes before the note; without one, what a run tells already stays."""
+    """Markdown before the note. If empty, the run keeps the story that it has."""
 
 
 _PAPER_COLOUR = "#000000"
@@ -130,12 +132,12 @@ Points = Mapping[tuple[str, int], float]
 
 
 def seed_image(experiment: Experiment, trial: StoredTrial, *, live: bool) -> Image | None:
-    """The run of one trial; None as long as there is nothing durable to show.
+    """Compute the image of one trial's run. Return None while there is nothing durable to show.
 
     Args:
-        experiment: names the metrics that stand on their own; the rest go under 'detail/'.
-        trial: its durable part only.
-        live: whether a trial that is not finished is being worked on, rather than cut off.
+        experiment: its claimed metrics keep their names; the others get the prefix 'detail/'.
+        trial: the durable part of the trial.
+        live: whether an unfinished trial still runs. If not, it was interrupted.
     """
     if not (trial.epochs or trial.failure or trial.done):
         return None
@@ -158,19 +160,19 @@ def seed_image(experiment: Experiment, trial: StoredTrial, *, live: bool) -> Ima
 
 
 def ended_ms(trial: StoredTrial) -> int | None:
-    """When the last record was taken."""
+    """When the last record was made, in Unix milliseconds; None if there is no record."""
     ends = [record.ended_ms for record in trial.epochs]
     ends += [record.ended_ms for record in trial.finals.values()]
     return max(ends, default=None)
 
 
 def claimed_metrics(experiment: Experiment) -> frozenset[str]:
-    """The metrics that the paper's claims are about: few, and the first thing to look at."""
+    """The metrics of the paper's claims: few, and the first that a reader looks at."""
     return experiment.manifest.metrics
 
 
 def describing_tags(experiment: Experiment) -> dict[str, str]:
-    """What every run of an experiment tells of it."""
+    """Return the tags that describe the experiment. All its runs have them."""
     paper = experiment.manifest.paper
     return {
         Tag.EXPERIMENT: experiment.id,
@@ -181,7 +183,7 @@ def describing_tags(experiment: Experiment) -> dict[str, str]:
 
 
 def _origin(first: EpochRecord, named: frozenset[str]) -> str:
-    """Tells recordings apart: a trial recorded afresh has other times, if the same values."""
+    """Return an id of the recording. A second recording has other times, even with equal values."""
     return digest(canonical_json([first.ended_ms, sorted(named)]))[:12]
 
 
@@ -218,7 +220,7 @@ def _params(trial: StoredTrial) -> dict[str, str]:
         "revision": spec.revision,
         "seed": spec.seed,
         **({} if spec.length is None else {"epochs": spec.length}),
-        **spec.parameters,  # last: a parameter that is called so is what the reader looks for
+        **spec.parameters,  # last, so that a parameter named like one of these wins
     }
     return {name: in_words(value) for name, value in values.items()}
 
@@ -234,10 +236,10 @@ def _trial_tags(trial: StoredTrial) -> dict[str, str]:
 
 
 def _colour(seed: int) -> str:
-    """A colour of its own: MLflow's choice gives two runs in ten the same one.
+    """Choose a distinct colour for a seed: MLflow gives two runs in ten the same colour.
 
-    Each hue is a golden section on from the last, so that any few seeds in a row lie far apart; two
-    shades part the hues that come near again.
+    Each hue lies one golden section after the hue of the seed before, so the hues of a few seeds in
+    a row lie far apart. Odd and even seeds have different lightness, which separates similar hues.
     """
     hue = seed * (5**0.5 - 1) / 2 % 1
     parts = colorsys.hls_to_rgb(hue, 0.38 if seed % 2 else 0.55, 0.65)
@@ -245,7 +247,7 @@ def _colour(seed: int) -> str:
 
 
 def _provenance_tags(trial: StoredTrial) -> dict[str, str]:
-    """Of the latest attempt; earlier ones stay in the store."""
+    """Return the tags of the latest attempt's provenance. The store keeps the earlier ones."""
     if not trial.provenance:
         return {}
     last = trial.provenance[-1]
@@ -254,7 +256,7 @@ def _provenance_tags(trial: StoredTrial) -> dict[str, str]:
         "commit": last.source.commit_name,
         "dirty": last.source.dirty_name,
         "source": last.source.digest,
-        # MLflow's own column for it
+        # MLflow has its own column for the commit
         **({"mlflow.source.git.commit": last.source.commit} if last.source.commit else {}),
         "host": last.host,
         "device": environment.device,
@@ -281,14 +283,14 @@ def _trial_note(experiment: Experiment, seed: int) -> str:
 
 
 def origin(paper: Paper) -> str:
-    """Where a run comes from, in Markdown: the paper's listing and command, or our own run."""
+    """Describe in Markdown where the values come from: a paper's listing or our own run."""
     if paper.own_run:
         return f"{paper.author}, *{paper.title}*. {paper.own_run}"
     return f"{paper.author}, *{paper.title}*, {paper.listing}; the paper ran `{paper.command}`."
 
 
 def reference_images(experiment: Experiment) -> tuple[Image, ...]:
-    """The paper's run and, where the manifest has true values, theirs."""
+    """Compute the image of the paper's values and, if the manifest has any, of the true values."""
     paper = _reference_image(experiment, Kind.PAPER, "paper", _reported(experiment.manifest))
     truth = _true_values(experiment)
     if not truth:
@@ -297,7 +299,7 @@ def reference_images(experiment: Experiment) -> tuple[Image, ...]:
 
 
 def _reported(manifest: Manifest) -> Points:
-    """Every reported value under the key that the seeds use; an onset is no value of its metric."""
+    """Return each reported value under the metric name of the seeds, without onset epochs."""
     points: dict[tuple[str, int], float] = {}
     for claim in manifest.claims:
         reference = claim.reference(manifest.epochs.value)
@@ -306,9 +308,9 @@ def _reported(manifest: Manifest) -> Points:
 
 
 def _true_values(experiment: Experiment) -> Points:
-    """The values that are known rather than estimated, under the key of their estimate.
+    """Return the known true values, each under the metric name of its estimate.
 
-    So they are a line in the estimate's chart.
+    So MLflow draws the true values as a line in the estimate's chart.
     """
     manifest = experiment.manifest
     points: dict[tuple[str, int], float] = {}
@@ -326,7 +328,7 @@ def _reference_image(experiment: Experiment, kind: Kind, name: str, points: Poin
         key=kind,
         kind=kind,
         name=name,
-        # Reported values that were corrected make another run; MLflow's points cannot be changed.
+        # A corrected reported value needs a new run, because MLflow cannot change points.
         origin=digest(canonical_json([[*at, value] for at, value in sorted(points.items())]))[:12],
         note=_reference_note(experiment, kind),
         rows=_reference_rows(points),

@@ -1,7 +1,7 @@
-"""Where MLflow keeps things: the workspace's own database and artifacts, and the server on them.
+"""Manage MLflow's local storage: the workspace's own database, its artifacts, and their server.
 
-The database and the artifacts lie in the workspace's folder. MLflow stores the artifacts' place as
-an absolute URI, so it is corrected whenever the folder has been moved or copied.
+The database and the artifacts are in the workspace's folder. MLflow stores the artifacts' location
+as an absolute URI. So this module corrects it after the folder has been moved or copied.
 """
 
 import os
@@ -24,54 +24,55 @@ from harness.tracking.images import Tag
 _FOLDER = "mlflow"
 _SERVERS = ("postgresql", "mysql", "mssql")
 _LOCK_WAIT_S = 20
-"""For a database that another process writes; as long as MLflow itself waits."""
+"""How long to wait for a database that another process locks. MLflow waits as long."""
 
 
 class LocationError(HarnessError):
-    """An experiment's artifacts belong in a folder that does not exist."""
+    """The folder for an experiment's artifacts does not exist."""
 
     exit_code = Exit.INCOMPLETE
 
 
 @dataclass(frozen=True)
 class ServerCommand:
-    """How to start MLflow's server, as `subprocess` takes it."""
+    """The command that starts MLflow's server, as arguments for `subprocess`."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
-    """The whole environment, this process's included."""
+    """The whole environment, including the variables of this process."""
 
 
 def database_file(workspace: Path) -> Path:
-    """The workspace's own SQLite database, by absolute path.
+    """Return the absolute path of the workspace's own SQLite database.
 
-    Relative, it would be another database in every folder that a process happens to start in.
+    A relative path would mean another database in each folder in which a process starts.
     """
     return workspace.resolve() / _FOLDER / "mlflow.db"
 
 
 def default_uri(workspace: Path) -> str:
-    """The workspace's own database as SQLAlchemy and MLflow take it, whatever its path holds."""
+    """Return the URI of the workspace's own database. Any character may occur in its path."""
     path = os.fsencode(database_file(workspace))
     quoted = quote(path)
-    # SQLAlchemy decodes the path, but MLflow does not before it makes the parent folders of what
-    # begins with 'sqlite:///'. So a path that needs quoting names the driver too.
+    # SQLAlchemy decodes the path. MLflow creates the parent folders of a URI that begins with
+    # 'sqlite:///' without decoding it first. To avoid that, a URI with a quoted path names the
+    # driver too.
     plain = quoted == os.fsdecode(path)
     return f"sqlite:///{quoted}" if plain else f"sqlite+pysqlite:///{quoted}"
 
 
 def artifact_location(uri: str, workspace: Path, experiment: str) -> str | None:
-    """Where an experiment's artifacts go: into the workspace, or None for the server's choice."""
+    """Return where to keep an experiment's artifacts; None if the MLflow server chooses."""
     if uri.startswith(("http://", "https://")):
         return None
     return f"{_artifacts(workspace)}/{quote(experiment, safe='')}"
 
 
 def set_wal(uri: str) -> None:
-    """Let readers and the writer of a SQLite database not wait for one another.
+    """Set a SQLite database to WAL mode, so that readers and the writer do not block each other.
 
     Raises:
-        sqlite3.Error: the database is locked, or not to be written.
+        sqlite3.Error: the database is locked, or cannot be written.
     """
     path = _sqlite_path(uri)
     if path is not None:
@@ -80,14 +81,15 @@ def set_wal(uri: str) -> None:
 
 
 def follow_folder(workspace: Path, identity: Identity | None = None) -> None:
-    """Make the workspace's own database agree with where the workspace is now.
+    """Update the workspace's own database after the workspace has been moved or copied.
 
-    After a move or a copy the artifacts' places are corrected; after a copy the runs are given the
-    copy's own name. Does nothing where all is in order, and may be repeated.
+    After a move or a copy, correct the locations of the artifacts. After a copy, also give the runs
+    the copy's own name. If nothing has changed, do nothing. It is safe to repeat.
 
     Args:
-        workspace: its own database must exist.
-        identity: of the workspace, where runs of former names are to be renamed.
+        workspace: the workspace. Its own database must exist.
+        identity: the workspace's identity. If given, runs with one of its former names get its
+            present name.
 
     Raises:
         sqlite3.Error: the database is locked, or cannot be written.
@@ -120,14 +122,14 @@ def follow_folder(workspace: Path, identity: Identity | None = None) -> None:
 
 
 def require_location(uri: str, workspace: Path) -> None:
-    """Refuse to make again a folder for artifacts that was moved or removed.
+    """Refuse to re-create an artifact folder that was moved or removed.
 
     Args:
-        uri: of a run's artifacts.
-        workspace: in which everything may be made.
+        uri: the URI of a run's artifacts.
+        workspace: the workspace. Any folder inside it may be created.
 
     Raises:
-        LocationError: the folder is outside the workspace, and not even its parents exist.
+        LocationError: the folder is outside the workspace, and its parents do not exist either.
     """
     parts = urlsplit(uri)
     if parts.scheme not in ("", "file"):
@@ -135,7 +137,8 @@ def require_location(uri: str, workspace: Path) -> None:
     path = Path(os.fsdecode(unquote_to_bytes(parts.path)))
     if path.is_relative_to(workspace.resolve()):
         return
-    # <location of the experiment>/<run>/artifacts; an experiment without any has no location yet.
+    # The path is <experiment's location>/<run>/artifacts. The location is created with the first
+    # artifact, so the check is on a folder above it.
     experiment = path.parent.parent
     if not experiment.parent.parent.is_dir():
         raise LocationError(
@@ -145,33 +148,33 @@ def require_location(uri: str, workspace: Path) -> None:
 
 
 def ui_command(workspace: Path, port: int, host: str = "127.0.0.1") -> ServerCommand:
-    """MLflow's server on the workspace's database; by default for this machine only."""
+    """Return the command that serves the workspace's database; by default to this machine only."""
     argv = (
         *(sys.executable, "-m", "mlflow", "server"),
         *("--backend-store-uri", default_uri(workspace)),
         *("--artifacts-destination", _artifacts(workspace)),
         *("--host", host, "--port", str(port), "--workers", "1"),
-        *("--uvicorn-opts", "--log-level warning"),  # not a line for each picture it serves
+        *("--uvicorn-opts", "--log-level warning"),  # otherwise it logs a line for each picture
     )
-    # Job execution would start eight more processes that nothing here has a use for.
+    # Job execution would start eight more processes, which we do not need.
     return ServerCommand(argv, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
 
 
 def require_answer(uri: str) -> None:
-    """Refuse a database that does not answer, or cannot be opened; make the folder of a new one.
+    """Check that a database answers. Create the folder of a new SQLite database.
 
-    MLflow would try again, a server for most of an hour and a file for two minutes, and keep every
-    other store of this process waiting.
+    MLflow itself would retry: most of an hour for a server, two minutes for a file. Meanwhile every
+    other store of this process would wait.
 
     Raises:
-        OSError: the folder cannot be made.
-        sqlite3.Error: the file cannot be opened, or is no database.
-        sqlalchemy.exc.SQLAlchemyError: it does not answer, or not to this user.
-        mlflow.exceptions.MlflowException: the driver that the address names is not installed.
+        OSError: the folder cannot be created.
+        sqlite3.Error: the file cannot be opened, or is not a database.
+        sqlalchemy.exc.SQLAlchemyError: the server does not answer, or refuses this user.
+        mlflow.exceptions.MlflowException: the driver that the URI names is not installed.
     """
     path = _sqlite_path(uri)
     if path is not None:
-        # MLflow makes the folder too, but not where the address names a driver.
+        # MLflow also creates the folder, but not if the URI names a driver.
         path.parent.mkdir(parents=True, exist_ok=True)
         with _connected(path) as connection:
             connection.execute("PRAGMA schema_version")
@@ -186,7 +189,7 @@ def require_answer(uri: str) -> None:
 
 
 def _sqlite_path(uri: str) -> Path | None:
-    """The file of a SQLite database; None for any other store, or one in memory."""
+    """Return the file of a SQLite database; None for any other store or one in memory."""
     if not uri.startswith("sqlite"):
         return None
     database = make_url(uri).database

@@ -1,4 +1,4 @@
-"""Send the store's trials to MLflow in steps, each of which may be repeated."""
+"""Send the store's trials to MLflow in steps. Any step may be repeated."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -32,15 +32,15 @@ from harness.tracking.local_store import (
 from harness.tracking.runs import Runs, search
 
 _TRIAL_ID = re.compile(r"[0-9a-f]{20}")
-"""A digest, as `TrialSpec.id` is; the key of a reference is none, nor what somebody typed."""
+"""Matches a `TrialSpec.id`. It matches neither a reference's key nor a tag edited by hand."""
 
 Read = Callable[[str], StoredTrial | None]
-"""The durable part of a trial by its id; None if the store has nothing of it."""
+"""Reads the durable part of a trial by its id. Returns None if the store does not have it."""
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """An experiment and the ids of its trials; two experiments may share a trial."""
+    """An experiment and the ids of its trials. Two experiments may share a trial."""
 
     experiment: Experiment
     trials: tuple[str, ...]
@@ -48,32 +48,32 @@ class Tracked:
 
 @dataclass(frozen=True)
 class Telling:
-    """What one run shows of a conclusion."""
+    """The part of a conclusion that one run shows."""
 
     story: str = ""
-    """Markdown; begins the run's description."""
+    """Markdown at the start of the run's description."""
     tags: Mapping[str, str] = field(default_factory=dict)
-    """MLflow shows them as columns."""
+    """Tags of the run. MLflow shows them as columns."""
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The verdict on an experiment and its report, for its runs to show."""
+    """The verdict on an experiment and its report, which its runs show."""
 
     experiment: str
     verdict: str
     as_expected: bool
     pages: Mapping[str, str]
-    """The report as artifacts of the paper's run, by file name."""
+    """The report's pages by file name. They become artifacts of the paper's run."""
     files: tuple[Path, ...] = ()
-    """Further artifacts of the paper's run: figures."""
+    """Figures, which also become artifacts of the paper's run."""
     whole: Telling = Telling()
-    """For the paper's run."""
+    """What the paper's run shows."""
     trials: Mapping[str, Telling] = field(default_factory=dict)
-    """For single trials, by the trial's id."""
+    """What the run of a trial shows, by the trial's id."""
 
     def told_by(self, image: Image) -> Image:
-        """The image with the verdict and the story that its run shows."""
+        """Return the image with the verdict, tags and story that its run should show."""
         of_paper = self.whole if image.kind is Kind.PAPER else Telling()
         telling = self.trials.get(image.key, of_paper)
         expected = "true" if self.as_expected else "false"
@@ -82,10 +82,10 @@ class Conclusion:
 
 
 class Projector:
-    """Projects a store into MLflow.
+    """Sends the trials of a store to MLflow and keeps MLflow's runs up to date.
 
-    Its methods raise what MLflow, the disk and `read` raise; after `forget` they can be called
-    again, and go on where MLflow is.
+    Its methods raise any error of MLflow, the disk or `read`. After an error, call `forget`. Then
+    the methods can be called again, and they continue from what MLflow holds.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Projector:
         self._read = read
         self._tracked = {item.experiment.id: item for item in tracked}
         self._asking: dict[str, list[str]] = {}
-        """By trial, the experiments that ask for it."""
+        """The experiments that use a trial, by the trial's id."""
         for name, item in self._tracked.items():
             for trial_id in item.trials:
                 self._asking.setdefault(trial_id, []).append(name)
@@ -104,23 +104,23 @@ class Projector:
         self._runs: dict[str, Runs] | None = None
         self._orphans_closed = False
         self.deleted: dict[str, str] = {}
-        """The experiments that were deleted in MLflow, each with how to restore it."""
+        """How to restore each experiment that was deleted in MLflow, by experiment."""
         self.sent = 0
-        """How many points were sent."""
+        """Number of points sent."""
 
     @property
     def trials(self) -> tuple[str, ...]:
-        """Every trial that an experiment asks for, once."""
+        """The ids of all trials that any experiment uses, without duplicates."""
         return tuple(self._asking)
 
     def trials_of(self, experiment: str) -> tuple[str, ...]:
-        """The trials of one experiment."""
+        """The ids of the trials of one experiment."""
         return self._tracked[experiment].trials
 
     def begin(self) -> dict[str, Runs]:
-        """Open every experiment, with its references, unless they are open already.
+        """Open all experiments in MLflow and send their references, unless this is done already.
 
-        An experiment that was deleted in MLflow is left out; the others are not held up by it.
+        An experiment that was deleted in MLflow is left out. It does not affect the others.
         """
         if self._runs is None:
             require_answer(self._uri)
@@ -145,11 +145,11 @@ class Projector:
         return self._runs
 
     def forget(self) -> None:
-        """After an error, look again at what MLflow holds before anything is sent."""
+        """Forget the cached state after an error. The next call reads it from MLflow again."""
         self._runs = None
 
     def project(self, trial_id: str, *, live: bool) -> None:
-        """Bring the runs of a trial up to date, in every experiment that asks for it."""
+        """Update the runs of a trial in all experiments that use it."""
         runs = self.begin()
         trial = self._read(trial_id)
         if trial is None:
@@ -162,7 +162,7 @@ class Projector:
                 self._send(name, runs[name], image)
 
     def conclude(self, conclusion: Conclusion) -> None:
-        """Attach the verdict and the report to the paper's run; trials show them when next sent."""
+        """Attach the verdict and report to the paper's run. Trials show them when next sent."""
         name = conclusion.experiment
         runs = self.begin().get(name)
         self._conclusions[name] = conclusion
@@ -172,7 +172,7 @@ class Projector:
         runs.attach(Kind.PAPER, pages=conclusion.pages, files=conclusion.files)
 
     def settle(self) -> None:
-        """End every run that MLflow shows as running: what is not finished by now was cut off."""
+        """End all runs that MLflow shows as running. A trial that is unfinished was interrupted."""
         for runs in self.begin().values():
             for key in runs.running():
                 if key in self._asking:
@@ -198,7 +198,7 @@ class Projector:
     def _close_orphans(
         self, client: MlflowClient, known: list[MlflowExperiment], identity: str
     ) -> None:
-        """End the runs that a killed driver left running, when the last record was taken."""
+        """End the runs that a killed driver left running. Their end is the last record's time."""
         if self._orphans_closed:
             return
         active = [
@@ -211,5 +211,5 @@ class Projector:
         self._orphans_closed = True
 
     def _read_known(self, key: str) -> StoredTrial | None:
-        """The trial of a run; None for a reference, or where somebody edited the tag."""
+        """Read the trial of a run. Return None for a reference or if a user edited the tag."""
         return self._read(key) if _TRIAL_ID.fullmatch(key) else None

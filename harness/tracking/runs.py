@@ -1,7 +1,8 @@
-"""One workspace's runs in one MLflow experiment, brought up to date by the fewest calls.
+"""Update one workspace's runs in one MLflow experiment with as few calls as possible.
 
-People edit what they see in MLflow: they delete runs, change tags, write descriptions. So no tag is
-trusted to be there or to hold what was sent, and a description that somebody edited is left alone.
+Users edit what they see in MLflow: they delete runs, change tags and write descriptions. So this
+module never assumes that a tag exists or holds what was sent. It does not overwrite a description
+that a user edited.
 """
 
 import time
@@ -27,10 +28,11 @@ from harness.tracking.images import (
 from harness.tracking.local_store import require_location
 
 _METRICS_A_CALL = 800
-"""MLflow takes 1000 entities in all, up to 100 of them parameters and 100 tags."""
+"""Most metrics per call. MLflow accepts 1000 entities, at most 100 parameters and 100 tags."""
 
 _AHEAD_MS = 100 * 365 * 86_400_000
-"""References start a century ahead: the view shows the ten newest runs, and they must be there."""
+"""How far in the future references start: a century. MLflow shows the ten newest runs, and the
+references must be among them."""
 
 _TAG_LIMIT = 8000
 _DIGEST_LIMIT = 36
@@ -38,7 +40,7 @@ _DIGEST_LIMIT = 36
 
 @dataclass
 class KnownRun:
-    """One of MLflow's runs as last seen; kept in step with what is sent."""
+    """One MLflow run as last read. It is updated with everything that we send."""
 
     run_id: str
     start_ms: int
@@ -48,11 +50,11 @@ class KnownRun:
     params: set[str]
     has_data: bool
     artifacts: str
-    """The URI under which its artifacts are kept."""
+    """The URI of the run's artifacts."""
 
     @classmethod
     def of(cls, run: Run) -> "KnownRun":
-        """What a run that was found or created holds."""
+        """Read the content of an MLflow run."""
         return cls(
             run_id=run.info.run_id,
             start_ms=run.info.start_time,
@@ -65,7 +67,7 @@ class KnownRun:
         )
 
     def is_of_another_recording(self, image: Image) -> bool:
-        """Whether its points are not the image's; a run without points has no recording yet."""
+        """Whether its points come from another recording. A run without points has none yet."""
         return self.tags.get(Tag.ORIGIN, image.origin) != image.origin
 
     def missing_rows(self, image: Image) -> list[Row]:
@@ -73,11 +75,11 @@ class KnownRun:
         return [row for row in image.rows if not self._holds(row)]
 
     def missing_params(self, image: Image) -> dict[str, str]:
-        """The parameters to send. Those that are there already cannot change."""
+        """The parameters to send: those that MLflow lacks. MLflow cannot change the others."""
         return {name: text for name, text in image.params.items() if name not in self.params}
 
     def changed_tags(self, image: Image, sent: Iterable[Row]) -> dict[str, str]:
-        """The tags to send with the last of the rows `sent`."""
+        """The tags to send together with the last of the rows in `sent`."""
         wanted = {**image.tags, **self._own_tags(image, list(sent))}
         short = {name: text[:_TAG_LIMIT] for name, text in wanted.items() if text}
         if described_by_user(self.tags):
@@ -94,7 +96,7 @@ class KnownRun:
         return _integers(self.tags.get(Tag.FINALS, ""))
 
     def _own_tags(self, image: Image, sent: list[Row]) -> dict[str, str]:
-        """The tags that say how far the run is, and its description."""
+        """The tags that we derive: the description and the epochs that the run holds."""
         finals = self._finals() | {row.epoch for row in sent if row.final}
         last = max((row.epoch for row in sent if not row.final), default=0)
         return {
@@ -106,9 +108,10 @@ class KnownRun:
         }
 
     def _description(self, image: Image) -> str:
-        """The story, then the note: MLflow folds away all but the first lines.
+        """The description: the story, then the note.
 
-        Where no story is given, the one that is told already stays.
+        The story comes first because MLflow hides all but the first lines. If the image has no
+        story, the run keeps the story that it has.
         """
         if image.story:
             return f"{image.story}\n\n{image.note}"
@@ -117,9 +120,9 @@ class KnownRun:
 
 
 class Runs:
-    """The runs that one workspace has in one experiment; only one driver may write them.
+    """The runs of one workspace in one experiment. Only one driver may write them.
 
-    Every method may raise what MLflow raises. After an error the cached state may be stale: discard
+    All methods may raise MLflow's errors. After an error the cached state may be stale: discard
     this object and create a new one.
     """
 
@@ -135,7 +138,7 @@ class Runs:
             self._adopt(KnownRun.of(run))
 
     def project(self, image: Image) -> int:
-        """Send what the image's run lacks; returns the number of points."""
+        """Send what the image's run lacks. Return the number of points sent."""
         run = self._known.get(image.key)
         if run and run.is_of_another_recording(image):
             self._client.delete_run(run.run_id)
@@ -151,10 +154,12 @@ class Runs:
         return [key for key, run in self._known.items() if run.status == Status.RUNNING]
 
     def attach(self, key: str, *, pages: Mapping[str, str], files: Iterable[Path]) -> None:
-        """Give a run that was projected before its pages and files, unless it has the same.
+        """Attach pages and files to a run, unless it already has the same.
+
+        The run must have been sent with `project` before.
 
         Raises:
-            LocationError: the experiment's artifacts belong in a folder that does not exist.
+            LocationError: the folder for the experiment's artifacts does not exist.
         """
         run = self._known[key]
         files = tuple(files)
@@ -171,7 +176,7 @@ class Runs:
         run.tags[Tag.REPORT] = mark
 
     def _adopt(self, run: KnownRun) -> None:
-        """Take up a run that was found. A second one of a key was made by a call given up on."""
+        """Remember a run. Delete a second run with its key: a call that timed out created it."""
         if self._known.setdefault(run.tags[Tag.KEY], run) is not run:
             self._client.delete_run(run.run_id)
 
@@ -187,9 +192,10 @@ class Runs:
         return known
 
     def _log(self, run: KnownRun, image: Image) -> int:
-        """Send points, parameters, tags and data; last the tags that say that the points are there.
+        """Send points, parameters, data and tags. Tags that confirm the points come last.
 
-        Cut off in between, the same points are sent again: MLflow knows them by their times.
+        If the process stops before that, the same points are sent again. MLflow recognises repeated
+        points by their times.
         """
         rows = run.missing_rows(image)
         metrics = list(points(rows, run.start_ms - _AHEAD_MS))
@@ -218,14 +224,14 @@ class Runs:
         run.tags |= tags
 
     def _clear_failure(self, run: KnownRun, image: Image) -> None:
-        """Remove the tags of a failure that a later attempt got past."""
+        """Remove the tags of a failure if a later attempt got past it."""
         for name in [name for name in run.tags if name.startswith(FAILURE)]:
             if name not in image.tags:
                 self._client.delete_tag(run.run_id, name)
                 del run.tags[name]
 
     def _settle(self, run: KnownRun, image: Image) -> None:
-        """Set the status, and the end as recorded."""
+        """Set the run's status and its end time, as recorded."""
         end_ms = image.end_ms if image.kind is Kind.SEED else run.start_ms
         if image.status is Status.RUNNING:
             if run.status != Status.RUNNING:
@@ -237,7 +243,7 @@ class Runs:
 
 
 def points(rows: Iterable[Row], unrecorded_ms: int) -> Iterator[Metric]:
-    """MLflow's points for some rows; `unrecorded_ms` stands in where a row bears no time."""
+    """Convert rows to MLflow's points. A row without a time gets `unrecorded_ms`."""
     for row in rows:
         time_ms = unrecorded_ms if row.time_ms is None else row.time_ms
         for key, value in row.metrics.items():
@@ -245,7 +251,7 @@ def points(rows: Iterable[Row], unrecorded_ms: int) -> Iterator[Metric]:
 
 
 def data_inputs(image: Image) -> list[DatasetInput]:
-    """The data sets by name; MLflow holds 36 characters of a digest, the run's tag holds all."""
+    """List the data sets. MLflow keeps 36 characters of a digest; the run's tag holds all."""
     tags = [InputTag("mlflow.data.context", "training")]
     return [
         DatasetInput(Dataset(name, digest[:_DIGEST_LIMIT], "digest", digest), tags)
@@ -256,9 +262,10 @@ def data_inputs(image: Image) -> list[DatasetInput]:
 def search(
     client: MlflowClient, experiment_ids: list[str], identity: str, *, running: bool = False
 ) -> Iterator[Run]:
-    """A workspace's runs in some experiments, or those still running, the oldest first.
+    """Yield a workspace's runs in some experiments, the oldest first.
 
-    A run that lost the tag which says what it stands for is left out: a new one takes its place.
+    A run that lost its tag `Tag.KEY` is left out, and a new run replaces it.
+    If `running` is true, yield only the runs that MLflow shows as running.
     """
     condition = f"tags.`{Tag.WORKSPACE}` = '{identity}'"
     if running:
@@ -273,7 +280,7 @@ def search(
 
 
 def _integers(text: str) -> set[int]:
-    """The integers in a tag, which somebody may have edited: then the points are sent again."""
+    """Read the integers in a tag. If a user edited the tag, the points are sent again."""
     found: set[int] = set()
     for word in text.split():
         with suppress(ValueError):

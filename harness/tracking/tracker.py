@@ -1,4 +1,4 @@
-"""Track trials live, in one background thread, or replay them. Neither ever fails a trial."""
+"""Track trials live in a background thread, or replay them. Tracking never fails a trial."""
 
 import logging
 import re
@@ -14,7 +14,7 @@ from typing import Self
 
 import mlflow
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError  # what MLflow is built on, and lets through
+from sqlalchemy.exc import SQLAlchemyError  # MLflow uses SQLAlchemy and does not catch its errors
 
 from harness.errors import HarnessError, without_secrets
 from harness.tracking.projector import Conclusion, Projector, Read, Tracked
@@ -22,13 +22,13 @@ from harness.tracking.projector import Conclusion, Projector, Read, Tracked
 _log = logging.getLogger(__name__)
 
 TROUBLE = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, HarnessError, ImportError)
-"""The errors that a server, a database, its missing driver, a disk or the store may raise.
+"""The errors of a server, a database, a missing database driver, a disk or the store.
 
-Anything else is our bug.
+Any other error is a bug in this program.
 """
 
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST"}
-"""MLflow's codes for what cannot be done to a run or experiment that was deleted."""
+"""MLflow's error codes for a request on a run or an experiment that was deleted."""
 
 _SCHEMA = re.compile(
     r"found version (\w+), but expected|Can't locate revision identified by '(\w+)'"
@@ -45,34 +45,34 @@ class Summary:
     """How the tracking ended."""
 
     uri: str
-    """Without a password that it may hold."""
+    """The server or database, without passwords."""
     points: int
-    """How many points were sent."""
+    """Number of points sent."""
     left: int
-    """How many steps are still to be done; `sync` does them."""
+    """Number of steps that remain. `sync` does them."""
     trouble: str | None
-    """The first thing that went wrong, which may have been mended since: see `left`."""
+    """The first problem, or None. If it is solved by now, `left` is 0."""
     deleted: tuple[str, ...] = ()
-    """Experiments that were deleted in MLflow and are not tracked, each with how to restore it."""
+    """How to restore each experiment that was deleted in MLflow. It is not tracked until then."""
 
 
 class Tracker:
-    """Projects trials while they run. Nothing here blocks, but for `close`, and nothing raises.
+    """Sends trials to MLflow while they run. Only `close` blocks. No method raises.
 
-    A trial that is notified again before its turn comes is projected once: the thread reads what
-    the store then holds.
+    If a trial is notified several times before its turn comes, it is sent once: the thread reads
+    what the store holds at that time.
     """
 
     def __init__(
         self, uri: str, *, workspace: Path, read: Read, tracked: Iterable[Tracked]
     ) -> None:
-        """Start at once to open the experiments, and to put the paper's runs there.
+        """Start the thread, which at once opens the experiments and sends the paper's runs.
 
         Args:
             uri: MLflow's server or database.
-            workspace: where the local database and the workspace's name in MLflow are kept.
-            read: the durable part of a trial; called from the thread.
-            tracked: the experiments, and which trials are whose.
+            workspace: the folder of the local database and of the workspace's name in MLflow.
+            read: reads the durable part of a trial. The thread calls it.
+            tracked: the experiments and their trials.
         """
         self._projector = Projector(uri, workspace=workspace, read=read, tracked=tracked)
         self._attempts = _Attempts(uri, self._projector)
@@ -81,7 +81,7 @@ class Tracker:
         self._deadline: float | None = None
         self._closed: Summary | None = None
         self._changed = threading.Condition()
-        # A daemon: a call that hangs must not keep the process from ending.
+        # A daemon thread, so that a call that hangs cannot stop the process from ending.
         self._thread = threading.Thread(target=self._serve, name="tracking", daemon=True)
         self._put(("begin", ""), self._projector.begin)
         self._thread.start()
@@ -98,22 +98,22 @@ class Tracker:
         self.close()
 
     def notify(self, trial_id: str) -> None:
-        """Note that the store holds more of a trial than before."""
+        """Tell the thread that the store holds new data of a trial."""
         self._put(("trial", trial_id), partial(self._projector.project, trial_id, live=True))
 
     def conclude(self, conclusions: Iterable[Conclusion]) -> None:
-        """Have the runs show the verdicts, and attach the reports."""
+        """Show the verdicts in the runs and attach the reports."""
         for item in conclusions:
             self._put(("verdict", item.experiment), partial(self._projector.conclude, item))
             for trial_id in self._projector.trials_of(item.experiment):
-                # Not `notify`: one that waits already would come before the verdict.
+                # Not `notify`: a job that waits already would run before the verdict is set.
                 job = partial(self._projector.project, trial_id, live=True)
                 self._put(("told", trial_id), job)
 
     def close(self, timeout_s: float = 30) -> Summary:
-        """Send what is left, for so many seconds at most, and leave no run running.
+        """Send the rest within `timeout_s` seconds, and end all runs.
 
-        A second call changes nothing and returns the same.
+        A second call changes nothing and returns the same summary.
         """
         if self._closed is None:
             self._closed = self._close(timeout_s)
@@ -148,7 +148,7 @@ class Tracker:
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _take(self) -> tuple[tuple[str, str], Job] | None:
-        """The job that waits longest; None at the end, which is the deadline or an empty queue."""
+        """Take the oldest job. Return None after the deadline, or if closing with no job left."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._deadline is not None)
             if self._deadline is not None and time.monotonic() > self._deadline:
@@ -157,7 +157,7 @@ class Tracker:
             return None if key is None else (key, self._jobs.pop(key))
 
     def _keep(self, key: tuple[str, str], job: Job) -> None:
-        """Keep a failed job for another try; while closing, each job is tried once only."""
+        """Keep a failed job for a retry. While closing, do not retry: count the failure."""
         with self._changed:
             if self._deadline is None:
                 self._jobs.setdefault(key, job)
@@ -177,7 +177,7 @@ def sync(
     tracked: Iterable[Tracked],
     conclusions: Iterable[Conclusion] = (),
 ) -> Summary:
-    """Replay everything that the store holds; what MLflow has already is not sent again."""
+    """Replay the store: send everything that MLflow lacks."""
     projector = Projector(uri, workspace=workspace, read=read, tracked=tracked)
     attempts = _Attempts(uri, projector)
     jobs: list[Job] = [partial(projector.conclude, item) for item in conclusions]
@@ -188,7 +188,7 @@ def sync(
 
 
 class _Attempts:
-    """Makes attempts that may fail, and warns once of each kind of trouble."""
+    """Runs jobs that may fail. Logs the first problem and each deleted experiment once."""
 
     def __init__(self, uri: str, projector: Projector) -> None:
         self._uri = without_secrets(uri)
@@ -197,10 +197,10 @@ class _Attempts:
         self._told: set[str] = set()
 
     def make(self, job: Job) -> bool:
-        """Whether the job could be done.
+        """Run a job. Return whether it succeeded.
 
-        Where MLflow answers that a run or an experiment is not as we believed, since somebody
-        deleted it, say, the job is tried again at once with what is there now.
+        If MLflow refuses the job because our cached state is stale (for example, a user deleted
+        a run), read the state again and retry the job once, immediately.
         """
         done = self._try(job)
         for message in self._projector.deleted.values():
@@ -221,7 +221,7 @@ class _Attempts:
         return True
 
     def tell(self, trouble: str) -> None:
-        """Warn of the first trouble; the next would tell the reader nothing new."""
+        """Log the first problem as a warning. Later ones would tell the reader nothing new."""
         if self._trouble is None:
             self._trouble = without_secrets(trouble)[:300]
             _log.warning(
@@ -232,18 +232,18 @@ class _Attempts:
             )
 
     def summary(self, left: int) -> Summary:
-        """How all attempts ended, with so many steps left."""
+        """Summarise all jobs. `left` is the number of steps that remain."""
         deleted = tuple(self._projector.deleted.values())
         return Summary(self._uri, self._projector.sent, left, self._trouble, deleted)
 
 
 def _was_refused(error: BaseException) -> bool:
-    """Whether MLflow refused what we asked of a run or an experiment, rather than failed."""
+    """Whether MLflow refused a request on a run or an experiment, instead of failing."""
     return isinstance(error, MlflowException) and error.error_code in _REFUSALS
 
 
 def cause(error: BaseException) -> str:
-    """The innermost error in one line: MLflow's own message wraps it in three others."""
+    """Describe the innermost error in one line: MLflow wraps it in three others."""
     if schema := _SCHEMA.search(str(error)):
         return _of_another_version(schema[1] or schema[2])
     while cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
@@ -252,7 +252,7 @@ def cause(error: BaseException) -> str:
 
 
 def _of_another_version(revision: str) -> str:
-    """What to do about a database whose tables another version of MLflow made."""
+    """Say what to do about a database whose tables another version of MLflow created."""
     scripts = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
     if any(scripts.glob(f"{revision}_*.py")):
         return "the database's tables are of an older MLflow; back it up, then `mlflow db upgrade`"
