@@ -1,8 +1,8 @@
-"""Decide whether an exception that a trial raised is the machine's fault or the method's.
+"""Decide whether the machine or the method caused an exception that a trial raised.
 
-The decision rests on the exception alone, so it is a pure function. It errs on the machine's side:
-trouble of a machine must never decide a verdict. What it leaves to the method is still only a
-suspicion, until the driver has seen the same failure twice (`harness.engine.driver`).
+The decision uses the exception alone, so it is a pure function. In doubt it blames the machine,
+because a machine's failure must never decide a verdict. A failure of the method is only a suspicion
+until the driver has seen the same failure twice (`harness.engine.driver`).
 """
 
 import concurrent.futures
@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.record import FailureKind
 
 _MACHINE: tuple[type[BaseException], ...] = (
-    HarnessError,  # no GPU, no data, no room: what the user can mend
+    HarnessError,  # no GPU, no data, no disk space: the user can fix these
     OSError,  # full disk, too many files, network, timeout, HTTP by urllib or requests
     ImportError,  # missing or broken on this node: the driver could import the workload
     MemoryError,
@@ -36,10 +36,10 @@ _MACHINE_BY_NAME = frozenset(
         "httpx.HTTPError",
         "aiohttp.client_exceptions.ClientError",
         "grpc.RpcError",
-        "sqlite3.OperationalError",  # locked, no room, not readable
+        "sqlite3.OperationalError",  # locked, disk full, not readable
     }
 )
-"""Classes of modules that need not be installed or imported, as module and name."""
+"""Machine errors of packages that may not be installed, as module and class name."""
 
 _MACHINE_BY_TEXT = re.compile(
     r"""
@@ -56,32 +56,33 @@ _MACHINE_BY_TEXT = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""What a RuntimeError says where torch and its libraries have no class for a machine's trouble."""
+"""Messages of a RuntimeError that mean a machine's failure. Torch and its libraries have no class
+of their own for it."""
 
 _METHOD_BY_TEXT = re.compile("device-side assert")
-"""An index out of range on a GPU: torch raises it as a CUDA error, but the method is wrong."""
+"""An index out of range on a GPU. Torch raises it as a CUDA error, but the method is wrong."""
 
 _CONTROL_FLOW = (FileNotFoundError, FileExistsError, NotADirectoryError, ImportError)
-"""What programs catch to ask a question ("is the cache there?"). An error raised while one of these
-was handled is an error of its own, unless it names it as its cause."""
+"""Exceptions that programs catch to ask a question ("is the cache there?"). An error that is raised
+while one of these is handled counts as a new error, unless it names the first one as its cause."""
 
 _SHELL_SIGNALS = range(129, 160)
-"""Exit codes by which a shell says that a signal (1 to 31) killed its command."""
+"""Exit codes with which a shell reports that a signal (1 to 31) killed its command."""
 
 
 def kind_of(error: BaseException) -> FailureKind:
-    """Say who must look at an exception that ended a trial.
+    """Return whether the machine or the method caused an exception that ended a trial.
 
-    An error counts as the machine's if it is of the machine by its type, or was raised because of
-    one that is: `raise … from error` always counts, an error raised while another was handled only
-    where that other is no usual control flow. Of a group one such member is enough.
+    The machine caused it if the error itself, or an error that led to it, is a machine error. In
+    `raise … from error`, `error` always counts. An error that was being handled counts only if it
+    is not usual control flow. In a group one such member is enough.
     """
     machine = any(_is_machine(each) for each in _causes(error))
     return FailureKind.INFRASTRUCTURE if machine else FailureKind.SCIENTIFIC
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and everything that led to it, each once."""
+    """Yield the error and everything that led to it, each one once."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -99,7 +100,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_machine(error: BaseException) -> bool:
-    """Whether this one error is the machine's, whatever led to it."""
+    """Whether this error itself is a machine error, whatever led to it."""
     text = _text(error) if isinstance(error, RuntimeError) else ""
     if _METHOD_BY_TEXT.search(text):
         return False
@@ -114,7 +115,7 @@ def _is_machine(error: BaseException) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    """The error's message; empty where it cannot be had."""
+    """Return the error's message, or '' if it cannot be read."""
     try:
         return str(error)
     except BaseException:  # noqa: BLE001 - a workload's own class may raise anything, SystemExit too

@@ -1,7 +1,7 @@
-"""Checks on what a workload returns: its environment, metrics and checkpoints.
+"""Check what a workload returns: its environment, metrics and checkpoints.
 
-The checks run on the worker, before anything is sent. So whatever a workload returns, the driver
-receives plain data that can be pickled, written and read back.
+The checks run on the worker, before anything is sent. So the driver always receives plain data that
+can be pickled, written and read back.
 """
 
 import json
@@ -26,22 +26,22 @@ from harness.record import Environment, Json, canonical_json
 from harness.workload import Workload
 
 LONGEST_ENVIRONMENT = 1 << 20
-"""Bytes of JSON that an environment may take: every attempt stores one."""
+"""Largest size of an environment as JSON, in bytes. Every attempt stores one."""
 
 _DEEPEST_JSON = 50
-"""Levels of lists and objects that a setting may have."""
+"""Largest depth of lists and objects in a setting."""
 
 
 class InvalidValueError(ValueError):
-    """A workload returned a value that no record can hold; the message names the field."""
+    """A workload returned a value that cannot be recorded. The message names the field."""
 
 
 def environment(value: object) -> Environment:
     """Return the environment with plain values only.
 
     Raises:
-        InvalidValueError: it is no Environment, or one of its fields has a value of another type
-            than `harness.record.Environment` declares; every such field is named.
+        InvalidValueError: it is not an Environment, or a field has a value of another type than
+            `harness.record.Environment` declares. The message names every such field.
     """
     if not isinstance(value, Environment):
         raise InvalidValueError(f"environment: must be an Environment, got {shown(value)}")
@@ -49,7 +49,7 @@ def environment(value: object) -> Environment:
         checked = _Environment.model_validate(dict(vars(value)))
     except ValidationError as error:
         raise InvalidValueError("; ".join(map(_fault, error.errors()))) from None
-    # Through JSON: subclasses of str and int need not be importable where the message is read.
+    # JSON replaces subclasses of str and int, which the reader may be unable to import.
     text = canonical_json(checked.model_dump())
     if len(text) > LONGEST_ENVIRONMENT:
         raise InvalidValueError(
@@ -62,16 +62,16 @@ def metrics(value: object, workload: Workload, *, final: bool) -> dict[str, floa
     """Return the metrics as Python floats, in the order in which they are declared.
 
     A metric may be any real number: Python's int and float, numpy's scalars, and numpy arrays and
-    torch tensors with zero dimensions. Texts, bools and complex numbers are none.
+    torch tensors with zero dimensions. Texts, bools and complex numbers are refused.
 
     Args:
         value: what `epoch` or `final` returned.
-        workload: the one that returned it.
+        workload: the workload that returned it.
         final: whether these are the final metrics.
 
     Raises:
-        InvalidValueError: `value` is no mapping, its names are not those that the workload
-            declares, or a metric is no real number of 64 bits.
+        InvalidValueError: `value` is not a mapping, its names are not those that the workload
+            declares, or a metric is not a real number of 64 bits.
         ArithmeticError: a metric is NaN or infinite.
     """
     if not isinstance(value, Mapping):
@@ -107,7 +107,7 @@ def payload(value: object) -> bytes:
 
 
 def shown(value: object) -> str:
-    """A value's type and a short text of it, for a message; never raises."""
+    """Return a value's type and a short text of it, for a message. Never raises."""
     kind = type(value)
     if value is None:
         return "None"
@@ -130,7 +130,7 @@ def _name(key: object) -> str:
 
 
 def _number(value: object) -> float:
-    """The value as a Python float, NaN and infinities included."""
+    """Return the value as a Python float. NaN and infinities pass."""
     number = value.item() if _is_scalar_array(value) else value  # type: ignore[attr-defined]
     if isinstance(number, bool) or not isinstance(number, Real):
         raise InvalidValueError(f"must be a real number, got {shown(value)}")
@@ -143,13 +143,13 @@ def _number(value: object) -> float:
 def _is_scalar_array(value: object) -> bool:
     """Whether the value is a numpy array or torch tensor with zero dimensions."""
     kinds = [("numpy", "ndarray"), ("torch", "Tensor")]
-    # A library that this process has not imported has made no value.
+    # A library that this process has not imported cannot have made the value.
     arrays = tuple(getattr(sys.modules[lib], kind) for lib, kind in kinds if lib in sys.modules)
     return isinstance(value, arrays) and value.ndim == 0
 
 
 def _storable(text: str) -> str:
-    """Refuse a text that no file can hold."""
+    """Return the text. Refuse it if UTF-8 cannot encode it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -158,7 +158,7 @@ def _storable(text: str) -> str:
 
 
 def _json(value: object, depth: int = 0) -> Json:
-    """Refuse what JSON cannot hold, or would not give back equal."""
+    """Return the value. Refuse it if JSON cannot store it and give back an equal value."""
     if depth > _DEEPEST_JSON:
         raise ValueError(f"must have at most {_DEEPEST_JSON} levels")
     match value:
@@ -178,7 +178,7 @@ def _json(value: object, depth: int = 0) -> Json:
 
 
 def _plain_mapping(value: object) -> object:
-    """A dict of any mapping; pydantic reports what is none."""
+    """Return any mapping as a dict. Pydantic reports other values."""
     return dict(value) if isinstance(value, Mapping) else value
 
 
@@ -190,7 +190,7 @@ _Settings = Annotated[
 
 
 class _Environment(BaseModel):
-    """The types of `harness.record.Environment`, strictly."""
+    """The types of the fields of `harness.record.Environment`, checked strictly."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -209,13 +209,13 @@ _WANTED = {
     "greater_than": "a positive integer",
     "dict_type": "a mapping",
 }
-"""What a field wants, by pydantic's name of the error."""
+"""What a field must be, by pydantic's name of the error."""
 
 
 def _fault(error: Any) -> str:
-    """One of pydantic's errors, as `field: must be …, got …`."""
+    """Return one of pydantic's errors as `field: must be …, got …`."""
     *steps, last = error["loc"]
-    if last == "[key]":  # a name is at fault: pydantic puts it before the mark
+    if last == "[key]":  # the name is wrong; pydantic puts it before this mark
         last = "(name)"
         del steps[-1]
     field = ".".join(["environment", *map(str, steps), str(last)])

@@ -1,4 +1,4 @@
-"""Which code is running: the harness's commit and digest, and the code of each workload."""
+"""Identify the running code: the harness's commit and digest, and the code of each workload."""
 
 import hashlib
 import importlib.util
@@ -16,25 +16,27 @@ from harness.record import Source, WorkloadCode
 PACKAGE = Path(__file__).parent
 
 ENTRY_POINTS = "harness.workloads"
-"""The entry-point group in which a distribution announces its workloads."""
+"""The entry-point group in which a distribution registers its workloads."""
 
 _log = logging.getLogger(__name__)
 
 _GIT_TIMEOUT_S = 30.0
-"""On a network disk `git status` may take seconds; one that hangs must not hold up a study."""
+"""Time limit for a git command, in seconds. On a network disk `git status` may take seconds, but a
+git that hangs must not block a study."""
 
 _OTHER_REPOSITORY = frozenset(
     ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 )
-"""Git sets these for its hooks and aliases; they would make it answer for that repository."""
+"""Variables that git sets for its hooks and aliases. They would make git answer for another
+repository."""
 
 _LARGE_BYTES = 16 << 20
-"""A larger file is data rather than code: it counts by its name and size alone."""
+"""Size limit for a file of code. A larger file is data: only its name and size enter the digest."""
 
 
 @cache
 def package_digest() -> str:
-    """SHA-256 over the names and bytes of the harness's own files, without compiled ones."""
+    """Return the SHA-256 over the names and bytes of the harness's files, except compiled ones."""
     return _digest(PACKAGE)
 
 
@@ -47,9 +49,10 @@ def workload_code(workload: object) -> WorkloadCode | None:
 
 
 def workload_digest(workload: object) -> str:
-    """SHA-256 over the files of the top-level package, or of the module, that defines a workload.
+    """Return the SHA-256 over the files of the package or module that defines a workload.
 
-    Empty where there are none: a class that was typed into a notebook, say.
+    The package is the top-level one. The result is empty if there are no files, as for a class that
+    was typed into a notebook.
     """
     return _files_digest(_package(workload))
 
@@ -59,7 +62,7 @@ def _package(workload: object) -> str:
 
 
 def _distribution(package: str, name: str) -> tuple[str, str]:
-    """Name and version of the distribution that announces the workload, or the package's name."""
+    """Return name and version of the workload's distribution, or else the package's name."""
     if package == "harness":
         try:
             return package, version(package)
@@ -88,7 +91,7 @@ def _files_digest(package: str) -> str:
 
 
 def _digest(*roots: Path) -> str:
-    """SHA-256 over relative names and bytes; a root is a folder or a single file."""
+    """Return the SHA-256 over relative names and bytes. A root is a folder or a single file."""
     whole = hashlib.sha256()
     for root in roots:
         for name, path in sorted(_code_files(root)):
@@ -111,11 +114,11 @@ def _code_files(root: Path) -> Iterator[tuple[str, Path]]:
 
 @cache
 def source() -> Source:
-    """Describe the harness's code in this process, and warn once of what git does not tell.
+    """Describe the harness's code in this process. Warn once about what git cannot tell.
 
-    Taken once a process, since later edits do not change what was imported.
+    The description is made once per process, because later edits do not change what was imported.
     """
-    # A virtual environment often lies inside some other repository, whose commit says nothing.
+    # A virtual environment often lies inside another repository, whose commit is not the harness's.
     if {"site-packages", "dist-packages"} & set(PACKAGE.parts):
         return _without_commit(_NO_CHECKOUT)
     tracked = _git("ls-files", "--error-unmatch", "__init__.py")
@@ -132,7 +135,7 @@ def source() -> Source:
 
 
 def _without_commit(fault: str) -> Source:
-    if fault == _NO_CHECKOUT:  # an installed package: nothing is amiss
+    if fault == _NO_CHECKOUT:  # normal for an installed package
         return Source(None, None, package_digest(), fault)
     _log.warning("the commit of the harness's code is unknown: %s", fault)
     return Source(None, None, package_digest(), fault)
@@ -150,14 +153,14 @@ class _Answer:
 
 
 def _git(*arguments: str) -> _Answer:
-    """Ask git about the package's folder."""
+    """Run git in the package's folder."""
     git = shutil.which("git")
     if git is None:
         return _Answer(fault=_NO_CHECKOUT if not _in_checkout() else "git is not installed")
     inherited = {name: value for name, value in os.environ.items() if name not in _OTHER_REPOSITORY}
     settings = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(  # noqa: S603 - own words only
+        done = subprocess.run(  # noqa: S603 - no words of the user's
             [git, "-C", str(PACKAGE), *arguments],
             capture_output=True,
             text=True,
@@ -193,6 +196,6 @@ def _fault(error: str) -> str:
 
 
 def _root() -> Path:
-    """The folder that git would call the checkout's."""
+    """Return the folder that git would name as the checkout's root."""
     here = PACKAGE.resolve()
     return next((folder for folder in here.parents if (folder / ".git").exists()), here)

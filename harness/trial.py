@@ -1,4 +1,4 @@
-"""One trial in this process: a spec becomes a stream of records and checkpoints."""
+"""Run one trial in this process: turn a spec into a stream of records and checkpoints."""
 
 import time
 import traceback
@@ -27,7 +27,7 @@ from harness.returned_values import InvalidValueError
 from harness.workload import Arrays, Context, Run, Workload
 
 _LONGEST_TEXT = 10_000
-"""Characters of an error's message or traceback that are kept."""
+"""Longest message or traceback of an error that is kept, in characters."""
 
 
 def attempt(
@@ -45,27 +45,27 @@ def attempt(
 ) -> Iterator[Message]:
     """Run one trial up to its job's epochs, and yield what happens as it happens.
 
-    Nothing that the workload does ends the stream early or puts into it what cannot be stored:
-    whatever it raises becomes a Failure, and whatever it returns is checked before it is yielded.
+    A workload cannot end the stream early, and cannot put into it what cannot be stored. Whatever
+    it raises becomes a Failure, and whatever it returns is checked before it is yielded.
 
     Args:
         job: the trial, and how far to run it.
-        workload: the one that the job's spec names.
+        workload: the workload that the job's spec names.
         data: the data sets that the spec names, by name.
-        source: the code of the harness that runs, for the record.
+        source: the harness's code, for the record.
         workload_code: the workload's own code, for the record.
         device: 'cpu' or 'cuda'.
-        options: choices that change speed and not results, handed on to the workload.
-        checkpoint: where to go on from; one of another form is passed over, and the trial
-            starts afresh.
+        options: options of the workload that change speed and not results.
+        checkpoint: where to resume. A checkpoint of another form is ignored, and the trial starts
+            afresh.
         checkpoint_interval_s: seconds between checkpoints; 0 gives one after every epoch.
-        interruptible: a KeyboardInterrupt comes from the user, and ends the trial without a
-            Failure. On a worker nobody presses Ctrl-C: there the workload has raised it.
+        interruptible: whether a KeyboardInterrupt comes from the user and ends the trial without a
+            Failure. On a worker nobody presses Ctrl-C, so there the workload has raised it.
 
     Yields:
-        Started; then each epoch's record, and a Checkpoint where one is due and after the last
-        epoch; then the FinalRecord and Finished. Where the trial fails, a Failure ends the
-        stream: of the kind that `harness.outcome` gives the exception (SystemExit too), and
+        Started. Then each epoch's record, and a Checkpoint when one is due and after the last
+        epoch. Then the FinalRecord and Finished. If the trial fails, a Failure ends the stream.
+        `harness.outcome` derives its kind from the exception (SystemExit too). The kind is
         scientific if a value that the workload returns is missing, of another type, NaN or
         infinite.
     """
@@ -88,7 +88,7 @@ def attempt(
     )
     epoch = checkpoint.epoch if checkpoint else 0
     while True:
-        # The yield is outside: what is thrown in there comes from the consumer.
+        # The yield is outside the `try`, because the consumer causes what is thrown in there.
         try:
             message = next(messages)
         except StopIteration:
@@ -116,7 +116,7 @@ def _messages(
     checkpoint: Checkpoint | None,
     interval_s: float,
 ) -> Iterator[Message]:
-    """Yield the messages of a trial; raises whatever the workload raises."""
+    """Yield the messages of a trial. Raises whatever the workload raises."""
     run = workload.start(workload.parameters.model_validate(dict(job.spec.parameters)), context)
     environment = returned_values.environment(run.environment)
     start = _take_up(run, environment.form, checkpoint)
@@ -129,7 +129,7 @@ def _messages(
         if epoch == job.epochs or time.monotonic() - saved_s >= interval_s:
             yield Checkpoint(epoch, environment.form, returned_values.payload(run.save()))
             saved_s = time.monotonic()
-    # A run that was resumed beyond what is asked for has those epochs, and ends where it stands.
+    # A run that resumes beyond the requested epochs keeps them, and ends there.
     reached = max(start, job.epochs)
     began_s = time.perf_counter()
     metrics = _checked(run.final(), workload, final=True, when=f"final, after epoch {reached}")
@@ -143,13 +143,13 @@ def _take_up(run: Run, form: str, checkpoint: Checkpoint | None) -> int:
         return 0
     try:
         run.load(checkpoint.payload)
-    except StoreError:  # of other code, say: refused every time, so a retry would not mend it
+    except StoreError:  # other code wrote it, say; a retry would fail in the same way
         return 0
     return checkpoint.epoch
 
 
 def _checked(metrics: object, workload: Workload, *, final: bool, when: str) -> dict[str, float]:
-    """Check the metrics; an error's message begins with when they were taken."""
+    """Check the metrics. An error's message begins with `when`, the time when they were taken."""
     try:
         return returned_values.metrics(metrics, workload, final=final)
     except (InvalidValueError, ArithmeticError) as error:
@@ -157,10 +157,10 @@ def _checked(metrics: object, workload: Workload, *, final: bool, when: str) -> 
 
 
 def failure(error: BaseException, epoch: int) -> Failure:
-    """Describe what a workload raised, as it is recorded.
+    """Return the Failure that records an exception of a workload.
 
     Args:
-        error: its own methods may raise; they are not trusted.
+        error: the exception. Its own methods may raise too.
         epoch: the last epoch that was recorded before it.
     """
     try:
@@ -177,13 +177,13 @@ def failure(error: BaseException, epoch: int) -> Failure:
 
 
 def _text(what: str, read: Callable[[], str]) -> str:
-    """A text of an error, shortened to its beginning and end, without what no file can hold."""
+    """Return a text of an error that can be stored. A long text loses its middle."""
     try:
         text = read()
         if len(text) > _LONGEST_TEXT:
             half = _LONGEST_TEXT // 2
             text = f"{text[:half]} […] {text[-half:]}"
-        return text.encode(errors="backslashreplace").decode()  # a file's name may be no Unicode
+        return text.encode(errors="backslashreplace").decode()  # a file's name may not be Unicode
     except BaseException as worse:  # noqa: BLE001 - the error's own code, which may even exit
         return f"its {what} cannot be had: {type(worse).__name__}"
 

@@ -1,8 +1,8 @@
-"""The environment variables that a trial sees: the machine's own, and those its workload declares.
+"""Choose the environment variables that a trial sees: the machine's, and those that it declares.
 
-Without this rule a trial sees everything that the driver's shell exported when it runs on the
-driver's machine, and nothing of it on a cluster. A workload that reads a variable would then
-measure one number here and another one there.
+Without this rule a trial on the driver's machine would see everything that the driver's shell
+exported, and a trial on a cluster nothing of it. A workload that reads a variable would then
+measure different numbers on different machines.
 """
 
 import logging
@@ -21,7 +21,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MACHINE = re.compile(
     "|".join(
         (
-            # Who runs the process and where: programs and libraries look for their files by these.
+            # The user and the place: programs and libraries find their files with these.
             r"PATH|HOME|USER|LOGNAME|SHELL|PWD|TMPDIR|TMP|TEMP|TZ|LANG|LANGUAGE|LC_.*|XDG_.*",
             r"HARNESS_DATA",
             # The interpreter, and how the loader finds shared libraries.
@@ -31,42 +31,43 @@ _MACHINE = re.compile(
             # Threads, instruction sets and memory of the numeric libraries.
             r"OMP_.*|GOMP_.*|KMP_.*|MKL_.*|OPENBLAS_.*|NUMEXPR_.*|VECLIB_.*",
             r"ONEDNN.*|DNNL.*|ATEN.*|GLIBC_TUNABLES|MALLOC_.*",
-            # Ray finds its cluster, its token and its own settings by these.
+            # Ray finds its cluster, its token and its own settings with these.
             r"RAY_.*",
-            # The way to the network belongs to the node: a data set is fetched through the node's
-            # proxy and checked against the node's certificates, whatever the driver's are.
+            # Network access belongs to the node. It fetches a data set through its own proxy and
+            # checks it against its own certificates, whatever the driver's are.
             r"(?i:https?_proxy|ftp_proxy|all_proxy|no_proxy)",
             r"SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE",
         )
     )
 )
-"""Names of variables that describe the machine. A trial sees its own machine's values of these."""
+"""Names of variables that describe the machine. A trial sees the values of the machine on which it
+runs."""
 
 
 @runtime_checkable
 class ReadsVariables(Protocol):
-    """A workload that reads environment variables says which; the method is optional."""
+    """A workload that declares which environment variables it reads. The method is optional."""
 
     def environment_variables(self, parameters: Any) -> tuple[str, ...]:
         """Return the names that a trial with these parameters reads.
 
-        The driver carries their values to every node. The values are never stored, printed or
-        logged, and they are no part of a trial's identity. So use a variable for what must not
-        change a result: a token, the address of a server. What changes a result is a parameter.
-        Read variables in `start` or later: a module that is imported by the driver sees all of
-        the driver's.
+        The driver sends their values to every node. The values are never stored, printed or logged,
+        and they are not part of a trial's identity. So use a variable only for what must not change
+        a result: a token, the address of a server. Use a parameter for what changes a result. Read
+        variables in `start` or later: a module that the driver imports sees all of the driver's
+        variables.
         """
 
 
 NO_HOME = "/nonexistent"
-"""The home folder of a user that has none, as Debian names it."""
+"""The home folder of a user that has none. Debian uses the same name."""
 
 
 def name_home_and_user() -> None:
-    """Set `HOME` and `USER` where they are unset and the system does not know this user id.
+    """Set `HOME` and `USER` if they are unset and the system does not know this user id.
 
-    Containers run under such ids. MLflow, torch and others ask for both when they are imported,
-    and end with a traceback where there is no answer. Nothing is ever written to this home.
+    Containers run under such ids. MLflow, torch and others ask for both when they are imported, and
+    fail with a traceback if they get no answer. Nothing is ever written to this home.
     """
     try:
         pwd.getpwuid(os.getuid())
@@ -74,13 +75,13 @@ def name_home_and_user() -> None:
         os.environ.setdefault("HOME", NO_HOME)
         os.environ.setdefault("USER", f"uid-{os.getuid()}")
     if os.environ.get("HOME") == NO_HOME:
-        # It would say that it uses a temporary folder, which nobody can help.
+        # Matplotlib would warn of a temporary folder, and the user cannot change that.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
 class Variables:
-    """Names and values that are carried to a worker. Its repr shows the names only."""
+    """Environment variables that are sent to a worker. The repr shows their names only."""
 
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -91,7 +92,7 @@ class Variables:
 
 
 def declared(workload: object, parameters: Any) -> tuple[str, ...]:
-    """Return the names that a workload declares for these parameters; none if it says nothing."""
+    """Return the names that a workload declares for these parameters. There may be none."""
     if not isinstance(workload, ReadsVariables):
         return ()
     return tuple(workload.environment_variables(parameters))
@@ -104,7 +105,8 @@ def carried(readers: Iterable[tuple[str, object, Any]]) -> Variables:
         readers: each experiment's id, its workload, and the workload's parameters.
 
     Raises:
-        UsageError: names each variable that is not set, or that can be none, and its experiment.
+        UsageError: a variable is not set, or its name is not valid. The message names every such
+            variable and its experiment.
     """
     values: dict[str, str] = {}
     faults: list[str] = []
@@ -131,9 +133,9 @@ def visible(environment: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def trial_environment(variables: Variables) -> Iterator[None]:
-    """Make `os.environ` what the trial sees, and restore it afterwards.
+    """Set `os.environ` to what the trial sees, and restore it afterwards.
 
-    Child processes of the trial inherit it. A declared name wins over the machine's own value.
+    Child processes of the trial inherit it. A declared variable replaces the machine's own value.
     """
     before = dict(os.environ)
     _replace_environment({**visible(before), **variables.values})
@@ -144,7 +146,7 @@ def trial_environment(variables: Variables) -> Iterator[None]:
 
 
 def _replace_environment(wanted: Mapping[str, str]) -> None:
-    """Change only what differs: each change is a call of putenv, which other threads may read."""
+    """Change only what differs: each change calls putenv, and other threads may read it."""
     for name in set(os.environ) - set(wanted):
         del os.environ[name]
     for name, value in wanted.items():

@@ -1,4 +1,4 @@
-"""The protocol of a workload: all that the core knows of a paper's method."""
+"""The protocol of a workload: everything that the core knows about a paper's method."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -28,12 +28,12 @@ class Metric:
     """A number that a workload records."""
 
     unit: str
-    """As manifests name it: 'bits', 'accuracy', '%'."""
+    """The unit's name in manifests: 'bits', 'accuracy', '%'."""
     description: str
     final: bool = False
     """Whether it is estimated once, at the end of a trial, instead of after every epoch."""
     truth_of: str | None = None
-    """The metric that estimates this value, where this one is known rather than estimated."""
+    """The metric that estimates this one, if this one is a known true value."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Context:
-    """What a trial may use. With the parameters, this is all that may influence its result."""
+    """What a trial may use. Only this and the parameters may influence its result."""
 
     seed: int
     data: Mapping[str, Arrays]
@@ -56,31 +56,31 @@ class Context:
     """'cpu' or 'cuda'. A workload that cannot use it raises ResourceError."""
     threads: int
     options: Mapping[str, Json] = field(default_factory=dict)
-    """Choices that change speed but not results, such as the form of the step."""
+    """Options that change speed but not results, such as the form of the step."""
     epochs: int | None = None
-    """How many epochs the run has, for a learning-rate schedule. Only a workload whose `prefix` is
-    False is told: its number of epochs is part of the trial's identity. Where `prefix` is True this
-    is None, because a longer run must continue a shorter one, so a trial must not depend on it.
-    """
+    """Number of epochs of the run, for a learning-rate schedule. It is given only if the workload's
+    `prefix` is False; then it is part of the trial's identity. It is None if `prefix` is True,
+    because a longer run must continue a shorter one, so a trial must not depend on its length."""
 
 
 @dataclass(frozen=True)
 class PlantedFault:
-    """A fault that `harness selftest` plants in a workload; the verdict must notice it.
+    """A fault that `harness selftest` plants in a workload, to check that it is noticed.
 
-    The verdict must reject a claim. A fault in the data must be noticed by the data's digest.
+    The verdict must reject a claim. If the fault is in the data, the data's digest must reveal it.
     """
 
     title: str
     """What is wrong, in a few words."""
     parameters: Mapping[str, Json] = field(default_factory=dict)
-    """Parameters that the trial takes in place of the manifest's."""
+    """Parameters that replace the manifest's in the trial."""
     data: Callable[[Mapping[str, Arrays]], Mapping[str, Arrays]] | None = None
-    """What the trial reads in place of its data sets."""
+    """Returns what the trial reads instead of its data sets."""
     plant: Callable[[], AbstractContextManager[object]] = nullcontext
-    """Entered on a worker whenever the trial starts or computes. Leaves nothing behind."""
+    """Returns a context that a worker enters whenever the trial starts or computes. The context
+    leaves nothing behind."""
     late: bool = False
-    """Whether the fault shows only late in the run; then it is planted by `--full` alone."""
+    """Whether the fault shows only late in the run. Only `--full` plants such a fault."""
 
 
 class Run(Protocol):
@@ -106,12 +106,13 @@ class Run(Protocol):
 
 
 class Workload(Protocol):
-    """A paper's method. Cheap to import: torch and the like are loaded by `start`.
+    """A paper's method. It is cheap to import: `start` loads torch and the like.
 
     A workload that reads environment variables also has the method of
     `harness.variables.ReadsVariables`. A trial sees no other variables of the driver's.
 
-    A workload may bring faults for the self-test: an attribute `faults`, planted faults by name.
+    A workload may bring faults for the self-test: an attribute `faults` with planted faults by
+    name.
     """
 
     name: str
@@ -120,7 +121,8 @@ class Workload(Protocol):
     parameters: type[Parameters]
     metrics: Mapping[str, Metric]
     prefix: bool
-    """Whether N epochs equal the first N of a longer run: then a longer run continues a shorter."""
+    """Whether a run of N epochs equals the first N of a longer run. If so, the longer run continues
+    the shorter one."""
 
     def data_sets(self, parameters: Any) -> tuple[DataSet, ...]:
         """Return the data sets that these parameters need."""
@@ -141,12 +143,12 @@ class Workload(Protocol):
 
 
 class Registry(Mapping[str, Workload]):
-    """Workloads by name; also knows which are announced and cannot be used, and why."""
+    """Workloads by name. It also knows which registered workloads cannot be used, and why."""
 
     def __init__(self, usable: Mapping[str, Workload], broken: Mapping[str, str]) -> None:
         self._usable = dict(usable)
         self.broken = dict(broken)
-        """By name, in a line, why the workload cannot be used."""
+        """The reason why each broken workload cannot be used, in one line, by name."""
 
     def __getitem__(self, name: str) -> Workload:
         return self._usable[name]
@@ -159,6 +161,6 @@ class Registry(Mapping[str, Workload]):
 
 
 def planted_faults(workload: Workload) -> Mapping[str, PlantedFault]:
-    """The faults that a workload brings for the self-test, by name; empty if it brings none."""
+    """Return the faults that a workload brings for the self-test, by name. There may be none."""
     faults: Mapping[str, PlantedFault] = getattr(workload, "faults", {})
     return faults

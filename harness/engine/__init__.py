@@ -1,16 +1,17 @@
-"""Trials on Ray: the only part of the harness that imports it.
+"""Run trials on Ray. This is the only part of the harness that imports Ray.
 
-Workers hold no durable state: each streams its trial's messages to the driver, which hands them to
-a sink and, where a worker is lost, starts the trial again from the sink's last checkpoint.
+Workers hold no durable state. Each worker streams its trial's messages to the driver, and the
+driver hands them to a sink. If a worker is lost, the driver starts the trial again from the sink's
+last checkpoint.
 """
 
 import os
 
-# Read when Ray is first imported. Its remarks on dead workers, to standard output, say nothing
-# that the engine does not report itself, and would spoil a document printed there.
+# Ray reads this when it is first imported. It hides Ray's messages about dead workers on standard
+# output. The engine reports these itself, and they would corrupt a document that is printed there.
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
-# A trial's workers are asked of the nearest raylet, which knows which nodes to shun. Unsaid, they
-# are asked of a node that holds the data already: cut off, it does not answer for 90 seconds.
+# Request workers from the nearest raylet, which knows which nodes to avoid. By default Ray requests
+# them from a node that already holds the data. If that node is cut off, no answer comes for 90 s.
 os.environ.setdefault("RAY_locality_aware_leasing_enabled", "0")
 
 from harness.engine.cluster import cluster

@@ -1,19 +1,20 @@
-"""A clock that stands still while this process does: after Ctrl-Z, or while the machine sleeps."""
+"""A clock that stops while this process is stopped by Ctrl-Z, or while the machine sleeps."""
 
 import threading
 import time
 from collections.abc import Callable
 
 LONGEST_GAP_S = 5.0
-"""Two readings of the clock are never further apart while the process runs: the thread that watches
-the head reads it every second. A longer gap means that the process stood still."""
+"""Longest time between two readings of the clock while the process runs, in seconds. The thread
+that watches the head reads the clock every second, so a longer gap means that the process was
+stopped."""
 
 
 class AwakeClock:
-    """Seconds by a monotonic clock, without those in which this process stood still.
+    """A monotonic clock in seconds that leaves out the time in which this process was stopped.
 
-    Limits that are measured by it do not expire while nobody could have listened. The clock must be
-    read at least every `LONGEST_GAP_S` seconds, by any thread.
+    A limit that is measured with this clock cannot expire while the process is stopped. Some thread
+    must read the clock at least every `LONGEST_GAP_S` seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -23,7 +24,7 @@ class AwakeClock:
         self._stood_still_s = 0.0
 
     def __call__(self) -> float:
-        """Return the time in seconds; only differences mean anything."""
+        """Return the time in seconds. Only the difference between two readings has a meaning."""
         with self._lock:
             now_s = self._clock()
             gap_s = now_s - self._read_s

@@ -32,14 +32,15 @@ from harness.errors import ResourceError
 _log = logging.getLogger(__name__)
 
 START_S = (30.0, 60.0, 120.0)
-"""Seconds that the node of a private cluster may take to start, at each attempt in turn. The first
-is Ray's own limit, which a machine that is busy with other work exceeds."""
+"""Time limits for starting the node of a private cluster, in seconds, one for each attempt. The
+first is Ray's own limit, which a busy machine exceeds."""
 
 _JOIN_TRIES = 2
-"""How often Ray tries to reach a head that has greeted us, in up to 40 s each."""
+"""Number of times that Ray tries to reach a head that has answered our greeting. Each takes up to
+40 s."""
 
 _LOCAL_ANSWER_S = 3.0
-"""Seconds in which a head on this machine must answer; there may be several to ask."""
+"""Time limit for the answer of a head on this machine, in seconds. There may be several to ask."""
 
 
 @contextmanager
@@ -50,19 +51,22 @@ def cluster(
     gpus: int | None = None,
     packages: Iterable[str] = (),
 ) -> Iterator[None]:
-    """Be connected to a cluster for as long as the context lasts.
+    """Connect to a cluster, and disconnect when the context ends.
 
     Args:
         address: None or 'local' starts a private cluster on this machine. It ends with the context,
-            or with this process however that ends. 'auto' or 'host:port' joins a running cluster.
-        cpus: of the private cluster; None takes what the machine has. A joined cluster has its own.
-        gpus: likewise; may be more than the machine has, for tests of how trials are placed.
-        packages: packages that are carried to a joined cluster's workers beside the harness itself.
+            or when this process ends for any reason. 'auto' or 'host:port' joins a running cluster.
+        cpus: number of CPUs of a private cluster; None takes all that the machine has. A joined
+            cluster keeps its own number.
+        gpus: number of GPUs of a private cluster. It may exceed what the machine has, so that tests
+            can check how trials are placed.
+        packages: packages that Ray copies to a joined cluster's workers, in addition to the
+            harness.
 
     Raises:
-        UsageError: the text can be no cluster's address, or a package cannot be carried.
+        UsageError: the text cannot be a cluster's address, or a package cannot be copied.
         ResourceError: no cluster answers at the address, its nodes run other software, or a private
-            one does not start.
+            cluster does not start.
     """
     joined = parse(address) if isinstance(address, str) else address
     with ExitStack() as stack:
@@ -77,13 +81,13 @@ def cluster(
 
 
 def _running_here(auto: ClusterAddress) -> ClusterAddress:
-    """Find the cluster that 'auto' means: the one that `ray start` started last, or else another.
+    """Find the cluster that 'auto' means: the last one that `ray start` started, or else another.
 
-    Ray would take the first that it finds and wait for it for minutes, also for the private cluster
-    of another driver, which does not let us in.
+    Ray would take the first cluster that it finds and wait for it for minutes. It would even wait
+    for another driver's private cluster, which does not let us in.
 
     Raises:
-        ResourceError: none answers on this machine.
+        ResourceError: no cluster answers on this machine.
     """
     latest = services.find_bootstrap_address(None)
     others = sorted(services.find_gcs_addresses())  # type: ignore[no-untyped-call]
@@ -111,7 +115,7 @@ def _joined_cluster(address: ClusterAddress, packages: Iterable[str]) -> Iterato
 
 @contextmanager
 def _private_cluster(cpus: int | None, gpus: int | None) -> Iterator[None]:
-    """Start a cluster for this process alone. A start that fails is tried again with more time.
+    """Start a cluster for this process only. A failed start is retried with more time.
 
     Raises:
         ResourceError: every attempt failed.
@@ -132,13 +136,13 @@ def _private_cluster(cpus: int | None, gpus: int | None) -> Iterator[None]:
                         "when the machine has less to do, or see what `harness doctor` finds"
                     ) from error
                 _log.warning("Ray did not start (%s): trying again", fault)
-                continue  # the stack ends what the attempt left behind
+                continue  # the stack removes what the attempt left behind
             yield
             return
 
 
 def _start(stack: ExitStack, sizes: Mapping[str, int | None], limit_s: float) -> None:
-    """Start a cluster in a folder of its own; the stack ends it."""
+    """Start a cluster in its own folder. The stack ends the cluster."""
     folder = stack.enter_context(private_folder())
     stack.enter_context(_environment(_settings(folder)))
     stack.enter_context(loopback())
@@ -150,14 +154,14 @@ def _start(stack: ExitStack, sizes: Mapping[str, int | None], limit_s: float) ->
 
 @contextmanager
 def _connected(**options: Any) -> Iterator[None]:
-    """Connect, and disconnect in the end; Ray's own words stay in its log files."""
+    """Connect to Ray, and disconnect at the end. Ray writes its messages to its log files only."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        # Ray prefers the variable to what it is told here.
+        # If the variable is set, Ray ignores the address that is passed here.
         with _environment({VARIABLE: None}), _hangup_blocked():
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # Ray puts its own there, which exits at once
+            signal.signal(signal.SIGTERM, handler)  # Ray's own handler exits at once
         yield
     finally:
         ray.shutdown()
@@ -166,7 +170,7 @@ def _connected(**options: Any) -> Iterator[None]:
 def _is_trouble_of_ray(error: Exception) -> bool:
     """Whether an error of `ray.init` comes from the machine or the cluster, not from our code.
 
-    Ray raises a bare Exception where a node does not start in time.
+    Ray raises a bare Exception if a node does not start in time.
     """
     known = (OSError, RuntimeError, ValueError, RayError)
     return isinstance(error, known) or type(error) is Exception
@@ -174,10 +178,10 @@ def _is_trouble_of_ray(error: Exception) -> bool:
 
 @contextmanager
 def _hangup_blocked() -> Iterator[None]:
-    """Have Ray's processes ignore SIGHUP, so that they live until the driver stops them in order.
+    """Make Ray's processes ignore SIGHUP, so that they live until the driver stops them in order.
 
     A terminal that closes sends the signal to all of them at once. Child processes inherit the
-    signals that are blocked; for this process the signal waits until the context ends.
+    blocked signals. In this process the signal waits until the context ends.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
@@ -188,10 +192,11 @@ def _hangup_blocked() -> Iterator[None]:
 
 @contextmanager
 def _start_limit(limit_s: float) -> Iterator[None]:
-    """Let Ray wait so many seconds for a node of its own to register.
+    """Make Ray wait up to `limit_s` seconds until its own node registers.
 
-    Ray has no setting for it: it asks for the node again and again for 30 s. So each of these
-    questions waits here. Seconds in which this process stood still do not count.
+    Ray has no setting for this limit: it asks for the node again and again for 30 s. So this
+    function makes each of these queries wait. Time in which this process was stopped does not
+    count.
     """
     ask = services.get_node
     clock = AwakeClock()
@@ -213,15 +218,20 @@ def _start_limit(limit_s: float) -> Iterator[None]:
 
 
 def _gcs_limit(limit: int) -> AbstractContextManager[None]:
-    """Set Ray's own limit on waiting for a head: seconds for its own, attempts for another's.
+    """Set Ray's limit on waiting for a head.
 
-    An attempt takes up to 40 s if the head dies after it has greeted us, and Ray makes 20.
+    The limit is in seconds for our own head, and in attempts for the head of a cluster that we
+    join. An attempt takes up to 40 s if the head dies after it has answered us. Ray's default is 20
+    attempts.
     """
     return _environment({"RAY_gcs_server_port_wait_time_s": str(limit)})
 
 
 def _settings(folder: Path) -> dict[str, str | None]:
-    """Settings of a private cluster. Without a token's path Ray would write a token into HOME."""
+    """Return the settings of a private cluster.
+
+    One of them is the token's path. Without it Ray would write a token into HOME.
+    """
     token = folder / TOKEN
     token.touch(mode=0o600)
     token.write_text(_token())
@@ -235,13 +245,13 @@ def _settings(folder: Path) -> dict[str, str | None]:
 
 @cache
 def _token() -> str:
-    """Return this process's token: Ray reads it once a process."""
+    """Return this process's token. It never changes, because Ray reads it once per process."""
     return secrets.token_hex(32)
 
 
 @contextmanager
 def _environment(settings: Mapping[str, str | None]) -> Iterator[None]:
-    """Set environment variables for a while, or unset those that are None."""
+    """Set environment variables while the context lasts. A value of None unsets the variable."""
     before = {name: os.environ.get(name) for name in settings}
     _set_environment(settings)
     try:

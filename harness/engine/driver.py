@@ -1,7 +1,7 @@
-"""The driver's loop: start trials, take in what they send, try again what failed.
+"""The driver's loop: start trials, receive their messages, and retry failed attempts.
 
-What follows a failure is decided in `harness.engine.retries`; this module carries it out. Ray is
-behind `harness.engine.tasks` and `harness.engine.nodes`, which tests replace.
+`harness.engine.retries` decides what follows a failure, and this module carries it out. The driver
+reaches Ray through `harness.engine.tasks` and `harness.engine.nodes`, which tests replace.
 """
 
 import logging
@@ -50,10 +50,10 @@ _log = logging.getLogger(__name__)
 _POLL_S = 0.2
 
 _LOOK_S = 2.0
-"""How often the driver asks whether there are nodes for the trials that wait."""
+"""How often the driver checks whether some node can run the waiting trials, in seconds."""
 
 _NODE_RETURN_S = 60.0
-"""How long trials wait for a node that left a cluster of fixed size."""
+"""How long trials wait for a node that left a cluster of fixed size, in seconds."""
 
 
 def run(
@@ -68,19 +68,21 @@ def run(
     """Run every job to its end on the cluster that this process is connected to.
 
     Args:
-        jobs: what to run; handed out in order as the cluster has room, a few ahead.
-        sink: where the messages go.
-        workloads: by name; pickled once, so that workers must be able to import their modules.
-        load_data: a workload's data set by name; called once each, the arrays are shared.
-        options: how to run them.
-        stop: once set, nothing more is handed out, what runs is cancelled, and `run` returns.
+        jobs: the jobs to run. They start in order as the cluster has room, and a few wait ahead.
+        sink: receives the messages.
+        workloads: workloads by name. Each is pickled once, and workers import its module.
+        load_data: loads a workload's data set by name. It is called once for each data set, and the
+            arrays are shared.
+        options: the options of the run.
+        stop: once it is set, nothing more starts, running attempts are cancelled, and `run`
+            returns.
 
     Returns:
-        The nodes that were avoided, each with the reason, in words.
+        A line for each node that the run avoided, with the reason.
 
     Raises:
-        ResourceError: one of the jobs asks for what no node has, and then none is begun; or the
-            cluster's head is gone, and then the sink has what was heard until then.
+        ResourceError: a job asks for more than any node has, and then no job starts; or the
+            cluster's head is gone, and then the sink has all messages that arrived before.
     """
     options = options or Options()
     nodes = Nodes()
@@ -96,19 +98,19 @@ class Head(Protocol):
     """The cluster's head, as the driver sees it."""
 
     def answers(self) -> bool:
-        """Say whether it answered lately.
+        """Return whether the head answered lately.
 
         Raises:
-            ResourceError: it has been silent for too long.
+            ResourceError: it has not answered for too long.
         """
 
     def gone(self) -> bool:
-        """Say whether it has been silent for too long."""
+        """Return whether the head has not answered for too long."""
 
 
 @dataclass(eq=False)
 class _Trial:
-    """A trial that is not finished, and its attempts so far."""
+    """An unfinished trial and its attempts so far."""
 
     job: Job
     attempts: TrialAttempts
@@ -116,12 +118,12 @@ class _Trial:
 
 @dataclass(eq=False)
 class _Attempt:
-    """One attempt at one trial, somewhere on the cluster."""
+    """One attempt at one trial. It runs on a node or waits for a worker."""
 
     trial: _Trial
     stream: Stream
     epoch: int
-    """The last epoch that was heard of."""
+    """The last epoch that the driver has heard of."""
     node: str = ""
     """Ray's id of the node on which it runs; empty while it waits for a worker."""
     host: str = ""
@@ -138,12 +140,13 @@ class Driver:
     """The state of one call of `run`.
 
     Args:
-        jobs: what to run.
-        sink: where the messages go.
+        jobs: the jobs to run.
+        sink: receives the messages.
         tasks: starts attempts.
         nodes: the cluster's nodes.
-        options: how to run them.
-        clock: in seconds, monotonic; leaves out the time for which this process was stopped.
+        options: the options of the run.
+        clock: a monotonic clock in seconds. It leaves out the time in which this process was
+            stopped.
     """
 
     def __init__(
@@ -162,18 +165,19 @@ class Driver:
         self._options = options
         self._clock = clock
         self._queues: defaultdict[Request, deque[Job]] = defaultdict(deque)
-        """Not yet begun, by what they ask for: those that wait for a GPU hold up no others."""
+        """Jobs that have not started, by what they request. A job that waits for a GPU delays no
+        others."""
         for job in jobs:
             self._queues[request(job)].append(job)
         self._running: dict[Stream, _Attempt] = {}
         self._again: list[tuple[float, _Trial]] = []
-        """What is to be tried again, and when."""
+        """Trials to retry, each with the time of its next attempt."""
         self._health = NodeHealth()
         self._health.unfit.update(nodes.unfit())
         self._ahead = nodes.ahead()
         self._looked_s = clock()
         self._nowhere_since: dict[Request, float] = {}
-        """Since when no node can meet a request."""
+        """Requests that no node can meet, each with the time since when."""
         self.notes = tuple(
             f"{nodes.name(node)}: {why}; no trial runs on this node"
             for node, why in self._health.unfit.items()
@@ -181,7 +185,7 @@ class Driver:
         """The nodes that the run avoids, each with the reason."""
 
     def run(self, head: Head, stop: threading.Event) -> None:
-        """Run until nothing is left, or `stop` is set."""
+        """Run until no trial is left, or until `stop` is set."""
         try:
             while not stop.is_set():
                 if head.answers():
@@ -198,7 +202,7 @@ class Driver:
                 self._tasks.cancel(list(self._running), wait_s=self._options.stop_s)
 
     def _hand_out(self) -> None:
-        """Keep a few attempts waiting for a worker; what failed before comes first."""
+        """Start attempts, so that a few wait for a worker. Retries come first."""
         self._give_up_without_nodes()
         for trial in self._due():
             self._start(trial)
@@ -209,7 +213,7 @@ class Driver:
                 waiting[asked] += 1
 
     def _due(self) -> list[_Trial]:
-        """Take the failed trials whose time has come."""
+        """Remove and return the failed trials whose retry is due."""
         if not self._again:
             return []
         now_s = self._clock()
@@ -231,9 +235,10 @@ class Driver:
         self._running[stream] = _Attempt(trial, stream, checkpoint.epoch if checkpoint else 0)
 
     def _avoided(self, trial: _Trial) -> Collection[str]:
-        """The nodes that the trial's next attempt avoids.
+        """Return the nodes that the trial's next attempt avoids.
 
-        Better on a node that it would rather avoid than nowhere; but never on an unfit one.
+        It never uses an unfit node. It avoids the other nodes on the list only if some node remains
+        that can run the trial.
         """
         never = set(self._health.unfit)
         rather_not = trial.attempts.avoided | self._health.avoided | self._health.held()
@@ -243,17 +248,17 @@ class Driver:
         return never
 
     def _take_in(self) -> None:
-        """Wait for a message, and hand the sink all that have come, so that it writes once."""
+        """Wait for messages, and give the sink all that have arrived, so that it writes once."""
         batch: list[tuple[Job, Message]] = []
         for stream in self._tasks.ready(list(self._running), timeout_s=_POLL_S):
-            # Another attempt's loss may just have called this one back.
+            # The loss of another attempt may have just cancelled this one.
             if attempt := self._running.get(stream):
                 batch.extend((attempt.job, message) for message in self._next(attempt))
         if batch:
             self._sink.receive(batch)
 
     def _next(self, attempt: _Attempt) -> list[Message]:
-        """Read the attempt's next messages, and act on its end; returns what to record."""
+        """Read the attempt's next messages and act on its end. Return the messages to record."""
         kept: list[Message] = []
         for message in self._tasks.read(attempt.stream, placed=bool(attempt.node)):
             attempt.heard_s = self._clock()
@@ -289,7 +294,7 @@ class Driver:
         return kept
 
     def _passed(self, attempt: _Attempt, epoch: int, *, final: bool) -> None:
-        """Put down the suspected failures that this attempt has got past as the machine's."""
+        """Record the suspected failures that this attempt got past as the machine's."""
         if not attempt.trial.attempts.suspicions:
             return
         for suspicion in attempt.trial.attempts.passed(epoch, final=final):
@@ -298,7 +303,7 @@ class Driver:
             self._judge_node(suspicion.node, attempt.job, suspicion.failure.error)
 
     def _failed(self, attempt: _Attempt, failure: Failure) -> list[Message]:
-        """Act on a failure of the method: see whether it happens again, or record it."""
+        """Handle a failure of the method: retry to see whether it happens again, or record it."""
         del self._running[attempt.stream]
         attempts, trial_id = attempt.trial.attempts, attempt.job.spec.id
         suspects = {suspicion.node for suspicion in attempts.suspicions}
@@ -313,7 +318,7 @@ class Driver:
             return []
         if outcome.kind is FailureKind.SCIENTIFIC:
             for node in {attempt.node, *suspects}:
-                self._health.succeeded(node)  # they did what the method told them
+                self._health.succeeded(node)  # the method failed, not the node
         else:
             self._remember_all(attempt.trial)
         return [outcome]
@@ -321,7 +326,7 @@ class Driver:
     def _lost(
         self, attempt: _Attempt, error: str, message: str, *, trace: str = "", avoid: bool = False
     ) -> list[Message]:
-        """Act on a loss to infrastructure: try again, or give the trial up and record the loss."""
+        """Handle a loss to infrastructure: retry the trial, or give it up and record the loss."""
         del self._running[attempt.stream]
         failure = Failure(FailureKind.INFRASTRUCTURE, error, message, attempt.epoch, trace)
         self._health.lost(attempt.node, attempt.job.spec.id)
@@ -340,7 +345,7 @@ class Driver:
         self._sink.retrying(trial.job, failure, attempt=number, wait_s=wait_s)
 
     def _remember_all(self, trial: _Trial) -> None:
-        """Keep the suspected failures of a trial that ends without an outcome of the method."""
+        """Record the suspected failures of a trial that ends without an outcome of the method."""
         for suspicion in trial.attempts.suspicions:
             self._remember(trial.job, suspicion, Overruled.UNREPEATED)
 
@@ -350,9 +355,9 @@ class Driver:
         self._sink.remember(job, past)
 
     def _judge_node(self, node: str, job: Job, error: str) -> None:
-        """Avoid the node from now on, if it has lost too many attempts and another can take over.
+        """Avoid the node from now on if it has lost too many attempts and another can take over.
 
-        A node that has died needs no mention: nothing can be started on it.
+        A dead node is not mentioned, because nothing can start on it.
         """
         health = self._health
         if node in health.avoided or not health.loses(node) or not self._nodes.has(node):
@@ -364,7 +369,7 @@ class Driver:
             self._call_back_waiting()
 
     def _refused(self, attempt: _Attempt, refused: Refused) -> None:
-        """Never use the node again. The trial has not begun, so this costs it no attempt."""
+        """Mark the node as unfit and requeue the trial. This costs the trial no attempt."""
         del self._running[attempt.stream]
         node = refused.node or attempt.node
         self._again.append((self._clock(), attempt.trial))
@@ -372,7 +377,7 @@ class Driver:
             self._health.unfit[node] = refused.why
             self._note(f"{self._nodes.name(node)}: {refused.why}")
             self._call_back_waiting()
-            self._looked_s = -_LOOK_S  # there may be no other node
+            self._looked_s = -_LOOK_S  # check at once whether another node is left
 
     def _note(self, text: str) -> None:
         note = f"{text}; no further trial runs on this node"
@@ -380,7 +385,7 @@ class Driver:
         _log.warning("%s", note)
 
     def _call_back_waiting(self) -> None:
-        """Start anew what waits for a worker: it might be given to a node that is now avoided."""
+        """Cancel and requeue what waits for a worker: Ray might place it on an avoided node."""
         waiting = self._waiting()
         self._tasks.cancel([attempt.stream for attempt in waiting])
         for attempt in waiting:
@@ -388,7 +393,7 @@ class Driver:
             self._again.append((self._clock(), attempt.trial))
 
     def _give_up_without_nodes(self) -> None:
-        """Record trials as lost for which the cluster has had no node for too long."""
+        """Record trials as lost if the cluster has had no node for them for too long."""
         now_s = self._clock()
         if now_s - self._looked_s < _LOOK_S:
             return
@@ -409,11 +414,11 @@ class Driver:
     def _node_limit_s(self, asked: Request) -> float:
         if self._nodes.may_grow():
             return self._options.node_wait_s
-        # Only unfit nodes are left. Nothing is known to be on its way.
+        # If only unfit nodes are left, do not wait: no other node is known to be coming.
         return 0.0 if self._nodes.can_meet(asked) else _NODE_RETURN_S
 
     def _give_up(self, asked: Request, waited_s: float) -> None:
-        """End every trial of a request that has not begun."""
+        """End every trial with this request that has not begun, and record it as lost."""
         unfit = [f"{self._nodes.name(node)}: {why}" for node, why in self._health.unfit.items()]
         message = "; ".join(["no node is left that can run it", *unfit])
         if waited_s:
@@ -434,16 +439,17 @@ class Driver:
         self._sink.receive([(job, replace(failure)) for job in jobs])
 
     def _check_progress(self) -> None:
-        """Give up attempts that have said nothing for too long.
+        """Give up attempts that have sent nothing for too long.
 
-        A cut-off node may go on training; nobody listens to it any more, so it harms nothing.
+        A node that is cut off may go on training. This is harmless, because the driver no longer
+        reads what it sends.
         """
         limit_s = self._options.deadline_s
         for attempt in list(self._late(limit_s)):
             if attempt.stream not in self._running:
-                continue  # called back meanwhile
+                continue  # cancelled in the meantime
             self._tasks.cancel([attempt.stream])
-            # Cut off, the node looks free to Ray for a minute more.
+            # If the node is cut off, Ray believes for another minute that it is free.
             why = f"nothing was heard for {limit_s:g} s"
             last = self._lost(attempt, "NoProgress", why, avoid=True)
             if last:

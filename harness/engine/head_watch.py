@@ -1,4 +1,7 @@
-"""Watch whether the cluster's head still answers; Ray ends a process that has lost it for long."""
+"""Check every second whether the cluster's head still answers.
+
+Ray aborts a process that has lost the head for too long.
+"""
 
 import socket
 import threading
@@ -12,12 +15,12 @@ _EVERY_S = 1.0
 
 GONE_S = 20.0
 """Seconds without an answer after which the head counts as gone. Ray itself aborts the driver after
-60 s, so the driver must have ended by then. A head that comes back sooner finds the driver waiting.
-Seconds in which this process stood still do not count."""
+60 s, so the driver must end before that. If the head comes back sooner, the driver goes on. Time in
+which this process was stopped does not count."""
 
 
 class HeadWatch:
-    """Asks the head for a sign of life every second, in a thread."""
+    """A thread that asks the head every second whether it is alive."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -27,7 +30,7 @@ class HeadWatch:
         self._thread.start()
 
     def answers(self) -> bool:
-        """Whether the head answered lately; while it does not, nothing more is handed out.
+        """Return whether the head answered lately. While it does not, the driver starts nothing.
 
         Raises:
             ResourceError: it has not answered for `GONE_S` seconds.
@@ -40,7 +43,7 @@ class HeadWatch:
         return self._unanswered_s() < 3 * _EVERY_S
 
     def gone(self) -> bool:
-        """Whether the head has not answered for `GONE_S` seconds."""
+        """Return whether the head has not answered for `GONE_S` seconds."""
         return self._unanswered_s() > GONE_S
 
     def close(self) -> None:
@@ -53,14 +56,14 @@ class HeadWatch:
 
     def _ask(self) -> None:
         while not self._closed.wait(_EVERY_S):
-            awake_s()  # read often, so that a gap between two readings is a pause of the process
+            awake_s()  # read often, so that a long gap means that the process was stopped
             if _listens(self._address, timeout_s=_EVERY_S):
                 self._answered_s = awake_s()
 
 
 @contextmanager
 def watching_head(address: str) -> Iterator[HeadWatch]:
-    """Watch the head at host:port for as long as the context lasts."""
+    """Watch the head at host:port while the context lasts."""
     watch = HeadWatch(address)
     try:
         yield watch

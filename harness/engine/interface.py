@@ -1,4 +1,4 @@
-"""What the engine asks of its caller, what it can be told, and what its parts tell one another."""
+"""Types that the engine shares with its caller, and that its parts share with one another."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,62 +8,62 @@ from harness.plan import Job
 from harness.record import Checkpoint, Failure, Message, PastFailure
 
 Stream = Any
-"""One attempt that was started: hashable, and opaque to everyone but the tasks."""
+"""A started attempt. It is hashable, and only the tasks know what it is."""
 
 Request = tuple[float, float]
-"""CPUs and GPUs that one trial wants on one node."""
+"""CPUs and GPUs that one trial needs on one node."""
 
 
 def request(job: Job) -> Request:
-    """What a trial asks Ray for."""
+    """Return the CPUs and GPUs that a trial needs."""
     return job.resources.cpus, job.resources.gpus
 
 
 class Sink(Protocol):
-    """Where the messages go, and where a trial resumes from."""
+    """Stores the messages of trials, and returns the checkpoints to resume from."""
 
     def resume_point(self, job: Job) -> Checkpoint | None:
         """Return the last durable checkpoint of the trial."""
 
     def receive(self, batch: Sequence[tuple[Job, Message]]) -> None:
-        """Take messages, in each trial's own order; they are durable on return."""
+        """Store messages, in order for each trial. They are durable on return."""
 
     def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
-        """Hear that an attempt ended with `failure` and that another one follows.
+        """Learn that an attempt ended with `failure` and that another one follows.
 
         Args:
             job: the trial.
-            failure: of kind SCIENTIFIC if the next attempt is to show whether it happens again.
+            failure: its kind is SCIENTIFIC if the next attempt shows whether it happens again.
             attempt: the number of the next attempt, counted from 1.
             wait_s: seconds until it begins.
         """
 
     def remember(self, job: Job, past: PastFailure) -> None:
-        """Take a failure of the method that is not the trial's outcome; durable on return."""
+        """Store a failure of the method that is not the trial's outcome; durable on return."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """The first message of an attempt: its wait for a worker is over."""
+    """The first message of an attempt: a worker has started it."""
 
     node: str
-    """Ray's id of the node that the worker is on."""
+    """Ray's id of the worker's node."""
     host: str
-    """The node's own name for itself."""
+    """The node's host name."""
 
 
 @dataclass(frozen=True)
 class Refused:
-    """The last message of an attempt that did not begin, since its node is unfit for any trial."""
+    """The last message of an attempt that did not begin, because its node can run no trial."""
 
     why: str
     node: str = ""
-    """Ray's id of the node; empty where Placed has told it."""
+    """Ray's id of the node; empty if Placed has already given it."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """The last message of an attempt whose worker said no more."""
+    """The last message of an attempt whose worker stopped sending."""
 
     error: str
     message: str
@@ -79,38 +79,38 @@ class AttemptTasks(Protocol):
 
         Args:
             job: the trial.
-            checkpoint: where it resumes.
+            checkpoint: where the trial resumes; None if it starts at the beginning.
             fresh: whether it needs a process in which no trial has run.
             avoided: Ray's ids of the nodes on which it must not run.
         """
 
     def ready(self, streams: Sequence[Stream], *, timeout_s: float) -> Sequence[Stream]:
-        """Wait until one of the streams can be read, and return all that can be."""
+        """Wait until a stream can be read, and return all streams that can be read."""
 
     def read(self, stream: Stream, *, placed: bool) -> Sequence[Message | Placed | Refused | Lost]:
-        """Return the next messages of a stream that is ready; `placed` if it has said where."""
+        """Return the next messages of a ready stream. `placed`: it has already sent Placed."""
 
     def cancel(self, streams: Sequence[Stream], *, wait_s: float = 0.0) -> None:
-        """End these attempts by force; wait for their ends no longer than told."""
+        """End these attempts by force. Wait up to `wait_s` seconds until they have ended."""
 
 
 class ClusterNodes(Protocol):
-    """What the driver asks about the cluster's nodes."""
+    """The interface through which the driver asks about the cluster's nodes."""
 
     def unfit(self) -> Mapping[str, str]:
-        """Return the nodes that were found unfit before the run, by Ray's id, with the reason."""
+        """Return the nodes that were found unfit before the run: Ray's id and the reason."""
 
     def can_meet(self, request: Request, *, without: Collection[str] = ()) -> bool:
-        """Say whether an empty node could meet the request that is none of these."""
+        """Return whether a node outside `without` could meet the request if it were empty."""
 
     def has(self, node: str) -> bool:
-        """Say whether the node is alive and takes new work."""
+        """Return whether the node is alive and takes new work."""
 
     def name(self, node: str) -> str:
-        """Return the node's address and host name, for people."""
+        """Return the node's address and host name, for messages."""
 
     def may_grow(self) -> bool:
-        """Say whether the cluster autoscales."""
+        """Return whether the cluster autoscales."""
 
     def ahead(self) -> int:
-        """Return how many trials of one request may wait for a worker, so that none is idle."""
+        """Return how many trials with one request may wait, so that no worker is idle."""

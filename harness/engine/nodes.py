@@ -1,6 +1,6 @@
-"""Ask which nodes can run trials and what they have, and say which code is carried to them.
+"""Find the nodes that can run trials, and name the code that Ray copies to them.
 
-Ray's own labels and ids name the nodes. A node that is being drained (before a preemption, say)
+Ray's own labels and ids identify the nodes. A node that is being drained (before a preemption, say)
 takes no new work, so it counts as gone.
 """
 
@@ -28,19 +28,20 @@ from harness.plan import Job
 _log = logging.getLogger(__name__)
 
 _ANSWER_S = 180.0
-"""A node's first worker imports for seconds, and for longer from a network disk."""
+"""Time limit for the first answer of a node, in seconds. A node's first worker imports packages for
+some seconds, and for longer from a network disk."""
 
 _OTHERS_S = 30.0
-"""How long the nodes that have not answered are waited for, once one node can run trials. They are
-not held for unfit: each is asked again when a trial comes to it."""
+"""How long to wait for the other nodes once one node can run trials, in seconds. A node that does
+not answer in time is not unfit: it is asked again when a trial is placed on it."""
 
 _POLL_S = 1.0
 
 _FRESH_S = 1.0
-"""How long the driver trusts what it knows of the nodes."""
+"""How long the driver uses its list of nodes before it asks Ray again, in seconds."""
 
 _unfit: dict[str, str] = {}
-"""The nodes that were found unfit when the cluster was joined, by Ray's id, with the reason."""
+"""The nodes that were found unfit when the cluster was joined: Ray's id and the reason."""
 
 
 def alive() -> list[dict[str, Any]]:
@@ -51,38 +52,38 @@ def alive() -> list[dict[str, Any]]:
 
 
 class Nodes:
-    """The nodes of the cluster that this process is connected to, as the driver asks about them."""
+    """The nodes of the cluster that this process is connected to."""
 
     def __init__(self) -> None:
         self._alive: list[dict[str, Any]] = []
         self._read_s: float | None = None
 
     def unfit(self) -> Mapping[str, str]:
-        """Return the nodes that were found unfit before the run, by Ray's id, with the reason."""
+        """Return the nodes that were found unfit before the run: Ray's id and the reason."""
         here = {node["NodeID"] for node in self._nodes()}
         return {node: why for node, why in _unfit.items() if node in here}
 
     def can_meet(self, request: Request, *, without: Collection[str] = ()) -> bool:
-        """Say whether an empty node could meet the request that is none of these."""
+        """Return whether a node outside `without` could meet the request if it were empty."""
         return any(_meets(node, request) for node in self._nodes() if node["NodeID"] not in without)
 
     def has(self, node: str) -> bool:
-        """Say whether the node is alive and takes new work."""
+        """Return whether the node is alive and takes new work."""
         return any(each["NodeID"] == node for each in self._nodes())
 
     def name(self, node: str) -> str:
-        """Return the node's address and host name, for people."""
+        """Return the node's address and host name, for messages."""
         for each in ray.nodes():  # type: ignore[no-untyped-call]
             if each["NodeID"] == node:
                 return _name(each)
         return f"node {node[:8]}"
 
     def may_grow(self) -> bool:
-        """Say whether the cluster autoscales."""
+        """Return whether the cluster autoscales."""
         return autoscales()
 
     def ahead(self) -> int:
-        """Return how many trials of one request may wait for a worker, so that none is idle."""
+        """Return how many trials with one request may wait, so that no worker is idle."""
         return max(4, int(ray.cluster_resources().get("CPU", 0)))  # type: ignore[no-untyped-call]
 
     def _nodes(self) -> list[dict[str, Any]]:
@@ -93,15 +94,15 @@ class Nodes:
 
 
 def require(jobs: Iterable[Job], nodes: Nodes, *, wait_s: float) -> None:
-    """Refuse requests that no node of the cluster could ever meet, rather than wait for ever.
+    """Refuse requests that no node of the cluster could ever meet, instead of waiting for ever.
 
     Args:
-        jobs: all that is to be run: what the last of them wants is refused before the first begins.
+        jobs: all jobs of the run, so that a request is refused before the first job starts.
         nodes: the cluster's nodes.
-        wait_s: where the cluster autoscales, how long a node may take to come.
+        wait_s: how long to wait for a new node if the cluster autoscales, in seconds.
 
     Raises:
-        ResourceError: it says who wants what, and what the cluster has.
+        ResourceError: the message says which experiment asks for what, and what the cluster has.
     """
     wanted: dict[Request, str] = {}
     for job in jobs:
@@ -128,15 +129,15 @@ def require(jobs: Iterable[Job], nodes: Nodes, *, wait_s: float) -> None:
 
 
 def autoscales() -> bool:
-    """Say whether an autoscaler, of either version, looks after the cluster.
+    """Return whether an autoscaler, of either version, manages the cluster.
 
-    Ray has no public call that tells, so this asks as Ray itself does. A (slow) test that starts an
-    autoscaling cluster holds it to the pinned version.
+    Ray has no public call for this, so this function does what Ray itself does. A slow test starts
+    an autoscaling cluster and checks this function with the pinned version of Ray.
     """
     config = ray._private.state.state.get_cluster_config()
     if config is not None and config.node_group_configs:
         return True
-    # The first version tells nothing but its status, which a fixed cluster has as well: there
+    # The first version shows only a status, which a fixed cluster has too. In a fixed cluster
     # each node is a type of its own.
     status = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}")
     types = (status.get("autoscaler_report") or {}).get("node_type_mapping") or {}
@@ -144,7 +145,7 @@ def autoscales() -> bool:
 
 
 def _missing(wanted: Iterable[Request], unfit: Collection[str]) -> list[Request]:
-    """Return the requests that no node could meet, were it empty."""
+    """Return the requests that no node could meet, even if it were empty."""
     nodes = [node for node in alive() if node["NodeID"] not in unfit]
     return [each for each in wanted if not any(_meets(node, each) for node in nodes)]
 
@@ -161,7 +162,7 @@ def _size(node: Mapping[str, Any]) -> Request:
 def _await(
     wanted: dict[Request, str], missing: list[Request], unfit: Collection[str], wait_s: float
 ) -> list[Request]:
-    """Ask for nodes and wait; returns what is missing even then."""
+    """Ask the autoscaler for nodes and wait. Return the requests that are still not met."""
     words = "; ".join(map(_words, missing))
     _log.warning("no node has %s yet: the cluster autoscales, waiting up to %g s", words, wait_s)
     request_resources(bundles=[{"CPU": cpus, "GPU": gpus} for cpus, gpus in missing])
@@ -180,12 +181,12 @@ def _words(request: Request) -> str:
 
 
 def require_same_software() -> None:
-    """Ask every node which software it has, and keep trials off those that differ from the driver.
+    """Compare every node's software with the driver's. A node that differs gets no trial.
 
-    A node that gives no answer now is not kept off: its worker is asked again when a trial comes.
+    A node that does not answer now is not excluded: its worker is asked again when a trial comes.
 
     Raises:
-        ResourceError: no node can run trials; it names each, and both versions.
+        ResourceError: no node can run trials. The message names each node and both versions.
     """
     _unfit.clear()
     asked = {_ask(node): node for node in alive()}
@@ -208,7 +209,7 @@ def require_same_software() -> None:
 
 
 def _fault(answer: Any, node: str) -> str:
-    """What is wrong with a node, in words; one that can never run a trial is put down as unfit."""
+    """Return what is wrong with a node, or ''. Mark a node that can never run a trial as unfit."""
     try:
         there: Software = ray.get(answer)
     except (RayTaskError, RuntimeEnvSetupError) as error:
@@ -228,7 +229,7 @@ def _ask(node: dict[str, Any]) -> Any:
 
 
 def _answer() -> Software:
-    """Return what runs on the node."""
+    """Return the software versions of the node."""
     return software()
 
 
@@ -237,27 +238,27 @@ def _name(node: dict[str, Any]) -> str:
 
 
 def _last_line(error: RayError) -> str:
-    """The cause: what is above it are Ray's frames."""
+    """Return the last line of the error, which is the cause; the lines above are Ray's frames."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
 
 
 def runtime_env(packages: Iterable[str]) -> dict[str, Any]:
-    """What Ray is to carry to every worker: the files of these packages, as they are here.
+    """Return the runtime environment that makes Ray copy these packages to every worker.
 
     Args:
         packages: names of top-level packages or modules.
 
     Raises:
-        UsageError: one is not there, or lies in several folders.
+        UsageError: a package does not exist, or lies in several folders.
     """
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR") or "{}")
     if "py_modules" in (job.get("runtime_env") or {}):
-        return {}  # whoever submitted the job has said which code it runs; two answers are refused
+        return {}  # the job already names the code that it runs, and Ray refuses a second answer
     return {"py_modules": [_location(name) for name in sorted({"harness", *packages})]}
 
 
 def _location(package: str) -> str:
-    """The folder or file of a top-level package."""
+    """Return the folder or file of a top-level package."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         raise UsageError(f"{package}: no such package, to be carried to the workers")

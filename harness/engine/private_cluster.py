@@ -1,4 +1,4 @@
-"""Keep a private cluster private: a folder of its own, this machine only, and an orderly end."""
+"""Keep a private cluster private: its own folder, this machine only, and a clean end."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ from ray._private import ray_constants
 
 _PREFIX = "harness-"
 _LONGEST = 40
-"""Most characters of the folder's path. Ray puts sockets some 65 characters below it, and a
-socket's path may have 107 in all."""
+"""Longest allowed path of the folder, in characters. Ray puts sockets some 65 characters below it,
+and a socket's path may have 107 characters."""
 
 TOKEN = "token"  # noqa: S105 - a file's name
 """Name of the token's file. Its path is in the environment of the cluster's processes."""
@@ -27,7 +27,8 @@ _LOCK, _PID = "driver.lock", "driver.pid"
 def private_folder() -> Iterator[Path]:
     """Make a folder for Ray's sockets, logs and token that no other user can read.
 
-    It is removed with the context. What killed drivers left behind is removed first.
+    The folder is removed when the context ends. Folders that killed drivers left behind are removed
+    first.
     """
     base = tempfile.gettempdir()
     short = base if len(base) + len(f"/{_PREFIX}12345678") <= _LONGEST else "/tmp"  # noqa: S108
@@ -43,10 +44,11 @@ def private_folder() -> Iterator[Path]:
 
 
 def remove_stale(base: Path) -> None:
-    """Remove this user's folders whose driver is dead, and end what is left of their clusters.
+    """Remove this user's folders whose driver is dead, and end the processes of their clusters.
 
-    The lock ends with the process that holds it, however that ends. The pid alone is not enough:
-    another process may have it by now, or a container that shares the folder counts its own pids.
+    The system releases the lock when the process that holds it ends, for any reason. The pid alone
+    is not enough: another process may have it by now, or a container that shares the folder has
+    pids of its own.
     """
     for folder in base.glob(f"{_PREFIX}*"):
         if _is_ours(folder) and _is_free(folder / _LOCK):
@@ -59,7 +61,7 @@ def _is_ours(folder: Path) -> bool:
     try:
         made_by = folder.lstat().st_uid
         return made_by == os.getuid() and not folder.is_symlink() and (folder / _PID).is_file()
-    except OSError:  # its own driver removed it meanwhile
+    except OSError:  # its own driver has just removed it
         return False
 
 
@@ -72,7 +74,7 @@ def _is_free(lock: Path) -> bool:
 
 
 def _end_processes(folder: Path) -> None:
-    """End the processes that are left of a cluster; only on Linux, which tells what they are.
+    """End the processes that remain of a cluster. It works only on Linux, which has /proc.
 
     These are children that a workload left behind, and Ray's agents, which search for a dead
     cluster for a minute.
@@ -87,7 +89,7 @@ def _belongs(process: Path, folder: Path) -> bool:
     """Whether a process has the cluster's token, or a file of the cluster open for writing.
 
     Neither sign is enough alone. A process that gives itself a title, as Ray's do, may overwrite
-    that part of its environment; and Ray's agents write into a pipe instead of a file.
+    that part of its environment. Ray's agents write into a pipe instead of a file.
     """
     mark = f"RAY_AUTH_TOKEN_PATH={folder / TOKEN}".encode()
     if mark in (process / "environ").read_bytes().split(b"\0"):
@@ -96,9 +98,10 @@ def _belongs(process: Path, folder: Path) -> bool:
 
 
 def _writes(open_file: Path, folder: Path) -> bool:
-    """Whether a file below the cluster's session is open for writing; readers of a log may go on.
+    """Whether a file below the cluster's session is open for writing.
 
-    Files in the folder itself do not count: another driver may be trying its lock.
+    A process that only reads a log may go on. Files in the folder itself do not count, because
+    another driver may be trying its lock.
     """
     try:
         written = open_file.lstat().st_mode & stat.S_IWUSR
@@ -109,9 +112,9 @@ def _writes(open_file: Path, folder: Path) -> bool:
 
 @contextmanager
 def loopback() -> Iterator[None]:
-    """Have Ray listen on 127.0.0.1 only, as it does on macOS and Windows.
+    """Make Ray listen on 127.0.0.1 only, as it does on macOS and Windows.
 
-    Ray has no public setting for it on Linux: it replaces 127.0.0.1 by the machine's own address.
+    Ray has no public setting for it on Linux, where it replaces 127.0.0.1 by the machine's address.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False

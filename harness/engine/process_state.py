@@ -1,10 +1,10 @@
-"""The state of a process that outlives a trial: captured before it, put back after it.
+"""Capture the state of a process before a trial, and restore it after the trial.
 
 A trial on a warm worker must equal the same trial in a fresh process. So a worker captures its
-state before a trial, puts back afterwards what the trial has changed, and detects what cannot be
-put back; then the worker runs no further trial. The state is what the standard library, numpy and
-torch keep for the whole process; what other packages and the workload's own modules keep in their
-variables is not known here. Nothing here imports a library: only what is loaded is looked at.
+state before a trial and restores afterwards what the trial has changed. If it detects a change that
+it cannot restore, the worker runs no further trial. The state is what the standard library, numpy
+and torch keep for the whole process. It does not include what other packages and the workload's own
+modules keep in their variables. Nothing here imports a library: only the loaded ones are checked.
 """
 
 import _thread
@@ -36,30 +36,32 @@ from types import ModuleType
 from typing import Any
 
 _SOCKETS = 64
-"""More sockets and pipes than a trial may leave open: Ray's own come and go."""
+"""How many new sockets and pipes a trial may leave open. Ray's own come and go."""
 
-_SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - it is only compared with
+_SHARED_MEMORY = "/dev/shm/"  # noqa: S108 - only compared with
 
 _SEEDS = 2**32
-"""Seeds of global generators are below it, as numpy wants them."""
+"""Seeds of global generators are below this number, as numpy requires."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One part of the state."""
+    """One part of the state: how to read, compare and restore it."""
 
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], object] | None = None
-    """Puts a value that was read back; None where that is impossible."""
+    """Restores a value that was read; None if that is impossible."""
     changed: Callable[[Any, Any], bool] = lambda before, after: bool(before != after)
-    """Whether the trial has left something behind."""
+    """Whether the trial has changed this part, from its values before and after."""
     enough: bool = True
-    """Whether nothing else can be wrong once it was put back."""
+    """Whether the process is clean again once this part is restored. If not, the worker runs no
+    further trial."""
     imports: Callable[[Any, Any], bool] = lambda before, after: False
-    """Whether the import of a module may change it so: it stays so, as the module stays loaded."""
+    """Whether the import of a module may cause this change. Such a change stays, because the module
+    stays loaded."""
     grows: bool = False
-    """Whether a module that is imported belongs to it from then on."""
+    """Whether modules that are imported later belong to this part too."""
 
 
 def _always(before: object, after: object) -> bool:
@@ -80,7 +82,7 @@ def _environment_write(before: Mapping[str, str]) -> None:
 
 
 def _umask() -> int:
-    """Reading sets it; for a moment new files are private, never the reverse."""
+    """Return the umask. Reading it sets it: for a moment new files are private, never public."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -143,7 +145,7 @@ _HOOKS = (
 
 
 def _hooks() -> tuple[Any, ...]:
-    """Attributes of modules that are replaced as a whole; lists with a copy of what they hold."""
+    """Return attributes that a trial may replace as a whole, and copies of the lists among them."""
     held = [getattr(module, name, None) for module, name in _HOOKS]
     return tuple((id(thing), thing, [*thing] if type(thing) is list else ()) for thing in held)
 
@@ -160,7 +162,7 @@ def _hooks_changed(before: Sequence[Any], after: Sequence[Any]) -> bool:
 
 
 def _streams() -> tuple[Any, ...]:
-    """Whether standard input, output and error are open, and what they lead to."""
+    """Return whether standard input, output and error are open, and where they lead."""
     found: list[Any] = [getattr(stream, "closed", None) for stream in (sys.stdout, sys.stderr)]
     for number in range(3):
         try:
@@ -188,11 +190,11 @@ def _logging_write(before: tuple[Any, ...]) -> None:
 
 
 def _children() -> frozenset[int]:
-    """The ids of this process's children, ended or not."""
+    """Return the ids of this process's children, running or ended."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return frozenset()  # nearly always, and this is fast
+        return frozenset()  # the usual case, and a fast check
     found: list[int] = []
     for task in Path("/proc/self/task").iterdir():
         with suppress(OSError):  # a thread that has ended
@@ -201,7 +203,7 @@ def _children() -> frozenset[int]:
 
 
 def _end_children(before: frozenset[int]) -> None:
-    """End the children that a trial has left, so that they take no core from the next."""
+    """Kill the children that a trial has left, so that they take no core from the next trial."""
     for pid in _children() - before:
         with suppress(OSError):
             os.kill(pid, signal.SIGKILL)
@@ -209,7 +211,7 @@ def _end_children(before: frozenset[int]) -> None:
 
 
 def _descriptors() -> frozenset[str]:
-    """The numbers of all open descriptors, without the one that lists them."""
+    """Return the numbers of all open descriptors, without the one that lists them."""
     numbers = []
     for number in os.listdir("/proc/self/fd"):
         with suppress(OSError):
@@ -219,7 +221,10 @@ def _descriptors() -> frozenset[str]:
 
 
 def _descriptors_changed(before: frozenset[str], after: frozenset[str]) -> bool:
-    """Whether files or devices were left open, or many sockets and pipes: Ray's own come and go."""
+    """Whether files or devices were left open, or many sockets and pipes.
+
+    A few sockets and pipes are allowed, because Ray's own come and go.
+    """
     targets = []
     for number in after - before:
         with suppress(OSError):  # closed meanwhile
@@ -229,12 +234,12 @@ def _descriptors_changed(before: frozenset[str], after: frozenset[str]) -> bool:
 
 
 def _is_of_ray(path: str) -> bool:
-    """Whether a file is a log of Ray's, or the memory of its object store."""
+    """Whether a file is one of Ray's logs, or memory of Ray's object store."""
     return path.startswith(_SHARED_MEMORY) or f"{os.sep}session_" in path
 
 
 def _arithmetic() -> tuple[bool, bool, bool]:
-    """How the processor rounds here, and whether it keeps the smallest numbers."""
+    """Return how the processor rounds here, and whether it keeps subnormal numbers."""
     smallest, third = sys.float_info.min, 3.0
     return smallest / 2 > 0, 1 / third * third == 1, 1 + sys.float_info.epsilon / 2 == 1
 
@@ -251,14 +256,14 @@ _PATCHED = (
 
 
 _FOLLOWING = ("Storage",)
-"""What torch itself replaces where its default dtype changes, and with it changes back."""
+"""Names that torch itself replaces when its default dtype changes, and restores with it."""
 
 _IMMUTABLE_TYPE = 1 << 8
-"""A flag of classes in C: nobody can replace their methods."""
+"""The flag of classes that are written in C. Their methods cannot be replaced."""
 
 
 def _attributes() -> dict[Any, dict[str, Any]]:
-    """The variables of the modules that workloads patch most, and of their classes."""
+    """Return the variables of the modules that workloads patch most, and of their classes."""
     found: dict[Any, dict[str, Any]] = {}
     for name in _PATCHED:
         if module := sys.modules.get(name):
@@ -272,14 +277,14 @@ def _attributes() -> dict[Any, dict[str, Any]]:
 def _replaced(
     before: Mapping[Any, Mapping[str, Any]], after: Mapping[Any, Mapping[str, Any]]
 ) -> Iterator[tuple[Any, str, Any]]:
-    """Functions, classes and methods that were replaced or are gone.
+    """Find functions, classes and methods that were replaced or removed.
 
     Yields:
-        The module or class, the name, and what is there now.
+        The module or class, the name, and its present value.
     """
     for owner, held in before.items():
-        now = after.get(owner) or vars(owner)  # a class that was replaced is named by its module
-        if any(map(is_not, held.values(), map(now.get, held))):  # rare, and this is fast
+        now = after.get(owner) or vars(owner)  # a replaced class is reported with its module
+        if any(map(is_not, held.values(), map(now.get, held))):  # rare, and a fast check
             for name, value in held.items():
                 if now.get(name) is not value and _is_code(value) and name not in _FOLLOWING:
                     yield owner, name, now.get(name)
@@ -291,17 +296,17 @@ def _is_code(value: object) -> bool:
 
 
 def _attributes_changed(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> bool:
-    """Whether one was replaced or is gone; modules add some as their parts are imported."""
+    """Whether something was replaced or removed. Modules may add names on an import."""
     return any(True for _ in _replaced(before, after))
 
 
 def _attributes_by_import(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> bool:
-    """Whether modules replaced functions of their own package only, as torch does."""
+    """Whether modules replaced only functions of their own package, as torch does."""
     return all(_package(owner) == _package(now) for owner, _, now in _replaced(before, after))
 
 
 def _package(thing: Any) -> str:
-    """The top-level package of a module, or of the module that made a class or function."""
+    """Return the top-level package of a module, or of the module of a class or function."""
     name = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", "")
     return str(name).partition(".")[0]
 
@@ -312,18 +317,18 @@ def _attributes_write(before: Mapping[Any, Mapping[str, Any]]) -> None:
 
 
 def _modules_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether one was replaced or is gone."""
+    """Whether a module was replaced or removed."""
     return any(map(is_not, before.values(), map(after.get, before)))
 
 
 def _environment_by_import(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
-    """Whether nothing but variables of torch's own were added."""
+    """Whether the only change is that torch's own variables were added."""
     same = all(after.get(name) == value for name, value in before.items())
     return same and all(name.startswith("TORCH") for name in set(after) - set(before))
 
 
 _PROCESS = (
-    # These first: they are used below.
+    # These come first, because the parts below use them.
     _Part("hooks and import paths", _hooks, _hooks_write, _hooks_changed, imports=_always),
     _Part(
         "replaced functions",
@@ -391,14 +396,14 @@ _PROCESS = (
         "temporary folder",
         lambda: tempfile.tempdir,
         lambda before: setattr(tempfile, "tempdir", before),
-        imports=_always,  # it is found out when it is first asked for
+        imports=_always,  # Python chooses it when it is first needed
     ),
     _Part("decimal's defaults", lambda: repr(decimal.DefaultContext)),
     _Part("standard streams", _streams),
     _Part("floating-point mode", _arithmetic),
     _Part(
         "threads",
-        # Python counts its own too, which a trial may have started without `threading`.
+        # Python's own count includes threads that a trial started without `threading`.
         lambda: (frozenset(threading.enumerate()), _thread._count()),
         changed=lambda before, after: bool(after[0] - before[0]) or after[1] > before[1],
         imports=_always,
@@ -415,7 +420,7 @@ _PROCESS = (
 
 
 def _numpy_parts(np: Any) -> Iterator[_Part]:
-    """What numpy keeps for the process."""
+    """Yield the parts of the state that numpy keeps."""
     yield _Part("numpy's errors", np.geterr, lambda before: np.seterr(**before))
     yield _Part("numpy's error call", np.geterrcall, np.seterrcall)
     yield _Part(
@@ -431,11 +436,11 @@ def _numpy_parts(np: Any) -> Iterator[_Part]:
 
 
 def _torch_parts(torch: Any) -> Iterator[_Part]:
-    """What torch keeps for the process; each name is torch's own of this version."""
+    """Yield the parts of the state that torch keeps, by their names in this version of torch."""
     c = torch._C
 
     def flag(getter: str, setter: str) -> Iterator[_Part]:
-        if hasattr(c, getter) and hasattr(c, setter):  # versions have more or fewer
+        if hasattr(c, getter) and hasattr(c, setter):  # not every version has every flag
             yield _Part(f"torch's {getter.lstrip('_')}", getattr(c, getter), getattr(c, setter))
 
     yield _Part("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype)
@@ -501,7 +506,7 @@ _TORCH_FLAGS = (
     *("linalg_preferred_backend", "blas_preferred_backend", "nnpack_enabled"),
     "math_sdp_allow_fp16_bf16_reduction",
 )
-"""Torch's own names, without `_get_` and `_set_`."""
+"""Names of torch's flags, without `_get_` and `_set_`."""
 
 _TORCH_SDP = ("flash", "mem_efficient", "math", "cudnn", "overrideable")
 
@@ -516,7 +521,10 @@ def _precisions(c: Any) -> list[str]:
 
 
 def _precise(c: Any, before: Sequence[str]) -> None:
-    """Set what was set, and leave to torch what was left to it: set values stay."""
+    """Restore the precisions that were set, and leave the others to torch.
+
+    Torch keeps a precision once it is set, so all of them are cleared first.
+    """
     for key in _PRECISIONS:
         c._set_fp32_precision_setter(*key, "none")
     for key, value in zip(_PRECISIONS, before, strict=True):
@@ -525,7 +533,7 @@ def _precise(c: Any, before: Sequence[str]) -> None:
 
 
 def _torch_device(torch: Any) -> Any:
-    """The device that was set as the default, or None."""
+    """Return the device that was set as the default, or None."""
     mode = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
     return mode.device if mode is not None else None
 
@@ -542,11 +550,11 @@ _LIBRARIES: Mapping[str, Callable[[Any], Iterator[_Part]]] = {
 
 
 class ProcessState:
-    """What the process was like when this object was made.
+    """The state of the process at the time when this object is made.
 
     Args:
-        seed: the global generators (random's, numpy's, torch's) are seeded with it, so that a
-            workload that reads them gives the same in every process.
+        seed: seeds the global generators (random's, numpy's, torch's), so that a workload that
+            reads them gets the same numbers in every process.
     """
 
     def __init__(self, seed: int) -> None:
@@ -554,7 +562,7 @@ class ProcessState:
         self._parts: dict[str, _Part] = {}
         self._before: dict[str, Any] = {}
         self._left: dict[str, None] = {}
-        """What cannot be put back, in the order in which it was noticed."""
+        """Names of parts that cannot be restored, in the order in which that was noticed."""
         self._add(_PROCESS)
         for name in _LIBRARIES:
             self.loaded(name)
@@ -562,7 +570,7 @@ class ProcessState:
         _WATCH.state = self
 
     def loaded(self, library: str) -> None:
-        """Capture what a library keeps, as soon as it has been imported."""
+        """Capture the state that a library keeps. Do nothing if the library is not imported."""
         module = sys.modules.get(library)
         if module is None:
             return
@@ -579,9 +587,10 @@ class ProcessState:
 
     @contextmanager
     def importing(self) -> Iterator[None]:
-        """Notice what the import of a module changes: it would change it once in a process.
+        """Notice what the import of a module changes in the process.
 
-        So its first trial here would see another process than the next ones.
+        A process imports a module only once. So if the import changes the process, the first trial
+        here sees another state than the next ones.
         """
         before = {name: _read(part) for name, part in self._parts.items()}
         try:
@@ -599,19 +608,19 @@ class ProcessState:
                     self._left[f"{name}, by an import"] = None
 
     def restore(self) -> list[str]:
-        """Put back what has changed, and name what cannot be put back.
+        """Restore what has changed, and name what cannot be restored.
 
         Returns:
-            Names of parts of the state; if there is one, this process must run no other trial.
+            Names of parts of the state. If there is one, this process must run no other trial.
         """
         _WATCH.state = None
-        faulthandler.cancel_dump_traceback_later()  # which may end the process
+        faulthandler.cancel_dump_traceback_later()  # it may end the process
         for name, part in self._parts.items():
             before = self._before[name]
             if not _changed(part, before, _read(part)):
                 continue
             if part.write is None:
-                gc.collect()  # a file that only a dead cycle holds is none that is left
+                gc.collect()  # closes files that only unreachable objects hold
             else:
                 with suppress(Exception):
                     part.write(before)
@@ -637,7 +646,7 @@ def _changed(part: _Part, before: Any, after: Any) -> bool:
 
 
 class _ImportWatch(MetaPathFinder):
-    """Tells the state of the trial that runs when a module is imported."""
+    """An import hook that reports each import to the state of the running trial."""
 
     def __init__(self) -> None:
         self.state: ProcessState | None = None
@@ -648,7 +657,7 @@ class _ImportWatch(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find the module as the other finders do, and have its import noticed."""
+        """Find the module as the other finders do, and make `_execute` run its import."""
         if (
             self.state is None
             or self._finding
@@ -668,8 +677,8 @@ class _ImportWatch(MetaPathFinder):
         return spec
 
     def _execute(self, loader: Any, module: ModuleType) -> None:
-        """Execute the module as its loader does."""
-        del loader.exec_module  # what was put there above
+        """Execute the module as its loader does, and notice what that changes."""
+        del loader.exec_module  # the replacement that `find_spec` has set
         state = self.state
         noticed = state.importing() if state and self._depth == 0 else nullcontext()
         self._depth += 1
@@ -688,6 +697,6 @@ _WATCH = _ImportWatch()
 
 
 def watch_imports() -> None:
-    """Have all later imports of this process noticed."""
+    """Notice all later imports of this process."""
     if _WATCH not in sys.meta_path:
         sys.meta_path.insert(0, _WATCH)

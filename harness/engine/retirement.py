@@ -1,4 +1,4 @@
-"""Have Ray end a worker once its task is over, without losing what the task has sent."""
+"""End a worker after its task, without losing what the task has sent."""
 
 import os
 import signal
@@ -7,21 +7,22 @@ from typing import Any
 import ray
 
 MANY_CALLS = 2**31 - 1
-"""The `max_calls` of a task whose workers are kept: not 0, so that Ray counts their calls.
+"""The `max_calls` of a task whose workers are kept. It is not 0, so that Ray counts their calls.
 
-Left out, it is 1 for tasks with a GPU: a new process, and a new import of torch, for every trial.
+Ray defaults to max_calls=1 for GPU tasks: a new process and a new torch import per trial.
 """
 
 _EXIT_S = 30
-"""Seconds that the worker has to exit: a thread that a trial has left must not hold it up."""
+"""Seconds that the worker has to exit. A thread that a trial has left cannot delay it for
+longer."""
 
 
 def retire() -> None:
-    """Let this worker run no further task; to be called at the end of its last one.
+    """Let this worker run no further task. Call it at the end of the last task.
 
-    Ray ends a worker when a function has reached its `max_calls`: all that the task has sent is
-    with the driver by then, and the worker is given no other task. It has no public way to ask for
-    that earlier, so the count is set to one before the last.
+    Ray ends a worker when a function has reached its `max_calls`. By then the driver has all that
+    the task sent, and the worker gets no other task. Ray has no public way to end a worker earlier,
+    so this function sets the count to one below the limit.
     """
     try:
         manager: Any = ray._private.worker.global_worker.function_actor_manager

@@ -1,4 +1,4 @@
-"""Compare the versions on driver and workers: a result must not depend on where a trial ran."""
+"""Compare software versions of driver and workers: a result must not depend on the node."""
 
 import platform
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ class Software:
     harness: str
 
     def differences(self, other: "Software") -> list[str]:
-        """Describe each version that another process does not share: its version and ours."""
+        """Describe each version in which another process differs from this one."""
         pairs = zip(asdict(self).items(), asdict(other).values(), strict=True)
         return [
             f"{name} {theirs[:12]} there and {ours[:12]} here"
@@ -34,7 +34,7 @@ def software() -> Software:
 
 
 def _version(package: str) -> str:
-    """Read the installed version. Importing torch to ask it would take seconds on each node."""
+    """Return the installed version. Importing torch to ask it would take seconds on each node."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -26,14 +26,15 @@ from harness.variables import Variables, carried, trial_environment
 from harness.workload import Arrays, Workload
 
 UNREAD = 16
-"""Batches that a worker may be ahead of the driver."""
+"""Number of batches by which a worker may be ahead of the driver."""
 
 _NODE_ID = "ray.io/node-id"
-"""Ray's own label of every node."""
+"""The label in which Ray keeps every node's id."""
 
 _FRESH = {"HARNESS_FRESH_PROCESS": "1"}
-"""Ray gives a task a worker that was started with the task's environment. No other task asks for
-this variable, and each that does ends its worker, so its process has run nothing before."""
+"""An environment variable that gives a task a process in which nothing has run before. Ray gives a
+task a worker that was started with the task's environment. Only tasks that need a fresh process set
+this variable, and each of them ends its worker."""
 
 
 def placed_stream(
@@ -43,15 +44,16 @@ def placed_stream(
 
     Args:
         call: the attempt.
-        variables: what the workload reads of the driver's environment. They come as an argument:
-            Ray shows a runtime environment's variables in its logs, its state and its dashboard.
-        workload: pickled, or why it could not be prepared. It is unpickled by `stream` and not by
-            Ray, because that imports its module, which may do whatever a trial may do.
+        variables: the driver's environment variables that the workload reads. They are an argument
+            because Ray shows a runtime environment's variables in its logs, state and dashboard.
+        workload: the pickled workload, or the reason why it could not be prepared. `stream`
+            unpickles it rather than Ray, because that imports its module, whose code may do
+            anything.
         data: the data sets that the spec names, in its order.
     """
     yield [Placed(ray.get_runtime_context().get_node_id(), gethostname())]
     if differences := call.software.differences(software()):
-        # The nodes were compared at the start; this one has joined since.
+        # The nodes were compared at the start, so this one has joined since.
         yield [Refused("; ".join(differences))]
         return
     clean = False
@@ -64,12 +66,12 @@ def placed_stream(
 
 
 class Tasks:
-    """Starts attempts; workloads and data sets are put into Ray's object store once.
+    """Starts attempts. It puts each workload and data set into Ray's object store once.
 
     Args:
-        workloads: by name; workers must be able to import their modules.
-        load_data: a workload's data set by name.
-        options: how to run them.
+        workloads: workloads by name. Workers must be able to import their modules.
+        load_data: loads a workload's data set by name.
+        options: the options of the run.
     """
 
     def __init__(
@@ -84,18 +86,19 @@ class Tasks:
         self._source = source()
         self._code = {name: workload_code(each) for name, each in workloads.items()}
         self._variables: dict[str, Variables] = {}
-        """What each experiment's workload reads of this process's environment."""
+        """The environment variables that each experiment's workload reads, with this process's
+        values."""
         self._warm = _remote(max_calls=1 if options.isolate else MANY_CALLS)
         self._fresh = _remote(max_calls=1)
         self._workload_refs: dict[str, Any] = {}
-        """By name."""
+        """References by the workload's name."""
         self._data_refs: dict[tuple[str, str], Any] = {}
-        """By name and digest: workloads that read the same data set share it."""
+        """References by name and digest, so that workloads that read the same data set share it."""
 
     def start(
         self, job: Job, checkpoint: Checkpoint | None, *, fresh: bool, avoided: Collection[str]
     ) -> Stream:
-        """Queue one attempt, as `harness.engine.interface.AttemptTasks` has it."""
+        """Queue one attempt; see `harness.engine.interface.AttemptTasks`."""
         resources = job.resources
         call = Call(
             job=job,
@@ -118,10 +121,10 @@ class Tasks:
         return task.remote(call, *self._prepared(job))
 
     def _prepared(self, job: Job) -> list[Any]:
-        """The job's variables, workload and data sets, as the task takes them.
+        """Return the job's variables, workload and data sets, as arguments of the task.
 
-        What a workload raises here fails its own trials alone: a worker sends it as their outcome.
-        It is not the method's, of which nothing has run.
+        If the workload raises here, only its own trials fail: a worker sends the error as their
+        outcome. The error counts as infrastructure, because nothing of the method has run.
         """
         try:
             return [self._carried(job), *self._shared(job)]
@@ -131,14 +134,14 @@ class Tasks:
             return [Variables(), replace(failure(error, 0), kind=FailureKind.INFRASTRUCTURE)]
 
     def ready(self, streams: Sequence[Stream], *, timeout_s: float) -> Sequence[Stream]:
-        """Wait until one of the streams can be read, and return all that can be."""
+        """Wait until a stream can be read, and return all streams that can be read."""
         ready, _ = ray.wait(list(streams), num_returns=1, timeout=timeout_s)
         if ready:
             ready, _ = ray.wait(list(streams), num_returns=len(streams), timeout=0)
         return ready
 
     def read(self, stream: Stream, *, placed: bool) -> Sequence[Message | Placed | Refused | Lost]:
-        """Return the next messages of a stream that is ready; `placed` if it has said where."""
+        """Return the next messages of a ready stream. `placed`: it has already sent Placed."""
         try:
             messages: Sequence[Message | Placed | Refused] = ray.get(next(stream))
         except StopIteration:
@@ -147,12 +150,12 @@ class Tasks:
             if not isinstance(error, RayTaskError) or isinstance(error.cause, RayError):
                 return [Lost(type(error).__name__, str(error))]
             if placed:
-                raise  # the workload's exceptions are messages: this is a fault of our own
+                raise  # a workload's exceptions come as messages, so this is our bug
             return [_unloaded(error)]
         return messages
 
     def cancel(self, streams: Sequence[Stream], *, wait_s: float = 0.0) -> None:
-        """End these attempts by force; wait for their ends no longer than told."""
+        """End these attempts by force. Wait up to `wait_s` seconds until they have ended."""
         for each in streams:
             ray.cancel(each, force=True)
         if streams and wait_s:
@@ -167,7 +170,7 @@ class Tasks:
         return self._variables[job.experiment]
 
     def _shared(self, job: Job) -> list[Any]:
-        """References to the job's workload and to its data sets, in the spec's order."""
+        """Return references to the job's workload and to its data sets, in the spec's order."""
         workload = self._workloads[job.spec.workload]
         if workload.name not in self._workload_refs:
             self._workload_refs[workload.name] = ray.put(
@@ -185,15 +188,16 @@ def _remote(*, max_calls: int) -> Any:
 
 
 def _unloaded(error: RayTaskError) -> Refused | Lost:
-    """Say what became of a task whose worker could not load it, a package missing on its node."""
+    """Return the end of a task that its worker could not load, as when a package is missing."""
     why = f"cannot load the trial: {error.cause}"
     nodes = [node["NodeID"] for node in alive() if node["NodeManagerAddress"] == error.ip]
     return Refused(why, nodes[0]) if len(nodes) == 1 else Lost(type(error.cause).__name__, why)
 
 
 def _plain(arrays: Arrays) -> Arrays:
-    """The same memory as arrays of numpy's own class, the only one that Ray hands on uncopied.
+    """Return the arrays as plain numpy arrays on the same memory.
 
-    A memory map would reach every task as a copy of its own, and writable.
+    Ray hands on only plain numpy arrays without a copy. Each task would get its own, writable copy
+    of a memory map.
     """
     return {name: array.view(np.ndarray) for name, array in arrays.items()}

@@ -1,4 +1,4 @@
-"""What runs on a worker: one trial, its messages sent in batches."""
+"""Run one trial on a worker, and send its messages in batches."""
 
 import logging
 import pickle
@@ -29,7 +29,7 @@ from harness.workload import Arrays, Workload
 _log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
-"""Messages wait for one another no longer than this, unless an epoch is longer."""
+"""Longest time that messages wait before they are sent, in seconds, unless an epoch is longer."""
 
 _seen: dict[tuple[str, str], Arrays] = {}
 """The data sets that this process has read, by name and digest."""
@@ -42,13 +42,13 @@ class Call:
     job: Job
     source: Source
     software: Software
-    """The driver's."""
+    """The driver's versions."""
     device: str
     options: Mapping[str, Json]
     checkpoint: Checkpoint | None
     checkpoint_interval_s: float
     workload_code: WorkloadCode | None = None
-    """As the driver has it; the worker records the digest of its own files."""
+    """The workload's code on the driver. The worker records the digest of its own files."""
 
 
 def stream(
@@ -58,16 +58,17 @@ def stream(
 
     Args:
         call: what to run.
-        workload: pickled; or why it could not be prepared, which is then the trial's outcome.
+        workload: the pickled workload; or the reason why it could not be prepared, which is then
+            the trial's outcome.
         data: the data sets that the spec names, in its order.
 
     Returns:
         Whether this process may run another trial: this one finished, and what it changed in the
-        process was put back.
+        process was restored.
     """
     messages = _messages(call, workload, data, replace(call.source, digest=package_digest()))
     watch_imports()
-    # Equal in every process: the state of the global generators belongs to the trial.
+    # The trial's id seeds the global generators, so that they are equal in every process.
     state = ProcessState(int(call.job.spec.id[:8], 16))
     finished = False
     for batch in batches(_in_context(messages)):
@@ -86,7 +87,7 @@ def stream(
 def _messages(
     call: Call, workload: bytes | Failure, data: Sequence[Arrays], source: Source
 ) -> Iterator[Message]:
-    """Yield the attempt's messages, and before them a failure to unpickle its workload."""
+    """Yield the attempt's messages, or a failure if its workload cannot be unpickled."""
     if isinstance(workload, Failure):
         yield workload
         return
@@ -95,7 +96,7 @@ def _messages(
         loaded = pickle.loads(workload)  # noqa: S301 - the driver has pickled it
         code = _code_here(call.workload_code, loaded)
     except BaseException as error:  # noqa: BLE001 - its own code, which may even exit
-        # The driver could import it: this node lacks something, and nothing of the method has run.
+        # The driver could import it, so this node lacks something. The method has not run.
         epoch = call.checkpoint.epoch if call.checkpoint else 0
         why = failure(error, epoch)
         message = f"the workload cannot be loaded: {why.message}"
@@ -116,7 +117,7 @@ def _messages(
 
 
 def _in_context(messages: Iterator[Message]) -> Iterator[Message]:
-    """The same messages; what they change of context variables (decimal's, say) is theirs alone."""
+    """Yield the messages. Their changes of context variables (decimal's, say) stay among them."""
     context = copy_context()
     while True:
         try:
@@ -127,25 +128,28 @@ def _in_context(messages: Iterator[Message]) -> Iterator[Message]:
 
 
 def _code_here(code: WorkloadCode | None, workload: Workload) -> WorkloadCode | None:
-    """The workload's code as this process has it; a worker knows no distributions' names."""
+    """Return the workload's code with the digest of its files in this process.
+
+    The names and versions come from the driver, because a worker has only the files.
+    """
     return code and replace(code, digest=workload_digest(workload))
 
 
 def _same(digests: Mapping[str, str], data: Sequence[Arrays]) -> dict[str, Arrays]:
-    """The data sets by name, as the very arrays that this process was given first.
+    """Return the data sets by name, always as the same array objects in this process.
 
-    Each task maps the one copy in the object store anew; what a workload has worked out from
-    the arrays of one trial it knows again in the next only if they are the same objects.
+    Each task maps the one copy in the object store anew. A workload can use what it computed from
+    the arrays of one trial in the next trial only if they are the same objects.
     """
     pairs = zip(digests.items(), data, strict=True)
-    # As views: what a trial takes out of one would be missing in the next.
+    # As read-only views: a trial cannot take out what the next one needs.
     return {key[0]: _seen.setdefault(key, MappingProxyType(arrays)) for key, arrays in pairs}
 
 
 def batches(
     messages: Iterable[Message], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[list[Message]]:
-    """The messages in order: Started and a checkpoint leave at once, the others in company."""
+    """Group the messages in order. Started and a checkpoint leave at once; others may wait."""
     batch: list[Message] = []
     sent_s = clock()
     for message in messages:

@@ -21,10 +21,10 @@ blocks up to 32 MiB (glibc's maximum), and asks for huge pages. Other C librarie
 
 
 def settings(threads: int) -> dict[str, str]:
-    """Environment variables, read as the process and its numeric libraries start.
+    """Return environment variables that a process and its numeric libraries read at their start.
 
     Args:
-        threads: of a trial; without the variables these libraries take all cores.
+        threads: number of threads of a trial. Without the variables these libraries use all cores.
     """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     tunables = ":".join(f"{name}={value}" for name, value in ALLOCATOR.items())
