@@ -101,7 +101,7 @@ _SECRETS = (
 
 
 def without_secrets(text: str) -> str:
-    """Replace the passwords of addresses in a text by ***.
+    """Replace the passwords of addresses in a text by asterisks.
 
     >>> without_secrets("postgresql://me:p@ss@host/runs?sslpassword=abc")
     'postgresql://***@host/runs?sslpassword=***'

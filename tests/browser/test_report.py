@@ -126,4 +126,4 @@ def test_without_scripts_it_says_the_same(open_page: Open, address: str) -> None
     page = open_page(address, java_script_enabled=False)
     assert page.get_by_role("row").count() > 40
     page.get_by_text("How to read this").click()
-    assert page.get_by_text("What one seed can and cannot say.").is_visible()
+    assert page.get_by_text("What one seed can show.").is_visible()
