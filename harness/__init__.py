@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from harness.session.progress import Observer
     from harness.session.runner import RunResult
     from harness.session.session import Session
+    from harness.source import __version__ as __version__
     from harness.study import Study
     from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
@@ -80,6 +81,7 @@ _MODULES = {
     "harness.session.progress": ("Observer",),
     "harness.session.runner": ("RunResult",),
     "harness.session.session": ("Session",),
+    "harness.source": ("__version__",),
     "harness.study": ("Study",),
     "harness.verdict": ("ClaimResult", "ExperimentVerdict", "Outcome"),
 }

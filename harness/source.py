@@ -8,10 +8,12 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from harness.record import Source, WorkloadCode
+
+__version__ = "0.1.0"
 
 PACKAGE = Path(__file__).parent
 
@@ -64,10 +66,7 @@ def _package(workload: object) -> str:
 def _distribution(package: str, name: str) -> tuple[str, str]:
     """Return name and version of the workload's distribution, or else the package's name."""
     if package == "harness":
-        try:
-            return package, version(package)
-        except PackageNotFoundError:  # run from a checkout that was never installed
-            return package, ""
+        return package, __version__
     for entry in entry_points(group=ENTRY_POINTS):
         if entry.name == name and entry.module.partition(".")[0] == package and entry.dist:
             return entry.dist.name, entry.dist.version

@@ -1,6 +1,7 @@
 """The list of commands, and the command line that is built from it."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -26,6 +27,7 @@ from harness.cli import (
 )
 from harness.cli import list as list_
 from harness.cli.options import expand
+from harness.source import __version__
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_.list_,
@@ -50,6 +52,23 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"harness {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Take the options of the command line as a whole; they act by their callbacks."""
+
+
 def build() -> typer.Typer:
     """Build the command line from its commands and the registered output formats."""
     built = typer.Typer(
@@ -60,6 +79,7 @@ def build() -> typer.Typer:
         "usage or a faulty manifest; 3 inconclusive; 4 incomplete, or a machine failed; "
         "70 a bug in the harness; 130 or 143 interrupted.",
     )
+    built.callback()(_root)
     for name, command in _COMMANDS.items():
         built.command(name)(expand(command))
     return built

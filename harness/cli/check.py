@@ -16,8 +16,11 @@ def check(
     outputs: Outputs,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     committed: options.Committed = False,
+    every_row: options.EveryRow = False,
 ) -> None:
     """Judge the stored records again, without Ray, MLflow or training.
+
+    It prints a line for each experiment, and the rows that failed or are undecided.
 
     Without --seeds and --epochs, it judges the seeds and epochs of the last run. If the workspace
     holds no trial of an experiment, it judges the records committed beside the manifest, and says
@@ -30,6 +33,6 @@ def check(
     for line in session.described_requests():
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     verdicts = session.verdicts()
-    show(verdicts, console)
+    show(verdicts, console, every_row=every_row, more="add --all")
     outputs.write(verdicts)
     raise typer.Exit(exit_code(verdicts))

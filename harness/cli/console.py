@@ -14,8 +14,22 @@ def table(name: str, *columns: str) -> FittedTable:
     return FittedTable((Column(name, whole=True), *map(Column, columns)))
 
 
-def show(verdicts: Sequence[ExperimentVerdict], console: Console) -> None:
-    """Print the claims of each experiment, then the summary of all."""
-    for verdict in verdicts:
-        console.print(terminal.claims(verdict, width=console.width))
-    console.print(terminal.summary(verdicts))
+def show(
+    verdicts: Sequence[ExperimentVerdict], console: Console, *, every_row: bool, more: str
+) -> None:
+    """Print the verdicts: in short, or every row first and then the summary.
+
+    Args:
+        verdicts: on the experiments that were asked for.
+        console: where to print.
+        every_row: whether to print every row, as `--all` asks.
+        more: how to see every row, for the last line of the short form.
+    """
+    if every_row:
+        for verdict in verdicts:
+            console.print(terminal.claims(verdict, width=console.width))
+        console.print(terminal.summary(verdicts))
+    else:
+        console.print(terminal.summary(verdicts))
+        console.print(terminal.unsettled(verdicts))
+        console.print(f"every row: {more}", highlight=False, markup=False, soft_wrap=True)

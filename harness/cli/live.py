@@ -5,6 +5,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
+from statistics import mean
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -12,11 +15,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
 
 from harness.manifest import Experiment
 from harness.plan import Job
@@ -134,22 +139,94 @@ class PlainView:
         self._print(f"{_name(job)}: {how}; {self._tally}")
 
 
+class TimeLeft:
+    """Estimates when the trials end, from the mean duration of each experiment's epochs.
+
+    Experiments are kept apart, because an epoch of one may take a hundred times as long as an
+    epoch of another.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._left = {job.spec.id: (job.experiment, job.epochs) for job in jobs}
+        self._seconds: dict[str, list[float]] = {}
+        self._running: set[str] = set()
+        self._ends_at: float | None = None
+
+    def started(self, job: Job, epoch: int) -> None:
+        """Count the trial as running, from an epoch that is recorded already."""
+        self._running.add(job.spec.id)
+        self._left[job.spec.id] = job.experiment, job.epochs - epoch
+
+    def progressed(self, job: Job, record: EpochRecord, now: float) -> None:
+        """Count an epoch, and estimate again; `now` is a monotonic time in seconds."""
+        self._seconds.setdefault(job.experiment, []).append(record.seconds)
+        self._left[job.spec.id] = job.experiment, job.epochs - record.epoch
+        self._ends_at = now + self._estimate()
+
+    def ended(self, job: Job) -> None:
+        """Count the trial as ended, whatever epoch it reached."""
+        self._left.pop(job.spec.id, None)
+        self._running.discard(job.spec.id)
+
+    def seconds(self, now: float) -> float | None:
+        """The time left in seconds; None before the first epoch."""
+        return None if self._ends_at is None else max(0.0, self._ends_at - now)
+
+    def _estimate(self) -> float:
+        """Work left in seconds, shared by the running trials, but at least the longest trial."""
+        means = {name: mean(seconds) for name, seconds in self._seconds.items()}
+        other = mean(means.values())
+        work = [epochs * means.get(name, other) for name, epochs in self._left.values()]
+        return max(sum(work) / max(1, len(self._running)), max(work, default=0.0))
+
+
+class TimeLeftColumn(ProgressColumn):
+    """Shows the time left for all trials, and nothing beside a single trial."""
+
+    def __init__(self, left: TimeLeft) -> None:
+        super().__init__()
+        self._left = left
+
+    def render(self, task: Task) -> Text:
+        """Show hours, minutes and seconds, rounded more coarsely the more time is left."""
+        if "all" not in task.fields:
+            return Text()
+        seconds = self._left.seconds(time.monotonic())
+        if seconds is None:
+            return Text()
+        step = 60 if seconds > 600 else 10 if seconds > 60 else 1
+        rounded = timedelta(seconds=step * ceil(seconds / step))
+        return Text(f"{rounded} left", style="progress.remaining")
+
+
+STARTING = "starting the first worker ..."
+"""Shown before any trial runs: workers import their libraries first."""
+
+
 class LiveView:
     """Shows a bar for each running trial and one for all of them, on a terminal."""
 
     def __init__(
-        self, progress: Progress, total: int, headlines: Mapping[str, Headline], epochs: int
+        self,
+        progress: Progress,
+        jobs: Sequence[Job],
+        headlines: Mapping[str, Headline],
+        left: TimeLeft,
     ) -> None:
         self._progress = progress
-        self._tally = Tally(total)
+        self._tally = Tally(len(jobs))
         self._headlines = headlines
-        # The bar counts epochs, because trials end too rarely for an estimate of the time left.
-        self._all = progress.add_task("all trials", total=epochs, estimate=str(self._tally))
+        self._left = left
+        # The bar counts epochs, because trials end too rarely to show that something moves.
+        epochs = sum(job.epochs for job in jobs)
+        self._all = progress.add_task("all trials", total=epochs, estimate=STARTING, all=True)
         self._bars: dict[str, TaskID] = {}
         self._at: dict[str, int] = {}
 
     def started(self, job: Job, epoch: int) -> None:
         """Show the trial's bar, at the epoch from which it resumes."""
+        self._progress.update(self._all, estimate=str(self._tally))
+        self._left.started(job, epoch)
         self._move(job, epoch)
         if job.spec.id not in self._bars:
             bar = self._progress.add_task(_name(job), total=job.epochs, estimate="")
@@ -159,6 +236,7 @@ class LiveView:
     def progressed(self, job: Job, record: EpochRecord) -> None:
         """Move the trial's bar and show the estimate beside the reported value."""
         self._move(job, record.epoch)
+        self._left.progressed(job, record, time.monotonic())
         headline = self._headlines.get(job.experiment)
         self._progress.update(
             self._bars[job.spec.id],
@@ -175,6 +253,7 @@ class LiveView:
     def ended(self, job: Job, failure: Failure | None) -> None:
         """Remove the trial's bar and count the trial."""
         self._tally.end(failure)
+        self._left.ended(job)
         self._move(job, job.epochs)
         bar = self._bars.pop(job.spec.id, None)
         if bar is not None:
@@ -206,16 +285,17 @@ def watching(
     elif not console.is_terminal:
         yield PlainView(console, len(jobs), headlines)
     else:
+        left = TimeLeft(jobs)
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TimeLeftColumn(left),
             TextColumn("{task.fields[estimate]}", markup=False),
         )
         with Progress(*columns, console=console, transient=True) as progress:
-            yield LiveView(progress, len(jobs), headlines, sum(job.epochs for job in jobs))
+            yield LiveView(progress, jobs, headlines, left)
 
 
 class ConsoleObserver:

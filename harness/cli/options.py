@@ -61,6 +61,9 @@ Committed = Annotated[
         help="Judge by the records committed beside the manifests, not by the workspace.",
     ),
 ]
+EveryRow = Annotated[
+    bool, typer.Option("--all", help="Print every row, not only what failed or is undecided.")
+]
 Json = Annotated[
     str | None,
     typer.Option(

@@ -21,6 +21,7 @@ def run(
     run_options: RunOptions,
     outputs: Outputs,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    every_row: options.EveryRow = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Run every trial that is not done yet, judge all trials and write a report.
@@ -32,12 +33,14 @@ def run(
     result = run_session(
         Session(load(paths), selection, Store(workspace)), run_options, ConsoleObserver(console)
     )
-    show(result.verdicts, console)
+    where = [] if workspace == options.DEFAULT_WORKSPACE else [f"--workspace={workspace}"]
+    again = shlex.join(["harness", "check", *map(str, paths), *where, "--all"])
+    show(result.verdicts, console, every_row=every_row, more=again)
     outputs.write(result.verdicts)
     lines = [f"report: {result.reports.html}"]
     if run_options.tracking_uri is None:
-        command = f"harness ui --workspace={shlex.quote(str(workspace))}"
-        lines.append(f"MLflow: `{command}` shows it at http://127.0.0.1:{options.DEFAULT_PORT}")
+        command = shlex.join(["harness", "ui", *where])
+        lines.append(f"MLflow: {command} shows it at http://127.0.0.1:{options.DEFAULT_PORT}")
     for line in lines:  # a path may hold brackets: no markup
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(exit_code(result.verdicts))

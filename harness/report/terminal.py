@@ -1,26 +1,34 @@
 """Print verdicts on a terminal of any width, in tables that never cut a cell.
 
+The short form is for the first look: one sentence, one line for each experiment, and what failed or
+is undecided. The long form has a table of all rows for each experiment.
+
 rich cuts a cell that has no room, a verdict to "REPRODUC" for instance. `FittedTable` instead
 leaves out optional columns that do not fit. If that is not enough, it prints each row as a block
 of several lines.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.text import Text
 
 from harness.manifest import spell
 from harness.report.text import (
+    equal_rows,
     held,
+    in_order,
     not_run,
     number,
     overview,
     p_value,
     parameters,
+    row_names,
+    shared_notes,
     statistics,
     tested,
 )
@@ -48,48 +56,108 @@ def verdict_text(outcome: Outcome) -> Text:
     return Text(outcome, style=STYLES[outcome])
 
 
-def summary(verdicts: Iterable[ExperimentVerdict]) -> RenderableType:
-    """Build a table with a line for each experiment, and one sentence about all of them."""
+def badge(verdict: ExperimentVerdict) -> Text:
+    """Return the verdict on an experiment; that of a single seed says so and is paler."""
+    if len(verdict.seeds) > 1:
+        return verdict_text(verdict.verdict)
+    style = STYLES[verdict.verdict]
+    return Text(f"{verdict.verdict} (1 seed)", style=style if "dim" in style else f"{style} dim")
+
+
+def summary(verdicts: Sequence[ExperimentVerdict]) -> RenderableType:
+    """Build the sentence about all verdicts, and a table with a line for each experiment.
+
+    Of the columns after `hold`, a narrow terminal shows as many as fit.
+    """
     table = FittedTable(
         (
-            Column("experiment", whole=True),
             Column("verdict", whole=True),
-            Column("expected", whole=True),
+            Column("experiment", whole=True),
             Column("hold", right=True),
-            Column("not run", right=True),
-            Column("seeds"),
-            Column("epochs", right=True),
+            Column("expected", whole=True, optional=True),
+            Column("seeds", optional=True),
+            Column("epochs", right=True, optional=True),
+            Column("not run", right=True, optional=True),
             Column("role", optional=True),
         )
     )
-    verdicts = tuple(verdicts)
-    for verdict in verdicts:
+    for verdict in in_order(verdicts):
         table.add_row(
+            badge(verdict),
             verdict.id,
-            verdict_text(verdict.verdict),
-            _EXPECTATION[verdict.as_expected],
             held(verdict).replace(" of ", "/"),
-            str(sum(not_run(verdict).values()) or ""),
+            _EXPECTATION[verdict.as_expected],
             spell(verdict.seeds),
             str(verdict.epochs),
+            str(sum(not_run(verdict).values()) or ""),
             "control" if verdict.control else "",
         )
-    return Group(table, Text(), Text(overview(verdicts)))
+    return Group(Text(overview(verdicts)), Text(), table)
+
+
+def unsettled(verdicts: Sequence[ExperimentVerdict]) -> RenderableType:
+    """List the rows that failed, passed unexpectedly or are undecided, and the verdicts' notes."""
+    parts: list[RenderableType] = []
+    for verdict in in_order(verdicts):
+        lines = list(_unsettled_rows(verdict))
+        if lines:
+            parts += [Text(), Text(verdict.id, "bold"), *(Padding(line, _HANG) for line in lines)]
+    notes = shared_notes(verdicts)
+    if notes:
+        parts += [Text(), *map(Text, notes)]
+    return Group(*parts)
+
+
+_HANG = (0, 0, 0, 2)
+"""Padding of the lines below an experiment's name: two characters on the left."""
+
+
+def _unsettled_rows(verdict: ExperimentVerdict) -> Iterator[Text]:
+    """Yield a line for all rows of a claim with one outcome; claims that share a note join."""
+    claims: dict[tuple[str, str], list[ClaimResult]] = {}
+    for row in verdict.results:
+        settled = row.verdict.holds and row.as_expected
+        if row.verdict is not Outcome.NOT_RUN and not settled:
+            claims.setdefault((_marked(row).plain, row.claim), []).append(row)
+    joined: dict[tuple[str, frozenset[str]], list[ClaimResult]] = {}
+    for (outcome, _), rows in claims.items():
+        joined.setdefault((outcome, frozenset(row.note for row in rows)), []).extend(rows)
+    for rows in sorted(joined.values(), key=lambda rows: -rows[0].verdict.severity):
+        yield Text.assemble(_marked(rows[0]), f": {row_names(rows)}{_farthest(rows)}")
+
+
+def _farthest(rows: Sequence[ClaimResult]) -> str:
+    """Describe the row that is farthest off in tolerances, and why it is not settled."""
+    with_value = [row for row in rows if row.difference is not None and row.tolerance]
+    if not with_value:
+        return "".join(f"; {note}" for note in dict.fromkeys(row.note for row in rows) if note)
+    row = max(with_value, key=lambda row: abs(row.difference or 0) / row.tolerance)
+    which = f"farthest {row.name}: " if len(rows) > 1 else ""
+    off = f"difference {number(row.difference, signed=True)}, tolerance {row.tolerance:g}"
+    return f"; {which}{off}" + (f"; {row.note}" if row.note else "")
 
 
 def claims(verdict: ExperimentVerdict, *, width: int) -> RenderableType:
     """Build the table of one experiment's rows that were run, followed by remarks.
 
+    The rows of an exact claim that hold are one line above the table.
+
     Args:
         verdict: the verdict on the experiment.
         width: the terminal's width in characters. A wide table includes the notes on rows.
     """
-    ran = [result for result in verdict.results if result.verdict is not Outcome.NOT_RUN]
+    equal = equal_rows(verdict)
+    ran = [
+        result
+        for result in verdict.results
+        if result.verdict is not Outcome.NOT_RUN and not equal.covers(result)
+    ]
     notes = [f"{result.name}: {result.note}" for result in ran if result.note]
     noted = bool(notes) and width >= _WIDE
     table = FittedTable(
         (
-            Column("claim"),
+            Column("claim", whole=True),
+            Column("verdict", whole=True),
             Column("reported", right=True),
             Column("measured", right=True),
             Column("SD", right=True, optional=True),
@@ -101,29 +169,38 @@ def claims(verdict: ExperimentVerdict, *, width: int) -> RenderableType:
                 for heading in ("p equiv.", "p cons.")
                 if tested(verdict)
             ),
-            Column("verdict", whole=True),
             *([Column("note")] if noted else []),
-        ),
-        title=Text.assemble(
-            verdict_text(verdict.verdict), "  ", (verdict.id, "bold"), "\n", verdict.title
         ),
     )
     for result in ran:
         cells = _cells(result, with_p=tested(verdict))
         style = "on grey15" if result.verdict is Outcome.NOT_REPRODUCED else ""
         table.add_row(*cells, *([result.note] if noted else []), style=style)
+    title = Text.assemble(badge(verdict), "  ", (verdict.id, "bold"), "\n", verdict.title)
     below = _remarks(verdict, [] if noted else notes)
-    return Group(table, *(Text(f"  {remark}") for remark in below), Text())
+    return Group(
+        title, *map(Text, equal.lines()), table, *(Text(f"  {remark}") for remark in below), Text()
+    )
+
+
+def _expected(result: ClaimResult) -> bool:
+    """Whether the row fails and the manifest says that it does."""
+    return result.verdict is Outcome.NOT_REPRODUCED and result.as_expected is True
+
+
+def _marked(result: ClaimResult) -> Text:
+    """Return the row's verdict, and whether it is expected, where that is news."""
+    surprise = result.verdict.holds and result.as_expected is False
+    mark = " (expected)" if _expected(result) else " (not expected)" if surprise else ""
+    return verdict_text(result.verdict).append(mark)
 
 
 def _cells(result: ClaimResult, *, with_p: bool) -> list[Text]:
     unit = " (epochs)" if result.unit == "epochs" else ""
-    fails = result.verdict is Outcome.NOT_REPRODUCED
-    style = STYLES[result.verdict] if fails else ""
-    expected = " (expected)" if fails and result.as_expected else ""
-    surprise = " (not expected)" if result.verdict.holds and result.as_expected is False else ""
+    style = STYLES[result.verdict] if result.verdict is Outcome.NOT_REPRODUCED else ""
     return [
         Text(result.name + unit, style=style),
+        _marked(result),
         Text(number(result.reported)),
         Text(number(result.measured)),
         Text("" if result.spread is None else number(result.spread)),
@@ -131,7 +208,6 @@ def _cells(result: ClaimResult, *, with_p: bool) -> list[Text]:
         Text(f"{result.tolerance:g}"),
         Text(str(result.n)),
         *(Text(p_value(p)) for p in (result.p_equivalence, result.p_consistency) if with_p),
-        verdict_text(result.verdict).append(expected + surprise),
     ]
 
 
@@ -281,7 +357,8 @@ class FittedTable:
                     lines += [Text(_INDENT) + line for line in named.split("\n")]
                 else:
                     heading = Text(column.heading, "dim").wrap(console, room, overflow="fold")
-                    lines += [Text(_INDENT) + line for line in (*heading, *cell.split("\n"))]
+                    folded = cell.wrap(console, room, overflow="fold")
+                    lines += [Text(_INDENT) + line for line in (*heading, *folded)]
             flowing = Text(", ").join(flow).wrap(console, room, overflow="fold") if flow else ()
             lines += [Text(_INDENT) + line for line in flowing]
             yield from (_styled(line, style) for line in lines)

@@ -1,12 +1,22 @@
 """Turn numbers and verdicts into the text that every report shares."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from harness.manifest import spell
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 NONE = "-"
 """Printed where a number is missing."""
+
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def in_order(verdicts: Iterable[ExperimentVerdict]) -> list[ExperimentVerdict]:
+    """Put the paper's own runs before our controls; otherwise keep the order."""
+    return sorted(verdicts, key=lambda verdict: verdict.experiment.manifest.paper.own_run)
 
 
 def overview(verdicts: Sequence[ExperimentVerdict]) -> str:
@@ -16,18 +26,30 @@ def overview(verdicts: Sequence[ExperimentVerdict]) -> str:
     """
     own = [verdict for verdict in verdicts if verdict.experiment.manifest.paper.own_run]
     runs = [verdict for verdict in verdicts if not verdict.experiment.manifest.paper.own_run]
-    papers = len({verdict.paper for verdict in runs})
     sentences = []
     if runs:
-        of = "the paper" if papers == 1 else f"{papers} papers"
-        plural = "s" if len(runs) > 1 else ""
-        sentences.append(f"Of {len(runs)} run{plural} of {of}, {_counted(runs)}.")
+        sentences.append(_runs(runs))
     if own:
         sentences.append(_controls(own))
     surprises = [verdict.id for verdict in verdicts if verdict.as_expected is False]
     if surprises:
         sentences.append(f"NOT as expected: {', '.join(surprises)}.")
     return " ".join(sentences)
+
+
+def _runs(runs: Sequence[ExperimentVerdict]) -> str:
+    papers = len({verdict.paper for verdict in runs})
+    of = "the paper's" if papers == 1 else f"the {_in_words(papers)} papers'"
+    if len(runs) == 1:
+        return f"This run of the paper {_counted(runs).removeprefix('1 ')}."
+    if all(verdict.verdict.holds for verdict in runs):
+        return f"All {_in_words(len(runs))} of {of} runs reproduced."
+    return f"Of {of} {_in_words(len(runs))} runs {_counted(runs)}."
+
+
+def _in_words(count: int) -> str:
+    """Write a small number as a word, as prose does."""
+    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
 
 
 def _counted(runs: Sequence[ExperimentVerdict]) -> str:
@@ -44,11 +66,13 @@ def _controls(own: Sequence[ExperimentVerdict]) -> str:
     passed = sum(verdict.verdict.holds for verdict in own)
     if passed == len(own):
         return (
-            f"All {passed} of our own controls passed." if passed > 1 else "Our own control passed."
+            f"All {_in_words(passed)} of our own controls passed."
+            if passed > 1
+            else "Our own control passed."
         )
     if len(own) == 1:
         return f"Our own control {_counted(own).removeprefix('1 ')}."
-    return f"Of our own {len(own)} controls, {_counted(own)}."
+    return f"Of our own {_in_words(len(own))} controls {_counted(own)}."
 
 
 _OUTCOME_PHRASES = {
@@ -86,6 +110,77 @@ def not_run(verdict: ExperimentVerdict) -> dict[str, int]:
     """Count the rows that were not run, by reason."""
     skipped = (result for result in verdict.results if result.verdict is Outcome.NOT_RUN)
     return dict(Counter(result.note for result in skipped))
+
+
+def row_names(rows: Iterable[ClaimResult]) -> str:
+    """Name several rows, with all epochs of a claim together: "late rows @ 20,30, test"."""
+    epochs: dict[str, list[int]] = {}
+    for row in rows:
+        name = row.claim if row.epoch is not None else row.name
+        epochs.setdefault(name, []).extend([] if row.epoch is None else [row.epoch])
+    return ", ".join(f"{name} @ {spell(at)}" if at else name for name, at in epochs.items())
+
+
+@dataclass(frozen=True)
+class EqualRows:
+    """The rows of exact claims that hold. They differ in nothing, so reports print them as one."""
+
+    held: Mapping[str, Sequence[ClaimResult]]
+    """By claim; only claims with several rows are listed."""
+    judged: Mapping[str, int]
+    """How many rows of the claim were run."""
+
+    def covers(self, row: ClaimResult) -> bool:
+        """Whether the row is printed together with others."""
+        return row in self.held.get(row.claim, ())
+
+    def line(self, claim: str) -> str:
+        """Say how many rows of a claim are equal."""
+        return f"{claim}: {len(self.held[claim])} of {self.judged[claim]} rows equal"
+
+    def lines(self) -> Iterator[str]:
+        """Yield the line of each claim."""
+        return map(self.line, self.held)
+
+
+def equal_rows(verdict: ExperimentVerdict) -> EqualRows:
+    """Find the rows of exact claims that hold, as expected, and have no note."""
+    judged: dict[str, list[ClaimResult]] = {}
+    for row in verdict.results:
+        if row.about is not None and row.about.exact and row.verdict is not Outcome.NOT_RUN:
+            judged.setdefault(row.claim, []).append(row)
+    held = {
+        claim: [
+            row
+            for row in rows
+            if row.verdict is Outcome.REPRODUCED and row.as_expected and not row.note
+        ]
+        for claim, rows in judged.items()
+    }
+    return EqualRows(
+        {claim: rows for claim, rows in held.items() if len(rows) > 1},
+        {claim: len(rows) for claim, rows in judged.items()},
+    )
+
+
+def shared_notes(verdicts: Sequence[ExperimentVerdict]) -> list[str]:
+    """List the notes of all verdicts, each once, with the experiments that it is about.
+
+    Notes that differ only in the experiment's own id are one note, with `*` in place of the id.
+    """
+    about: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        for note in verdict.notes:
+            about.setdefault(note.replace(verdict.id, "*"), []).append(verdict.id)
+    lines = []
+    for note, names in about.items():
+        if len(names) == 1:
+            lines.append(f"{names[0]}: {note.replace('*', names[0])}")
+        elif len(names) == len(verdicts):
+            lines.append(f"all experiments: {note}")
+        else:
+            lines.append(f"{', '.join(names)}: {note}")
+    return lines
 
 
 def expectation(as_expected: bool | None) -> str:

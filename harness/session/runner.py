@@ -106,9 +106,11 @@ def run_trials(
 
     # Report a missing folder before Ray starts. Without data sets no folder is needed.
     folder = data_folder(options.data) if any(job.spec.data for job in left) else Path()
+    # This takes up to a minute, in which no trial moves.
+    observer.note("starting Ray ..." if address is None else f"joining Ray at {address.text} ...")
     with (
-        observer.watch(session.experiments, left) as view,
         engine.cluster(address, packages=workloads.packages()),
+        observer.watch(session.experiments, left) as view,
         _limited(stop, options.time_limit_min),
     ):
         avoided = engine.run(

@@ -2,12 +2,13 @@
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from harness import workloads
-from harness.cli.live import Headline, PlainView, watching
+from harness.cli.live import STARTING, Headline, PlainView, TimeLeft, watching
 from harness.manifest import load
 from harness.plan import Job, Selection, jobs
 from harness.record import EpochRecord, Failure, FailureKind
@@ -75,6 +76,48 @@ def test_a_log_gets_plain_lines_with_what_was_lost_and_what_is_left() -> None:
 
 def test_a_terminal_gets_bars_with_the_estimate_beside_the_paper() -> None:
     assert "0.2500 (paper 0.0000 @ 1)" in _watched(terminal=True)
+
+
+def test_before_the_first_trial_a_terminal_says_what_it_waits_for() -> None:
+    registry = workloads.registry()
+    experiments = load([TINY], registry)
+    queue: list[Job] = list(jobs(experiments, registry, Selection()))
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with watching(console, experiments, queue, quiet=False) as view:
+        assert isinstance(console.file, io.StringIO)
+        waiting = console.file.getvalue()
+        view.started(queue[0], 0)
+    assert STARTING in waiting
+    assert "0 done, 0 failed, 2 left" in console.file.getvalue()[len(waiting) :]
+
+
+def test_the_time_left_is_steady_when_epochs_differ_and_come_in_bursts() -> None:
+    """A fast experiment and a slow one run side by side; records arrive in bursts of five."""
+    fast, slow = (
+        SimpleNamespace(experiment=name, epochs=50, spec=SimpleNamespace(id=name))
+        for name in ("fast", "slow")
+    )
+    left = TimeLeft([fast, slow])  # type: ignore[list-item]
+    assert left.seconds(0.0) is None
+    for job in (fast, slow):
+        left.started(job, 0)  # type: ignore[arg-type]
+    for burst in range(1, 11):
+        for job, seconds in ((fast, 0.1), (slow, 2.0)):
+            for epoch in range(5 * burst - 4, 5 * burst + 1):
+                record = EpochRecord(epoch, {}, 0, seconds)
+                left.progressed(job, record, 10.0 * burst)  # type: ignore[arg-type]
+        estimate = left.seconds(10.0 * burst)
+        assert estimate == pytest.approx(100 - 10 * burst, abs=0.01)
+        if burst < 10:
+            assert left.seconds(10.0 * burst + 5) == pytest.approx(95 - 10 * burst, abs=0.01)
+
+
+def test_resumed_epochs_count_neither_as_work_nor_as_speed() -> None:
+    job = SimpleNamespace(experiment="one", epochs=100, spec=SimpleNamespace(id="one"))
+    left = TimeLeft([job])  # type: ignore[list-item]
+    left.started(job, 90)  # type: ignore[arg-type]
+    left.progressed(job, EpochRecord(91, {}, 0, 3.0), 0.0)  # type: ignore[arg-type]
+    assert left.seconds(0.0) == pytest.approx(27)
 
 
 def test_a_log_is_not_flooded_by_fast_epochs() -> None:

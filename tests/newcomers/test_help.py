@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import harness
 from harness.cli.app import app
 
 GROUP = typer.main.get_command(app)
@@ -37,6 +38,11 @@ def test_help_shows_the_example_on_a_line_of_its_own(name: str) -> None:
     shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert shown.exit_code == 0
     assert re.search(rf"^\W*Example: harness {name}\b", shown.output, re.MULTILINE), shown.output
+
+
+def test_the_command_tells_its_version() -> None:
+    shown = CliRunner().invoke(app, ["--version"])
+    assert (shown.exit_code, shown.output) == (0, f"harness {harness.__version__}\n")
 
 
 @pytest.mark.parametrize(("shell", "words"), [("bash", "harness val"), ("zsh", "harness val")])

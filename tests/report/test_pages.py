@@ -19,7 +19,8 @@ from rich.console import Console
 from harness.report import claims, summary
 from harness.report.figures import MOST_LINES, drawings, figure, image, panels, themed
 from harness.report.pages import html, markdown
-from harness.report.text import number, overview
+from harness.report.terminal import unsettled
+from harness.report.text import equal_rows, number, overview
 from harness.verdict import ExperimentVerdict, Outcome
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, trial, value, verdict_on
@@ -56,7 +57,11 @@ def test_the_terminal_shows_every_row_that_ran_and_every_note(make: Make) -> Non
     verdict = make()
     text = printed_claims(verdict)
     ran = [result for result in verdict.results if result.verdict is not Outcome.NOT_RUN]
+    equal = equal_rows(verdict)
+    assert all(line in text.splitlines() for line in equal.lines())
     for result in ran:
+        if equal.covers(result):
+            continue
         line = next(line for line in text.splitlines() if line.startswith(f"{result.name} "))
         assert number(result.reported) in line
         assert str(result.verdict) in line
@@ -95,13 +100,11 @@ def test_the_terminal_counts_what_was_not_run_with_its_reason() -> None:
 def test_the_summary_has_a_line_for_each_experiment_in_order() -> None:
     verdicts = [make() for make in studies.ALL]
     shown = printed(summary(verdicts)).splitlines()
-    lines = [
-        next(line for line in shown if line.startswith(f"{verdict.id} ")) for verdict in verdicts
-    ]
+    lines = [next(line for line in shown if f"  {verdict.id}  " in line) for verdict in verdicts]
     assert lines == sorted(lines, key=shown.index)
-    assert all(str(verdict.verdict) in line for line, verdict in zip(lines, verdicts, strict=True))
-    assert " 1/2 " in lines[1]
-    assert lines[1].split()[:4] == ["not-reproduced", "NOT", "REPRODUCED", "NO"]
+    for line, verdict in zip(lines, verdicts, strict=True):
+        assert line.startswith(str(verdict.verdict))
+    assert lines[1].split() == ["NOT", "REPRODUCED", "not-reproduced", "1/2", "NO", "0-2", "4"]
 
 
 LONG = "a-control-of-an-experiment-that-has-a-long-name-with-many-hyphens"
@@ -130,9 +133,15 @@ def test_no_width_cuts_an_id_a_verdict_or_a_number(width: int, encoding: str) ->
         named = len(re.findall(rf"(?<!NOT ){outcome}", text))
         assert named == count
     for verdict in verdicts:
-        assert verdict.id in text.replace("\n", "")
+        assert verdict.id in "".join(text.split())
         told = printed(claims(verdict, width=width), width, encoding)
-        ran = [row for row in verdict.results if row.verdict is not Outcome.NOT_RUN]
+        equal = equal_rows(verdict)
+        assert all(line in " ".join(told.split()) for line in equal.lines())
+        ran = [
+            row
+            for row in verdict.results
+            if row.verdict is not Outcome.NOT_RUN and not equal.covers(row)
+        ]
         assert max(map(cell_len, told.splitlines())) <= width
         words = told.split()
         for row in ran:
@@ -142,6 +151,57 @@ def test_no_width_cuts_an_id_a_verdict_or_a_number(width: int, encoding: str) ->
             assert set(row.note.split()) <= set(words)
         assert set(told) & set("─│…") <= set("─")
         assert encoding == "utf-8" or told.isascii()
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_short_form_names_what_failed_or_is_open_and_no_row_that_holds(width: int) -> None:
+    verdicts = everything()
+    told = printed(unsettled(verdicts), width, "utf-8")
+    assert max(map(cell_len, told.splitlines())) <= width
+    words = " ".join(told.split())
+    for verdict in verdicts:
+        for row in verdict.results:
+            open_ = not row.verdict.holds and row.verdict is not Outcome.NOT_RUN
+            if open_ or (row.verdict.holds and row.as_expected is False):
+                assert row.claim in words
+        assert all(set(note.split()) <= set(words.split()) for note in verdict.notes)
+    assert printed(unsettled([studies.reproduced()]), width, "utf-8").split() == []
+
+
+def test_a_verdict_on_one_seed_says_so() -> None:
+    one = replace(studies.reproduced(), seeds=(0,))
+    assert "REPRODUCED (1 seed)" in printed(summary([one]), 40, "utf-8")
+    assert "1 seed" not in printed(summary([studies.reproduced()]), 40, "utf-8")
+
+
+def test_equal_rows_of_an_exact_claim_are_one_line_and_an_unequal_one_is_a_row() -> None:
+    good = studies.reproduced()
+    told = printed(claims(good, width=80), 80, "utf-8")
+    assert "true values: 4 of 4 rows equal" in told
+    assert "true values @ 1" not in told
+    off = replace(good.results[1], verdict=Outcome.NOT_REPRODUCED, as_expected=False)
+    told = printed(
+        claims(replace(good, results=(good.results[0], off, *good.results[2:])), width=80),
+        80,
+        "utf-8",
+    )
+    assert "true values: 3 of 4 rows equal" in told
+    assert "true values @ 2" in told
+    assert "true values @ 1" not in told
+
+
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    def coloured() -> bool:
+        console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor")
+        console.print(summary(everything()))
+        assert isinstance(console.file, io.StringIO)
+        styles = re.findall(r"\x1b\[([0-9;]*)m", console.file.getvalue())
+        return any(re.search(r"(^|;)[349][0-9](;|$)", style) for style in styles)
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert coloured()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not coloured()
 
 
 def test_what_all_runs_say_together_stands_in_plain_words() -> None:
@@ -157,14 +217,15 @@ def test_what_all_runs_say_together_stands_in_plain_words() -> None:
     runs = [run(good), run(Outcome.IMMATERIAL_DIFFERENCE), run(bad), run(open_), run(open_)]
     own = [run(good, own=True), run(good, own=True)]
     assert overview([*runs, *own]) == (
-        "Of 5 runs of the paper, 2 reproduced, 2 are inconclusive and 1 did not reproduce. "
-        "All 2 of our own controls passed."
+        "Of the paper's five runs 2 reproduced, 2 are inconclusive and 1 did not reproduce. "
+        "All two of our own controls passed."
     )
-    assert overview([run(bad)]) == "Of 1 run of the paper, 1 did not reproduce."
+    assert overview(runs[:2]) == "All two of the paper's runs reproduced."
+    assert overview([run(bad)]) == "This run of the paper did not reproduce."
     assert overview([own[0]]) == "Our own control passed."
     assert overview([run(bad, own=True)]) == "Our own control did not reproduce."
     assert overview([own[0], run(bad, own=True)]) == (
-        "Of our own 2 controls, 1 reproduced and 1 did not reproduce."
+        "Of our own two controls 1 reproduced and 1 did not reproduce."
     )
     assert overview([]) == ""
 
