@@ -1,5 +1,7 @@
 """`validate`: check manifests."""
 
+from collections import Counter
+
 import typer
 
 from harness.cli import options
@@ -11,5 +13,6 @@ def validate(paths: options.Paths) -> None:
 
     Example: harness validate experiments
     """
-    experiments = load(paths)
-    typer.echo(f"no faults in {', '.join(experiment.id for experiment in experiments)}")
+    cells = Counter(item.cell.grid if item.cell else item.id for item in load(paths))
+    names = (name if count == 1 else f"{name} ({count} cells)" for name, count in cells.items())
+    typer.echo(f"no faults in {', '.join(names)}")

@@ -31,6 +31,7 @@ from harness.manifest.experiment import (
 )
 from harness.manifest.faults import Finding, describe, suggest
 from harness.manifest.fields import Basis, Sourced, of_seeds, parse_seeds, spell
+from harness.manifest.grid import Cell
 from harness.manifest.loader import change, discover, load
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "BaseClaim",
     "Basis",
     "Calibration",
+    "Cell",
     "Claim",
     "ComparedClaim",
     "CurveClaim",

@@ -16,7 +16,7 @@ import yaml
 from harness.errors import Fault, ManifestError
 from harness.manifest.claims import KINDS
 from harness.manifest.experiment import FORMAT
-from harness.manifest.loader import content
+from harness.manifest.tree import content
 from harness.workload import Workload
 
 COLUMNS = ("metric", "epoch", "reported")

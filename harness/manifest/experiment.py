@@ -18,6 +18,7 @@ from pydantic import (
 
 from harness.manifest.claims import AnyClaim, Claim, RowKey, Takeoff, by_interest
 from harness.manifest.fields import Epoch, Frozen, Line, Number, Seeds, Sourced, Text
+from harness.manifest.grid import Cell
 from harness.workload import Parameters
 
 FORMAT = 1
@@ -229,10 +230,10 @@ class Experiment(Frozen):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     id: str
-    """The file's name without its ending."""
+    """The file's name without its ending, and the cell if the file is a grid."""
     path: Path
     digest: str
-    """SHA-256 of the file's bytes."""
+    """SHA-256 of the file's bytes; for a cell of a grid, of its own manifest."""
     manifest: Manifest
     parameters: Parameters
     """The workload's typed parameters; the manifest has their sources."""
@@ -240,11 +241,18 @@ class Experiment(Frozen):
     """The workload's metrics that are known rather than estimated, each with its estimate."""
     varied: tuple[str, ...] = ()
     """What a study changed, each as an argument of --vary; usually nothing."""
+    cell: Cell | None = None
+    """The place in the grid, if the file is one."""
+
+    @property
+    def argument(self) -> str:
+        """The experiment as commands take it: the file, and the cell in brackets."""
+        return f"{self.path}[{self.cell.name}]" if self.cell else str(self.path)
 
     def command(self, name: str) -> list[str]:
         """The words of a command on this experiment, or of `study` if a study changed it."""
         if not self.varied:
-            return ["harness", name, str(self.path)]
+            return ["harness", name, self.argument]
         options = [word for option in self.varied for word in ("--vary", option)]
         grid = ["--grid"] if len(self.varied) > 1 else []
-        return ["harness", "study", str(self.path), *options, *grid]
+        return ["harness", "study", self.argument, *options, *grid]

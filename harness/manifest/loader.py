@@ -1,8 +1,8 @@
 """Load manifests from files, or change one in memory; every fault is reported at once."""
 
-import codecs
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -10,10 +10,12 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import Fault, ManifestError
+from harness.manifest import grid
 from harness.manifest.checks import check, given
 from harness.manifest.experiment import IDENTIFIER, Experiment, Manifest
 from harness.manifest.faults import Finding, findings
-from harness.manifest.tree import Node, dotted, parse
+from harness.manifest.table import Tables
+from harness.manifest.tree import Node, content, dotted, parse
 from harness.manifest.tree import Path as Place
 from harness.record import Json, canonical_json, digest
 from harness.workload import Parameters, Workload
@@ -22,24 +24,29 @@ ENDINGS = (".yaml", ".yml")
 
 
 def load(paths: Sequence[Path], registry: Mapping[str, Workload]) -> tuple[Experiment, ...]:
-    """Load the experiments that `paths` name, in the order of their ids.
+    """Load the experiments that `paths` name.
 
     Args:
-        paths: manifests, or folders of them.
+        paths: manifests, folders of them, or some cells of a grid: `psa.yaml[mode=none]`.
         registry: the installed workloads, by name.
+
+    Returns:
+        The experiments in the order of their files' names; the cells of a grid in the file's order.
 
     Raises:
         ManifestError: with every fault of every file.
     """
     files, faults = _find(paths)
     experiments: list[Experiment] = []
-    for file in files:
-        experiment, found = _read(file, registry)
-        faults += found
-        experiments += [experiment] if experiment else []
+    for file, wanted in files.items():
+        found, wrong = _read(file, registry)
+        faults += wrong
+        chosen, wrong = ([], []) if wrong else _chosen(found, file, wanted)
+        faults += wrong
+        experiments += chosen
     if faults:
         raise ManifestError(faults)
-    return tuple(sorted(experiments, key=lambda experiment: experiment.id))
+    return tuple(experiments)
 
 
 def discover(paths: Sequence[Path]) -> tuple[Path, ...]:
@@ -54,10 +61,11 @@ def discover(paths: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def _find(paths: Sequence[Path]) -> tuple[list[Path], list[Fault]]:
+def _find(paths: Sequence[Path]) -> tuple[dict[Path, tuple[str, ...]], list[Fault]]:
+    """The files that paths name, each with the wanted cells; no text wants the whole file."""
     faults: list[Fault] = []
-    files: dict[Path, Path] = {}
-    for path in paths:
+    files: dict[Path, tuple[Path, dict[str, None]]] = {}
+    for path, cells in map(_file_and_cells, paths):
         try:
             found = sorted(_manifests(path)) if path.is_dir() else [path]
             if not found:
@@ -65,25 +73,51 @@ def _find(paths: Sequence[Path]) -> tuple[list[Path], list[Fault]]:
             elif not path.exists():
                 faults.append(Fault(str(path), 0, "", "no such file or folder"))
             else:
-                files |= {file.resolve(): file for file in found if file.resolve() not in files}
+                for file in found:
+                    _, wanted = files.setdefault(file.resolve(), (file, {}))
+                    wanted[cells or ""] = None
         except OSError as error:  # no permission to list the folder, or too long a name
             faults.append(Fault(str(path), 0, "", f"cannot be read: {error.strerror}"))
     if not paths:
         faults.append(Fault("experiments", 0, "", "no manifest was named"))
-    ordered = sorted(files.values(), key=lambda file: (file.stem, str(file)))
+    ordered = dict(sorted(files.values(), key=lambda named: (named[0].stem, str(named[0]))))
     for one, other in pairwise(ordered):
         if one.stem == other.stem:
             same = f"the id {one.stem} is also that of {one}; rename one of the files"
             faults.append(Fault(str(other), 0, "", same))
-    return ordered, faults
+    return {file: () if "" in cells else tuple(cells) for file, cells in ordered.items()}, faults
+
+
+def _file_and_cells(path: Path) -> tuple[Path, str | None]:
+    """A path without the cells that follow it in brackets, and these cells."""
+    named, cells = grid.selected(str(path))
+    return (Path(named), cells) if cells is not None and not path.exists() else (path, None)
 
 
 def _manifests(folder: Path) -> Iterator[Path]:
     return (path for path in folder.iterdir() if path.suffix in ENDINGS and path.is_file())
 
 
-def _read(path: Path, registry: Mapping[str, Workload]) -> tuple[Experiment | None, list[Fault]]:
-    """Read one file as an experiment; if that fails, return its faults."""
+def _chosen(
+    experiments: Sequence[Experiment], file: Path, wanted: Collection[str]
+) -> tuple[list[Experiment], list[Fault]]:
+    """The experiments of a file that are in one of the wanted sets of cells."""
+    if not wanted:
+        return list(experiments), []
+    try:
+        cells = [(item, item.cell) for item in experiments if item.cell]
+        if not cells:
+            raise ValueError("this is one experiment and no grid: leave out the brackets")
+        found = [item for item, cell in cells if any(grid.fits(cell, text) for text in wanted)]
+        if not found:
+            raise ValueError(f"no cell is {' or '.join(wanted)}")
+    except ValueError as fault:
+        return [], [Fault(str(file), 0, "", str(fault))]
+    return found, []
+
+
+def _read(path: Path, registry: Mapping[str, Workload]) -> tuple[list[Experiment], list[Fault]]:
+    """Read one file as an experiment, or as those of a grid; if that fails, return its faults."""
     file = str(path)
     faults: list[Fault] = []
     if not IDENTIFIER.fullmatch(path.stem):
@@ -92,21 +126,86 @@ def _read(path: Path, registry: Mapping[str, Workload]) -> tuple[Experiment | No
     try:
         whole, text = content(path)
     except ManifestError as error:
-        return None, [*faults, *error.faults]
+        return [], [*faults, *error.faults]
     root, found = parse(text, file)
+    faults += found
     if root is None:
-        return None, [*faults, *found]
+        return [], faults
+    tables = Tables(path.parent)
+    if grid.is_grid(root):
+        experiments, found = _cells(root, path, tables, registry)
+    else:
+        full, unread = tables.fill(root)
+        source = digest(whole) if full == root else digest(canonical_json(full.plain()))
+        experiment, wrong = _experiment(full, path, source, registry)
+        found = [fault_of(finding, full, file) for finding in _without_echoes(wrong, unread)]
+        experiments = [experiment] if experiment else []
+    faults += [*found, *tables.faults]
+    return ([], faults) if faults else (experiments, [])
+
+
+def _cells(
+    root: Node, path: Path, tables: Tables, registry: Mapping[str, Workload]
+) -> tuple[list[Experiment], list[Fault]]:
+    """Read every cell of a grid. A fault that many cells share is reported once."""
+    expanded, wrong = grid.expand(root, path.stem)
+    faults = [fault_of(finding, root, str(path)) for finding in wrong]
+    experiments: list[Experiment] = []
+    shared: dict[tuple[str, int, str, str], tuple[Fault, list[str]]] = {}
+    for each in expanded:
+        full, unread = tables.fill(each.root)
+        source = digest(canonical_json(full.plain()))
+        experiment, wrong = _experiment(full, path, source, registry, each.cell)
+        experiments += [experiment] if experiment else []
+        unread += [(finding.path, finding) for finding in each.findings]
+        for finding in _without_echoes(wrong, unread):
+            fault = fault_of(finding, full, str(path))
+            # Cells with other values have the same fault.
+            alike = (fault.file, fault.line, fault.field, fault.message.partition(", got ")[0])
+            shared.setdefault(alike, (fault, []))[1].append(each.cell.name)
+    for fault, cells in shared.values():
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        where = "" if len(cells) == len(expanded) else f" (cell {cells[0]}{more})"
+        faults.append(replace(fault, message=fault.message + where))
+    return experiments, faults
+
+
+def _without_echoes(
+    wrong: Sequence[Finding], unread: Sequence[tuple[Place, Finding]]
+) -> Iterator[Finding]:
+    """Every fault, but none that only follows from a name or a table that could not be read.
+
+    Args:
+        wrong: what is wrong with the values.
+        unread: places without a value, each with the reason.
+    """
+    yield from (finding for _, finding in unread)
+    for finding in wrong:
+        path = finding.path
+        if not any(path[: len(place)] == place[: len(path)] for place, _ in unread):
+            yield finding
+
+
+def _experiment(
+    root: Node,
+    path: Path,
+    digest_: str,
+    registry: Mapping[str, Workload],
+    cell: grid.Cell | None = None,
+) -> tuple[Experiment | None, list[Finding]]:
+    """Make an experiment of a tree without names and tables, or return what is wrong with it."""
     manifest, wrong = validate(root, registry)
-    faults += [*found, *(fault_of(finding, root, file) for finding in wrong)]
-    if manifest is None or faults:
-        return None, faults
+    if manifest is None or wrong:
+        return None, wrong
+    workload = registry[manifest.workload.name]
     experiment = Experiment(
-        id=path.stem,
+        id=cell.id if cell else path.stem,
         path=path,
-        digest=digest(whole),
+        digest=digest_,
         manifest=manifest,
-        parameters=typed(root, registry[manifest.workload.name]),
-        truths=truths(registry[manifest.workload.name]),
+        parameters=typed(root, workload),
+        truths=truths(workload),
+        cell=cell,
     )
     return experiment, []
 
@@ -183,9 +282,6 @@ def _put(plain: Json, path: Place, value: Json) -> None:
     plain[last] = value
 
 
-MAX_BYTES = 2**20
-"""No manifest is larger. A larger file is not read to its end."""
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -210,27 +306,7 @@ def read(path: Path, model: type[M]) -> tuple[M, Node]:
     return found, root
 
 
-def content(path: Path) -> tuple[bytes, str]:
-    """Read a file; return its bytes and its text.
-
-    Raises:
-        ManifestError: it cannot be read, is too large, or is not UTF-8.
-    """
-    line, fault = 0, f"larger than {MAX_BYTES} bytes"
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-        if len(content) <= MAX_BYTES:
-            return content, content.decode("utf-8-sig")
-    except OSError as error:
-        fault = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        why = "it is UTF-16; save it as UTF-8" if utf_16 else error.reason
-        line, fault = content.count(b"\n", 0, error.start) + 1, f"not UTF-8: {why}"
-    raise ManifestError([Fault(str(path), line, "", fault)])
-
-
 def fault_of(finding: Finding, root: Node, file: str) -> Fault:
     """Add file and line to a finding."""
-    return Fault(file, root.at(finding.path).line, dotted(finding.path), finding.message)
+    node = root.at(finding.path)
+    return Fault(node.file or file, node.line, dotted(finding.path), finding.message)

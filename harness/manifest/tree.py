@@ -5,14 +5,16 @@ YAML 1.1 (PyYAML's own) reads `1e-4` as a string, `no` as false and `12:30` as 7
 leading zeros is text here: to some readers `010` is ten, to others eight.
 """
 
+import codecs
 import json
+import pathlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import yaml
 
-from harness.errors import Fault
+from harness.errors import Fault, ManifestError
 from harness.record import Json
 
 try:
@@ -20,6 +22,8 @@ try:
 except ImportError:  # PyYAML was built without libyaml
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
+MAX_BYTES = 2**20
+"""No manifest or table is larger. A larger file is not read to its end."""
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 """Values after aliases are expanded. Otherwise a few lines of aliases could fill the memory."""
@@ -121,6 +125,8 @@ class Node:
 
     value: "str | int | float | bool | dict[str, Node] | list[Node] | None"
     line: int
+    file: str | None = None
+    """Where the line is, if not in the manifest itself but in a table beside it."""
 
     def get(self, *keys: str) -> "Node | None":
         """The value under these keys, one inside the other; None if it is absent."""
@@ -174,6 +180,27 @@ class Node:
         if isinstance(self.value, list):
             return [node.plain() for node in self.value]
         return self.value
+
+
+def content(path: pathlib.Path) -> tuple[bytes, str]:
+    """Read a file; return its bytes and its text.
+
+    Raises:
+        ManifestError: it cannot be read, is too large, or is not UTF-8.
+    """
+    line, fault = 0, f"larger than {MAX_BYTES} bytes"
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) <= MAX_BYTES:
+            return content, content.decode("utf-8-sig")
+    except OSError as error:
+        fault = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        why = "it is UTF-16; save it as UTF-8" if utf_16 else error.reason
+        line, fault = content.count(b"\n", 0, error.start) + 1, f"not UTF-8: {why}"
+    raise ManifestError([Fault(str(path), line, "", fault)])
 
 
 class _UnreadableError(Exception):

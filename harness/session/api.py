@@ -74,10 +74,10 @@ def load_manifests(manifests: Manifests) -> tuple[Experiment, ...]:
         'Pairs of MNIST images with equal labels among ten classes'
     """
     given = [manifests] if isinstance(manifests, str | Path | Experiment) else list(manifests)
-    loaded = {item.path: item for item in given if isinstance(item, Experiment)}
+    loaded = {item.id: item for item in given if isinstance(item, Experiment)}
     paths = [Path(item) for item in given if not isinstance(item, Experiment)]
     if paths:
-        loaded |= {item.path: item for item in load(paths)}
+        loaded |= {item.id: item for item in load(paths)}
     return tuple(loaded.values())
 
 
