@@ -67,7 +67,7 @@ def _commit(session: Session, records: Path) -> None:
     """Add the finished trials to the committed records, and name the unfinished ones."""
     additions = [
         Addition(
-            experiment.id,
+            experiment,
             tuple(session.finished(experiment)),
             session.store.declared(experiment.id),
         )
@@ -77,6 +77,6 @@ def _commit(session: Session, records: Path) -> None:
         typer.echo(line)
     for addition in additions:
         finished = {trial.spec.seed for trial in addition.trials}
-        if unfinished := session.trials[addition.experiment].keys() - finished:
+        if unfinished := session.trials[addition.experiment.id].keys() - finished:
             seeds = of_seeds(unfinished)
-            typer.echo(f"{addition.experiment}: {seeds} left out, not finished", err=True)
+            typer.echo(f"{addition.experiment.id}: {seeds} left out, not finished", err=True)

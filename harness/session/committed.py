@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import UsageError, number_of
 from harness.manifest import Experiment, of_seeds
 from harness.record import StoredTrial, TrialSpec
-from harness.store import Archive, merge
+from harness.store import Archive, Kept, merge
 
 FOLDER = "records"
 """The folder of committed records, beside the manifests."""
@@ -19,14 +19,9 @@ class Committed:
     """The committed records of one experiment. It separates current records from stale ones."""
 
     archive: Archive
-    experiment: str
+    experiment: Experiment
     spec: TrialSpec
     """Today's spec of one of its trials; the seed does not matter."""
-
-    @classmethod
-    def beside(cls, experiment: Experiment, spec: TrialSpec) -> "Committed":
-        """Open the folder of records beside the manifest. It may be missing."""
-        return cls(Archive(experiment.path.parent / FOLDER), experiment.id, spec)
 
     @cached_property
     def trials(self) -> Mapping[str, StoredTrial]:
@@ -41,7 +36,7 @@ class Committed:
     @property
     def declared(self) -> Mapping[str, float]:
         """Each claim's tolerance when the records were made."""
-        return self.archive.declared(self.experiment)
+        return self.archive.declared(self.experiment.id)
 
     def notes(self) -> Iterator[str]:
         """Yield notes for a verdict that uses these records."""
@@ -59,11 +54,12 @@ class Committed:
 
     @property
     def _file(self) -> Path:
-        return self.archive.file(self.experiment)
+        cell = self.experiment.cell
+        return self.archive.file(cell.grid if cell else self.experiment.id)
 
     @property
     def _all(self) -> tuple[StoredTrial, ...]:
-        return self.archive.kept(self.experiment).trials
+        return self.archive.kept(self.experiment.id).trials
 
     def _current(self, trial: StoredTrial) -> bool:
         return replace(self.spec, seed=trial.spec.seed) == trial.spec
@@ -73,7 +69,7 @@ class Committed:
 class Addition:
     """Trials of one experiment to commit."""
 
-    experiment: str
+    experiment: Experiment
     trials: tuple[StoredTrial, ...]
     declared: Mapping[str, float]
 
@@ -89,22 +85,34 @@ def add(archive: Archive, additions: Collection[Addition]) -> Iterator[str]:
         StoreError: a file of the archive is damaged, or cannot be written.
     """
     merged = [
-        (addition, merge(archive.kept(addition.experiment), addition.trials, addition.declared))
+        (
+            addition.experiment,
+            merge(archive.kept(addition.experiment.id), addition.trials, addition.declared),
+        )
         for addition in additions
     ]
     conflicts = [
-        f"{archive.file(addition.experiment)}: {conflict}"
-        for addition, result in merged
+        f"{archive.file(experiment.id)}: {conflict}"
+        for experiment, result in merged
         for conflict in result.conflicts
     ]
     if conflicts:
         hint = "nothing was written; to replace the committed records, remove the file first"
         raise UsageError("\n".join([*conflicts, hint]))
-    for addition, result in merged:
-        file = archive.file(addition.experiment)
-        if result.kept != archive.kept(addition.experiment):
-            archive.write(addition.experiment, result.kept)
+    cells: dict[str, dict[str, Kept]] = {}
+    for experiment, result in merged:
+        if result.kept == archive.kept(experiment.id):
+            continue
+        if experiment.cell:  # one file holds all of them: it is written once, below
+            cells.setdefault(experiment.cell.grid, {})[experiment.id] = result.kept
+        else:
+            archive.write(experiment.id, result.kept)
+    for grid, kept in cells.items():
+        archive.write_grid(grid, kept)
+    for experiment, result in merged:
         done = f"{of_seeds(result.added)} added" if result.added else "nothing to add"
         if result.superseded:
             done += f", stale records of {of_seeds(result.superseded)} replaced"
-        yield f"{file}: {done}, {number_of(len(result.kept.trials), 'trial')}"
+        cell = f" {experiment.cell.name}" if experiment.cell else ""
+        total = number_of(len(result.kept.trials), "trial")
+        yield f"{archive.file(experiment.id)}:{cell} {done}, {total}"

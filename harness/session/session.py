@@ -13,9 +13,9 @@ from harness.errors import number_of
 from harness.manifest import Experiment, of_seeds
 from harness.plan import Job, Request, Selection, jobs, specs
 from harness.record import StoredTrial, TrialSpec
-from harness.session.committed import Committed
+from harness.session.committed import FOLDER, Committed
 from harness.source import workload_code
-from harness.store import Store
+from harness.store import Archive, Store
 from harness.verdict import Case, ExperimentVerdict, judge
 from harness.workload import Workload
 
@@ -77,7 +77,14 @@ class Session:
     def committed_of(self, experiment: Experiment) -> Committed:
         """The committed records of one experiment, whether or not it is judged by them."""
         (spec,) = self._specs(experiment, self.selection.with_seeds((0,)))
-        return Committed.beside(experiment, spec)
+        folder = experiment.path.parent / FOLDER
+        archive = self._archives.setdefault(folder, Archive(folder))
+        return Committed(archive, experiment, spec)
+
+    @cached_property
+    def _archives(self) -> dict[Path, Archive]:
+        """The folders of committed records. Each of their files is read once."""
+        return {}
 
     def as_last_requested(self) -> "Session":
         """The same session with each experiment's seeds and epochs as the last run asked for them.

@@ -4,6 +4,9 @@
                                   line 2: the tolerances in force when the records were made
                                   then one line per trial, in the order of the seeds
 
+All cells of a grid are in one file, `<folder>/<grid>.jsonl`. There each cell has a line like
+line 2, which also names the experiment, and then its trials.
+
 The files are text, so a commit's diff shows which seeds were added, and git compresses the
 unchanged lines. Equal records give equal bytes. Every float is read back bit for bit. A file may
 come from anybody, so every line is validated even if the digest matches.
@@ -14,6 +17,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -40,6 +44,8 @@ T = TypeVar("T")
 
 FORMAT = 1
 """Version of these files. It increases when an older reader would misread a new file."""
+GRID_FORMAT = 2
+"""Version of the files that hold a grid. Readers that know no grids refuse it."""
 ENDING = ".jsonl"
 
 _TEXT_LIMIT = 100
@@ -82,6 +88,14 @@ class _Declared:
 
 
 @validated(frozen=True, config=_STRICT)
+class _Section:
+    """The line that begins a cell of a grid."""
+
+    experiment: str
+    declared: Mapping[str, float]
+
+
+@validated(frozen=True, config=_STRICT)
 class _Line:
     """A trial stored by columns, so that no name is repeated. Entry i belongs to epoch i + 1."""
 
@@ -118,6 +132,9 @@ class _Line:
 
 _ANY = TypeAdapter(Any)
 _HEAD, _DECLARED, _LINE = TypeAdapter(_Head), TypeAdapter(_Declared), TypeAdapter(_Line)
+_SECTION = TypeAdapter(_Section)
+_SECTION_START = b'{"declared":'
+"""How a section's line begins: keys are sorted."""
 
 
 class Archive:
@@ -129,20 +146,26 @@ class Archive:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._kept: dict[str, Kept] = {}
+        self._read: dict[str, Mapping[str, Kept]] = {}
+        """The records of each file by experiment, by the file's name without its ending."""
 
     @classmethod
     def there(cls, root: Path) -> bool:
         """Whether a folder holds committed records."""
-        return bool(cls(root).experiments())
+        return any(root.glob(f"*{ENDING}"))
 
     def file(self, experiment_id: str) -> Path:
-        """The file that holds an experiment's records."""
-        return self.root / f"{experiment_id}{ENDING}"
+        """The file that holds an experiment's records: its own, or that of its grid."""
+        own = self.root / f"{experiment_id}{ENDING}"
+        grid, bracket, _ = experiment_id.partition("[")
+        # A study's variant, whose id looks like that of a cell, has a file of its own.
+        in_grid = bracket and not own.exists() and experiment_id in self._sections(grid)
+        return self.root / f"{grid}{ENDING}" if in_grid else own
 
     def experiments(self) -> list[str]:
         """The ids of the experiments that have records, sorted."""
-        return sorted(path.stem for path in self.root.glob(f"*{ENDING}"))
+        stems = [path.name.removesuffix(ENDING) for path in self.root.glob(f"*{ENDING}")]
+        return sorted(name for stem in stems for name in self._sections(stem))
 
     def kept(self, experiment_id: str) -> Kept:
         """Read all records of one experiment.
@@ -150,22 +173,40 @@ class Archive:
         Raises:
             StoreError: its file is damaged or has another format. The message names file and line.
         """
-        if experiment_id not in self._kept:
-            file = self.file(experiment_id)
-            data = files.read(file)
-            try:
-                self._kept[experiment_id] = Kept() if data is None else decoded(data)
-            except _LineError as error:
-                raise StoreError(f"{file}:{error.line}: {error}") from None
-        return self._kept[experiment_id]
+        stem = self.file(experiment_id).name.removesuffix(ENDING)
+        return self._sections(stem).get(experiment_id, Kept())
 
     def write(self, experiment_id: str, kept: Kept) -> None:
         """Replace an experiment's records atomically."""
+        self._replace(experiment_id, {experiment_id: kept}, encoded(kept))
+
+    def write_grid(self, grid: str, cells: Mapping[str, Kept]) -> None:
+        """Replace the records of some cells of a grid, all of them atomically.
+
+        Args:
+            grid: the grid's id.
+            cells: records by the experiment's id. Cells that are not named keep their records.
+        """
+        whole = {**self._sections(grid), **cells}
+        self._replace(grid, whole, encoded_grid(whole))
+
+    def _replace(self, stem: str, kept: Mapping[str, Kept], content: bytes) -> None:
         with files.faults_named(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-        files.replace(self.file(experiment_id), encoded(kept))
+        files.replace(self.root / f"{stem}{ENDING}", content)
         files.sync_folder(self.root)
-        self._kept[experiment_id] = kept
+        self._read[stem] = kept
+
+    def _sections(self, stem: str) -> Mapping[str, Kept]:
+        """The records of one file, by experiment; a file that does not exist has none."""
+        if stem not in self._read:
+            file = self.root / f"{stem}{ENDING}"
+            data = files.read(file)
+            try:
+                self._read[stem] = {} if data is None else decoded_file(data, stem)
+            except _LineError as error:
+                raise StoreError(f"{file}:{error.line}: {error}") from None
+        return self._read[stem]
 
     def declared(self, experiment_id: str) -> Mapping[str, float]:
         """Each claim's tolerance when the records were made; empty if unknown."""
@@ -187,10 +228,26 @@ class Archive:
 
 def encoded(kept: Kept) -> bytes:
     """Encode records as a file's bytes. The order of the trials does not change the bytes."""
-    trials = sorted(kept.trials, key=lambda trial: (trial.spec.seed, trial.spec.id))
-    lines = [canonical_json({"declared": dict(kept.declared)}), *map(_line, trials)]
+    return _sealed(FORMAT, [canonical_json({"declared": dict(kept.declared)}), *_lines(kept)])
+
+
+def encoded_grid(cells: Mapping[str, Kept]) -> bytes:
+    """Encode the records of a grid's cells as a file's bytes, in the order of their ids."""
+    lines: list[str] = []
+    for experiment_id, kept in sorted(cells.items()):
+        begin = {"declared": dict(kept.declared), "experiment": experiment_id}
+        lines += [canonical_json(begin), *_lines(kept)]
+    return _sealed(GRID_FORMAT, lines)
+
+
+def _lines(kept: Kept) -> Iterator[str]:
+    return map(_line, sorted(kept.trials, key=lambda trial: (trial.spec.seed, trial.spec.id)))
+
+
+def _sealed(format_: int, lines: Iterable[str]) -> bytes:
+    """Put the format and the digest of the lines before them."""
     body = "".join(f"{line}\n" for line in lines).encode()
-    head = canonical_json({"format": FORMAT, "sha256": hashlib.sha256(body).hexdigest()})
+    head = canonical_json({"format": format_, "sha256": hashlib.sha256(body).hexdigest()})
     return head.encode() + b"\n" + body
 
 
@@ -201,25 +258,61 @@ def decoded(data: bytes) -> Kept:
         CorruptError: the digest does not match, the format is another one, or a line is invalid.
             Its attribute `line` holds the line number.
     """
+    (kept,) = _decoded(data, "", (FORMAT,)).values()
+    return kept
+
+
+def decoded_file(data: bytes, experiment_id: str) -> Mapping[str, Kept]:
+    """Decode a file of either format; return the records by experiment.
+
+    Args:
+        data: the file's bytes.
+        experiment_id: whose records it holds, if it is no grid's.
+
+    Raises:
+        CorruptError: as `decoded` does.
+    """
+    return _decoded(data, experiment_id, (FORMAT, GRID_FORMAT))
+
+
+def _decoded(data: bytes, experiment_id: str, formats: Sequence[int]) -> dict[str, Kept]:
     head, _, body = data.partition(b"\n")
     try:
         said = _HEAD.validate_json(head)
     except ValidationError:
         raise _LineError(1, "not the first line of a file of committed records") from None
-    if said.format != FORMAT:
-        raise _LineError(1, f"format {said.format} is not {FORMAT}, which this version reads")
+    if said.format not in formats:
+        known = " or ".join(map(str, formats))
+        raise _LineError(1, f"format {said.format} is not {known}, which this version reads")
     if hashlib.sha256(body).hexdigest() != said.sha256:
         raise _LineError(1, "truncated or damaged; take the file from version control again")
-    declared, *lines = body.removesuffix(b"\n").split(b"\n")
+    lines = list(enumerate(body.removesuffix(b"\n").split(b"\n"), start=2))
+    if said.format == FORMAT:
+        (number, declared), *trials = lines
+        return {experiment_id: _kept(_parsed(number, declared, _DECLARED).declared, trials)}
+    starts = [at for at, (_, text) in enumerate(lines) if text.startswith(_SECTION_START)]
+    if starts[:1] != [0]:
+        raise _LineError(2, "names no experiment")
+    cells: dict[str, Kept] = {}
+    for start, end in pairwise([*starts, len(lines)]):
+        number, text = lines[start]
+        section = _parsed(number, text, _SECTION)
+        if section.experiment in cells:
+            raise _LineError(number, f"{_printable(section.experiment)} is in the file already")
+        cells[section.experiment] = _kept(section.declared, lines[start + 1 : end])
+    return cells
+
+
+def _kept(declared: Mapping[str, float], lines: Sequence[tuple[int, bytes]]) -> Kept:
     seeds: dict[int, int] = {}
     trials = list[StoredTrial]()
-    for number, text in enumerate(lines, start=3):
+    for number, text in lines:
         trial = _trial(number, text)
         first = seeds.setdefault(trial.spec.seed, number)
         if first != number:
             raise _LineError(number, f"seed {trial.spec.seed} is on line {first} already")
         trials.append(trial)
-    return Kept(_parsed(2, declared, _DECLARED).declared, tuple(trials))
+    return Kept(declared, tuple(trials))
 
 
 def _line(trial: StoredTrial) -> str:

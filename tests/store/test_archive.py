@@ -22,7 +22,7 @@ from harness.record import (
     TrialSpec,
 )
 from harness.store import Archive, Kept, Store, merge
-from harness.store.archive import decoded, encoded
+from harness.store.archive import decoded, decoded_file, encoded, encoded_grid
 from harness.store.schemas import CorruptError
 from tests.store.trials import run
 from tests.toy import job
@@ -121,12 +121,43 @@ def test_no_damaged_byte_is_ever_believed(tmp_path: Path) -> None:
         Archive(tmp_path).kept("walk")
 
 
+def test_a_grid_is_one_file_and_every_cell_keeps_its_seeds(tmp_path: Path) -> None:
+    one, other = Kept(DECLARED, (trial(0), trial(1))), Kept({}, (trial(0),))
+    Archive(tmp_path).write_grid("toys", {"toys[size=2*3]": one})
+    Archive(tmp_path).write_grid("toys", {"toys[size=1*2]": other})
+    archive = Archive(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["toys.jsonl"]
+    assert archive.experiments() == ["toys[size=1*2]", "toys[size=2*3]"]
+    assert archive.kept("toys[size=2*3]") == one
+    assert archive.kept("toys[size=1*2]") == other
+    assert archive.kept("toys[size=9*9]") == Kept()
+    assert archive.file("toys[size=1*2]").name == "toys.jsonl"
+
+
+def test_a_variant_of_a_study_beside_its_experiment_keeps_its_own_file(tmp_path: Path) -> None:
+    Archive(tmp_path).write("walk", Kept({}, (trial(0),)))
+    Archive(tmp_path).write("walk[scale=2]", Kept({}, (trial(1),)))
+    archive = Archive(tmp_path)
+    assert archive.experiments() == ["walk", "walk[scale=2]"]
+    assert archive.file("walk[scale=2]").name == "walk[scale=2].jsonl"
+
+
+def test_no_damaged_byte_of_a_grid_is_ever_believed() -> None:
+    sound = encoded_grid({"a[b=1]": Kept(DECLARED, (trial(epochs=1),))})
+    for at in range(len(sound)):
+        with pytest.raises(CorruptError):
+            decoded_file(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :], "a")
+    for cut in range(len(sound)):
+        with pytest.raises(CorruptError):
+            decoded_file(sound[:cut], "a")
+
+
 def test_another_format_is_refused_by_name(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     archive.write("walk", Kept({}, (trial(),)))
     file = archive.file("walk")
-    file.write_bytes(file.read_bytes().replace(b'"format":1', b'"format":2', 1))
-    with pytest.raises(StoreError, match=r"walk\.jsonl:1: format 2 is not 1"):
+    file.write_bytes(file.read_bytes().replace(b'"format":1', b'"format":3', 1))
+    with pytest.raises(StoreError, match=r"walk\.jsonl:1: format 3 is not 1 or 2"):
         Archive(tmp_path).kept("walk")
 
 
