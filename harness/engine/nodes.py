@@ -8,9 +8,11 @@ import importlib.util
 import json
 import logging
 import os
+import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 import ray
 from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
@@ -26,6 +28,8 @@ from harness.errors import ResourceError, UsageError
 from harness.plan import Job
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _ANSWER_S = 180.0
 """Time limit for the first answer of a node, in seconds. A node's first worker imports packages for
@@ -44,53 +48,93 @@ _unfit: dict[str, str] = {}
 """The nodes that were found unfit when the cluster was joined: Ray's id and the reason."""
 
 
+_QUERY_S = 5.0
+"""Time limit for a query of the node table during a run, in seconds. Without a limit, a query that
+meets the loss of the head blocks until Ray aborts the process after 60 s."""
+
+
 def alive() -> list[dict[str, Any]]:
     """Return Ray's own description of each node that is alive and takes new work."""
+    return [node for node in _table() if node["Alive"]]
+
+
+def _table() -> list[dict[str, Any]]:
+    """Return Ray's own description of every node. A node that is being drained counts as dead."""
     draining = ray._private.state.state.get_draining_nodes()
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node for node in nodes if node["Alive"] and node["NodeID"] not in draining]
+    return [{**node, "Alive": node["Alive"] and node["NodeID"] not in draining} for node in nodes]
 
 
 class Nodes:
-    """The nodes of the cluster that this process is connected to."""
+    """The nodes of the cluster that this process is connected to.
+
+    While the head does not answer, the nodes are those that it named last. The watch on the head
+    decides when the head counts as gone.
+    """
 
     def __init__(self) -> None:
-        self._alive: list[dict[str, Any]] = []
-        self._read_s: float | None = None
+        self._table = _table()
+        self._read_s = time.monotonic()
+        self._autoscales = autoscales()
 
     def unfit(self) -> Mapping[str, str]:
         """Return the nodes that were found unfit before the run: Ray's id and the reason."""
-        here = {node["NodeID"] for node in self._nodes()}
-        return {node: why for node, why in _unfit.items() if node in here}
+        return {node: why for node, why in _unfit.items() if self.has(node)}
 
     def can_meet(self, request: Request, *, without: Collection[str] = ()) -> bool:
         """Return whether a node outside `without` could meet the request if it were empty."""
-        return any(_meets(node, request) for node in self._nodes() if node["NodeID"] not in without)
+        return any(_meets(node, request) for node in self._alive() if node["NodeID"] not in without)
 
     def has(self, node: str) -> bool:
         """Return whether the node is alive and takes new work."""
-        return any(each["NodeID"] == node for each in self._nodes())
+        return any(each["NodeID"] == node for each in self._alive())
 
     def name(self, node: str) -> str:
         """Return the node's address and host name, for messages."""
-        for each in ray.nodes():  # type: ignore[no-untyped-call]
+        for each in self._fresh():
             if each["NodeID"] == node:
                 return _name(each)
         return f"node {node[:8]}"
 
     def may_grow(self) -> bool:
         """Return whether the cluster autoscales."""
-        return autoscales()
+        return self._autoscales
 
     def ahead(self) -> int:
         """Return how many trials with one request may wait, so that no worker is idle."""
-        return max(4, int(ray.cluster_resources().get("CPU", 0)))  # type: ignore[no-untyped-call]
+        return max(4, int(sum(_size(node)[0] for node in self._alive())))
 
-    def _nodes(self) -> list[dict[str, Any]]:
-        now_s = time.monotonic()
-        if self._read_s is None or now_s - self._read_s > _FRESH_S:
-            self._alive, self._read_s = alive(), now_s
-        return self._alive
+    def _alive(self) -> list[dict[str, Any]]:
+        return [node for node in self._fresh() if node["Alive"]]
+
+    def _fresh(self) -> list[dict[str, Any]]:
+        """Return the node table, read anew if the last reading is too old."""
+        if time.monotonic() - self._read_s > _FRESH_S:
+            try:
+                self._table = _within(_QUERY_S, _table)
+            except TimeoutError:
+                _log.debug("the head did not name its nodes within %g s", _QUERY_S)
+            self._read_s = time.monotonic()
+        return self._table
+
+
+def _within(limit_s: float, ask: Callable[[], T]) -> T:
+    """Return the answer to a query that may block for ever.
+
+    Raises:
+        TimeoutError: there was no answer within `limit_s` seconds. The query goes on in its thread,
+            which ends with the process.
+    """
+    answer: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="nodes", daemon=True).start()
+    return answer.result(timeout=limit_s)
 
 
 def require(jobs: Iterable[Job], nodes: Nodes, *, wait_s: float) -> None:
