@@ -21,7 +21,7 @@ test: $(STAMP) lint data  ## lint, types, layers and every test but the slow one
 chaos: $(STAMP)  ## faults injected for real, then a suite under random ones; some twenty minutes
 	mkdir -p results/chaos
 	rm -f results/chaos/ledger.jsonl
-	HARNESS_CHAOS_LEDGER=results/chaos/ledger.jsonl $(BIN)/pytest -m chaos
+	HARNESS_CHAOS_LEDGER=results/chaos/ledger.jsonl $(BIN)/pytest -n auto --dist worksteal -m chaos
 	$(BIN)/python ci/chaos.py --minutes 4 --ledger results/chaos/ledger.jsonl
 
 docs: $(STAMP)  ## the documentation as a site that reads without a network

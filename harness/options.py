@@ -17,6 +17,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from harness.errors import DataError
 from harness.manifest.fields import Frozen
 from harness.record import Json
+from harness.variables import NO_HOME
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def data_folder(given: Path | None) -> Path:
     """
     if given is not None:
         return given
-    if not (os.environ.get("XDG_CACHE_HOME") or os.path.isdir(os.path.expanduser("~"))):
+    home = os.path.expanduser("~")
+    if not os.environ.get("XDG_CACHE_HOME") and (home == NO_HOME or not os.path.isdir(home)):
         reason = f"user {os.getuid()} has no home folder; name a folder by --data or HARNESS_DATA"
         raise DataError(f"no folder for data sets: {reason}")
     return Path(platformdirs.user_cache_dir("harness"))

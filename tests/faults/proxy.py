@@ -24,8 +24,10 @@ class Proxy:
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.uri = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.passed = 0
+        """Connections that were handed on."""
         self.refused = 0
-        """Calls that were not handed on."""
+        """Connections that were not."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def set(self, mode: Mode) -> None:
@@ -50,6 +52,7 @@ class Proxy:
 
     def _serve(self, client: socket.socket) -> None:
         if self._mode is Mode.PASS:
+            self.passed += 1
             server = socket.create_connection(("127.0.0.1", self._upstream))
             self._open.add(server)
             threading.Thread(target=_pump, args=(server, client), daemon=True).start()
