@@ -145,11 +145,11 @@ class Side:
     trials: Mapping[tuple[str, int], StoredTrial]
 
     def seeds(self, experiment: str) -> set[int]:
-        """Return the seeds of one experiment that have at least one epoch."""
+        """Return the seeds of one experiment that have run at least one epoch."""
         return {
             seed
             for (name, seed), trial in self.trials.items()
-            if name == experiment and trial.epochs
+            if name == experiment and trial.reached
         }
 
     def trial(self, experiment: Experiment, seed: int) -> StoredTrial | None:
@@ -199,7 +199,7 @@ def _compared(experiment: Experiment, base: Side, new: Side) -> Comparison:
         cut_short=tuple(
             seed
             for seed, pair in zip(seeds, pairs, strict=True)
-            if min(len(trial.epochs) for trial in pair) < epochs
+            if min(trial.reached for trial in pair) < epochs
         ),
         verdict=after.verdict if after else None,
         changes=tuple(_changes(before.results, after.results)) if before and after else (),
@@ -219,7 +219,7 @@ def _judged(
 
 def _common_epochs(experiment: Experiment, pairs: Sequence[tuple[StoredTrial, StoredTrial]]) -> int:
     """Return the number of epochs that both sides have. A seed that ended early is ignored."""
-    reached = [max((len(pair[side].epochs) for pair in pairs), default=1) for side in (0, 1)]
+    reached = [max((pair[side].reached for pair in pairs), default=1) for side in (0, 1)]
     return min(*reached, experiment.manifest.epochs.value)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 FORMAT = 1
@@ -251,13 +252,62 @@ class Provenance:
                 yield thing, in_words(value)
 
 
+PART_BYTES = 4 << 20
+"""Largest part of a file that is in memory or under way at once, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFile:
+    """A payload that is a file, or the end of a file, so that it is never in memory as a whole."""
+
+    path: Path
+    offset: int
+    """Where the payload begins in the file, in bytes."""
+    length: int
+    """Length of the payload, in bytes."""
+    sha256: str
+    """Digest of the payload."""
+
+    @classmethod
+    def of(cls, path: Path) -> "CheckpointFile":
+        """Read a whole file's length and digest."""
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return cls(path, 0, file.tell(), sha256)
+
+    def parts(self) -> Iterator[bytes]:
+        """Read the payload in parts of at most `PART_BYTES`; an empty payload is one part.
+
+        Raises:
+            EOFError: the file has become shorter.
+        """
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            left = self.length
+            while True:
+                part = file.read(min(left, PART_BYTES))
+                if left and not part:
+                    raise EOFError(f"{self.path}: {left} bytes are missing")
+                left -= len(part)
+                yield part
+                if not left:
+                    return
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A trial's whole state after `epoch`. Only its workload can read the payload."""
 
     epoch: int
     form: str
-    payload: bytes = field(repr=False)
+    payload: bytes | CheckpointFile = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointPart:
+    """The next bytes of the last checkpoint, whose payload is a file on the worker."""
+
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +325,7 @@ class Finished:
     epoch: int
 
 
-Message = Started | EpochRecord | Checkpoint | FinalRecord | Finished | Failure
+Message = Started | EpochRecord | Checkpoint | CheckpointPart | FinalRecord | Finished | Failure
 """The messages that a trial sends to the driver, in the order of the events."""
 
 
@@ -285,7 +335,7 @@ class StoredTrial:
 
     spec: TrialSpec
     epochs: tuple[EpochRecord, ...] = ()
-    """In order, from epoch 1, each once."""
+    """In order, each once. Only a workload whose metrics are all sparse skips epochs."""
     finals: Mapping[int, FinalRecord] = field(default_factory=dict)
     """Final estimates, by the epoch after which they were computed."""
     done: int = 0
@@ -295,6 +345,11 @@ class StoredTrial:
     """One for each attempt, the latest last."""
     history: tuple[PastFailure, ...] = ()
     """Failures that are not the trial's outcome, in the order in which they were overruled."""
+
+    @property
+    def reached(self) -> int:
+        """The last epoch that was recorded, or up to which the trial is finished."""
+        return max(self.done, self.epochs[-1].epoch if self.epochs else 0)
 
     def settled(self, epochs: int) -> bool:
         """Whether no epoch is left to run."""

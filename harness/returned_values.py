@@ -10,6 +10,7 @@ import reprlib
 import sys
 from collections.abc import Mapping
 from numbers import Real
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -22,8 +23,8 @@ from pydantic import (
     ValidationError,
 )
 
-from harness.record import Environment, Json, canonical_json
-from harness.workload import Workload
+from harness.record import CheckpointFile, Environment, Json, canonical_json
+from harness.workload import Row, Workload
 
 LONGEST_ENVIRONMENT = 1 << 20
 """Largest size of an environment as JSON, in bytes. Every attempt stores one."""
@@ -71,14 +72,18 @@ def metrics(value: object, workload: Workload, *, final: bool) -> dict[str, floa
 
     Raises:
         InvalidValueError: `value` is not a mapping, its names are not those that the workload
-            declares, or a metric is not a real number of 64 bits.
+            declares (only sparse ones may be missing), or a metric is not a real number of 64 bits.
         ArithmeticError: a metric is NaN or infinite.
     """
     if not isinstance(value, Mapping):
         raise InvalidValueError(f"metrics: must be a mapping, got {shown(value)}")
     given = dict(value)
     declared = [name for name, metric in workload.metrics.items() if metric.final == final]
-    faults = [f"{name}: missing" for name in declared if name not in given]
+    faults = [
+        f"{name}: missing"
+        for name in declared
+        if name not in given and not workload.metrics[name].sparse
+    ]
     faults += [f"{_name(key)}: not declared" for key in given if key not in declared]
     numbers: dict[str, float] = {}
     for name in declared:
@@ -95,15 +100,48 @@ def metrics(value: object, workload: Workload, *, final: bool) -> dict[str, floa
     return numbers
 
 
-def payload(value: object) -> bytes:
-    """Return a checkpoint's payload.
+def row(value: object, workload: Workload, *, after: int, last: int) -> Row | None:
+    """Return the row that `epoch` returned, with its epoch. Return None if no row follows.
+
+    Args:
+        value: what `epoch` returned.
+        workload: the workload that returned it.
+        after: the epoch of the row before.
+        last: the last epoch of the run.
 
     Raises:
-        InvalidValueError: it is not bytes.
+        InvalidValueError: the row's epoch is not an integer between `after` and `last`; a skipped
+            epoch lacks a metric that is not sparse; or as of `metrics`.
+        ArithmeticError: a metric is NaN or infinite.
     """
-    if not isinstance(value, bytes):
-        raise InvalidValueError(f"checkpoint: must be bytes, got {shown(value)}")
-    return bytes(value)
+    epoch = value.epoch if isinstance(value, Row) else after + 1
+    if isinstance(epoch, bool) or not isinstance(epoch, int) or not after < epoch <= last:
+        raise InvalidValueError(
+            f"the epoch of the row after {after} must be an integer from {after + 1} to {last}, "
+            f"got {shown(epoch)}"
+        )
+    dense = any(not (metric.sparse or metric.final) for metric in workload.metrics.values())
+    if epoch > after + 1 and dense:
+        metrics({}, workload, final=False)  # raises: the epochs between lack what is not sparse
+    if value is None and not dense:
+        return None
+    given = value.metrics if isinstance(value, Row) else value
+    return Row(int(epoch), metrics(given, workload, final=False))
+
+
+def payload(value: object) -> bytes | CheckpointFile:
+    """Return a checkpoint's payload. A path becomes a file with its length and digest.
+
+    Raises:
+        InvalidValueError: it is neither bytes nor the path of a file.
+    """
+    if isinstance(value, bytes):
+        return bytes(value)
+    if not isinstance(value, Path):
+        raise InvalidValueError(f"checkpoint: must be bytes or a Path, got {shown(value)}")
+    if not value.is_file():
+        raise InvalidValueError(f"checkpoint: must be the path of a file, got {shown(value)}")
+    return CheckpointFile.of(value)
 
 
 def shown(value: object) -> str:

@@ -3,7 +3,10 @@
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from socket import gethostname
+from tempfile import TemporaryDirectory
 
 from harness import returned_values
 from harness.errors import StoreError
@@ -11,6 +14,7 @@ from harness.outcome import kind_of
 from harness.plan import Job
 from harness.record import (
     Checkpoint,
+    CheckpointFile,
     EpochRecord,
     Failure,
     FailureKind,
@@ -25,6 +29,9 @@ from harness.record import (
 )
 from harness.returned_values import InvalidValueError
 from harness.workload import Arrays, Context, Run, Workload
+
+RESUMED = "resumed-checkpoint"
+"""Name of the file in the attempt's folder that holds the checkpoint to resume from."""
 
 _LONGEST_TEXT = 10_000
 """Longest message or traceback of an error that is kept, in characters."""
@@ -42,6 +49,7 @@ def attempt(
     checkpoint: Checkpoint | None = None,
     checkpoint_interval_s: float = 30.0,
     interruptible: bool = True,
+    folder: Path | None = None,
 ) -> Iterator[Message]:
     """Run one trial up to its job's epochs, and yield what happens as it happens.
 
@@ -61,49 +69,56 @@ def attempt(
         checkpoint_interval_s: seconds between checkpoints; 0 gives one after every epoch.
         interruptible: whether a KeyboardInterrupt comes from the user and ends the trial without a
             Failure. On a worker nobody presses Ctrl-C, so there the workload has raised it.
+        folder: the attempt's own folder. None makes a temporary one.
 
     Yields:
         Started. Then each epoch's record, and a Checkpoint when one is due and after the last
-        epoch. Then the FinalRecord and Finished. If the trial fails, a Failure ends the stream.
+        epoch. If its payload is a file, the file may change once the next message is asked for.
+        Then the FinalRecord and Finished. If the trial fails, a Failure ends the stream.
         `harness.outcome` derives its kind from the exception (SystemExit too). The kind is
         scientific if a value that the workload returns is missing, of another type, NaN or
         infinite.
     """
-    context = Context(
-        seed=job.spec.seed,
-        data=data,
-        device=device,
-        threads=job.resources.threads,
-        options=options or {},
-        epochs=job.spec.length,
-    )
-    messages = _messages(
-        job,
-        workload,
-        context,
-        source=source,
-        workload_code=workload_code,
-        checkpoint=checkpoint,
-        interval_s=checkpoint_interval_s,
-    )
-    epoch = checkpoint.epoch if checkpoint else 0
-    while True:
-        # The yield is outside the `try`, because the consumer causes what is thrown in there.
-        try:
-            message = next(messages)
-        except StopIteration:
-            return
-        except BaseException as error:
-            if interruptible and isinstance(error, KeyboardInterrupt):
-                raise
-            message = failure(error, epoch)
-        if isinstance(message, Started):
-            epoch = message.resumed_from
-        elif isinstance(message, EpochRecord):
-            epoch = message.epoch
-        yield message
-        if isinstance(message, Failure):
-            return
+    with ExitStack() as stack:
+        if folder is None:
+            made = TemporaryDirectory(prefix="harness-trial-", ignore_cleanup_errors=True)
+            folder = Path(stack.enter_context(made))
+        context = Context(
+            seed=job.spec.seed,
+            data=data,
+            device=device,
+            threads=job.resources.threads,
+            options=options or {},
+            epochs=job.spec.length,
+            folder=folder,
+        )
+        messages = _messages(
+            job,
+            workload,
+            context,
+            source=source,
+            workload_code=workload_code,
+            checkpoint=checkpoint,
+            interval_s=checkpoint_interval_s,
+        )
+        epoch = checkpoint.epoch if checkpoint else 0
+        while True:
+            # The yield is outside the `try`, because the consumer causes what is thrown in there.
+            try:
+                message = next(messages)
+            except StopIteration:
+                return
+            except BaseException as error:
+                if interruptible and isinstance(error, KeyboardInterrupt):
+                    raise
+                message = failure(error, epoch)
+            if isinstance(message, Started):
+                epoch = message.resumed_from
+            elif isinstance(message, EpochRecord):
+                epoch = message.epoch
+            yield message
+            if isinstance(message, Failure):
+                return
 
 
 def _messages(
@@ -119,39 +134,58 @@ def _messages(
     """Yield the messages of a trial. Raises whatever the workload raises."""
     run = workload.start(workload.parameters.model_validate(dict(job.spec.parameters)), context)
     environment = returned_values.environment(run.environment)
-    start = _take_up(run, environment.form, checkpoint)
-    yield Started(start, Provenance(gethostname(), source, environment, workload_code))
+    epoch = _take_up(run, environment.form, checkpoint, context.folder)
+    yield Started(epoch, Provenance(gethostname(), source, environment, workload_code))
     saved_s = time.monotonic()
-    for epoch in range(start + 1, job.epochs + 1):
+    while epoch < job.epochs:
         began_s = time.perf_counter()
-        metrics = _checked(run.epoch(), workload, final=False, when=f"epoch {epoch}")
-        yield EpochRecord(epoch, metrics, _now_ms(), float(time.perf_counter() - began_s))
+        value = run.epoch()
+        with _timed(f"epoch {epoch + 1}"):
+            row = returned_values.row(value, workload, after=epoch, last=job.epochs)
+        epoch = row.epoch if row else job.epochs
+        if row:
+            seconds = float(time.perf_counter() - began_s)
+            yield EpochRecord(epoch, row.metrics, _now_ms(), seconds)
         if epoch == job.epochs or time.monotonic() - saved_s >= interval_s:
             yield Checkpoint(epoch, environment.form, returned_values.payload(run.save()))
             saved_s = time.monotonic()
     # A run that resumes beyond the requested epochs keeps them, and ends there.
-    reached = max(start, job.epochs)
+    reached = max(epoch, job.epochs)
     began_s = time.perf_counter()
-    metrics = _checked(run.final(), workload, final=True, when=f"final, after epoch {reached}")
+    value = run.final()
+    with _timed(f"final, after epoch {reached}"):
+        metrics = returned_values.metrics(value, workload, final=True)
     yield FinalRecord(reached, metrics, _now_ms(), float(time.perf_counter() - began_s))
     yield Finished(reached)
 
 
-def _take_up(run: Run, form: str, checkpoint: Checkpoint | None) -> int:
+def _take_up(run: Run, form: str, checkpoint: Checkpoint | None, folder: Path) -> int:
     """Load the checkpoint if it has the run's form, and return the epoch to go on from."""
     if checkpoint is None or checkpoint.form != form:
         return 0
+    payload = checkpoint.payload
     try:
-        run.load(checkpoint.payload)
+        run.load(_file(payload, folder) if isinstance(payload, CheckpointFile) else payload)
     except StoreError:  # other code wrote it, say; a retry would fail in the same way
         return 0
     return checkpoint.epoch
 
 
-def _checked(metrics: object, workload: Workload, *, final: bool, when: str) -> dict[str, float]:
-    """Check the metrics. An error's message begins with `when`, the time when they were taken."""
+def _file(payload: CheckpointFile, folder: Path) -> Path:
+    """Return a file that holds the payload and nothing else. Copy it into the folder if needed."""
+    if payload.path.parent == folder:
+        return payload.path
+    copy = folder / RESUMED
+    with copy.open("wb") as file:
+        file.writelines(payload.parts())
+    return copy
+
+
+@contextmanager
+def _timed(when: str) -> Iterator[None]:
+    """Let an error's message begin with `when`, the time when the values were taken."""
     try:
-        return returned_values.metrics(metrics, workload, final=final)
+        yield
     except (InvalidValueError, ArithmeticError) as error:
         raise type(error)(f"{when}: {error}") from None
 

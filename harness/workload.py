@@ -1,5 +1,6 @@
 """The protocol of a workload: everything that the core knows about a paper's method."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -34,6 +35,21 @@ class Metric:
     """Whether it is estimated once, at the end of a trial, instead of after every epoch."""
     truth_of: str | None = None
     """The metric that estimates this one, if this one is a known true value."""
+    sparse: bool = False
+    """Whether some rows may lack it, as when it is evaluated every tenth epoch. A row that lacks
+    another metric fails the trial. A verdict never takes a lacking value for a pass."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The metrics of an epoch that the workload names, for a run that does not record every epoch.
+
+    An epoch may be skipped only if every metric of an epoch is sparse.
+    """
+
+    epoch: int
+    """The epoch, or the step if the manifest counts steps. It rises from row to row."""
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,9 @@ class Context:
     """Number of epochs of the run, for a learning-rate schedule. It is given only if the workload's
     `prefix` is False; then it is part of the trial's identity. It is None if `prefix` is True,
     because a longer run must continue a shorter one, so a trial must not depend on its length."""
+    folder: Path = Path(os.devnull)
+    """A folder on the worker for this attempt alone. It is removed after the attempt. The default
+    is for tests: a path below which nothing can be written."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +107,30 @@ class Run(Protocol):
 
     environment: Environment
 
-    def epoch(self) -> Mapping[str, float]:
-        """Run the next epoch and return its metrics."""
+    def epoch(self) -> Mapping[str, float] | Row | None:
+        """Run the next epoch and return its metrics.
+
+        A run that does not record every epoch goes on to its next row and returns it as a `Row`.
+        It returns None if it has come to its end and has no further row.
+        """
 
     def final(self) -> Mapping[str, float]:
         """Return the final estimates. The run stays as it is, so that it can be continued."""
 
-    def save(self) -> bytes:
-        """Return the whole state, from which `load` continues bit for bit."""
+    def save(self) -> bytes | Path:
+        """Return the whole state, from which `load` continues bit for bit.
 
-    def load(self, payload: bytes) -> None:
+        Return a large state as the path of a file, which the run does not change before the next
+        call of `epoch`. Such a file does not have to fit into memory.
+        """
+
+    def load(self, payload: Any) -> None:
         """Restore the state that `save` returned. Must not execute what it reads.
+
+        Args:
+            payload: the bytes that `save` returned; or the path of a file with the same content, if
+                `save` returned a path. The file may have another name, and is removed with the
+                attempt's folder.
 
         Raises:
             StoreError: the state does not fit this run, which stays as it was.

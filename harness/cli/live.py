@@ -56,7 +56,12 @@ class Headline:
         return cls(metric, rows)
 
     def text(self, record: EpochRecord) -> str:
-        """The current estimate, and the latest reported value that it has reached."""
+        """The current estimate, and the latest reported value that it has reached.
+
+        It is empty if the row lacks the metric.
+        """
+        if self.metric not in record.metrics:
+            return ""
         value = f"{record.metrics[self.metric]:.4f}"
         reached = max((epoch for epoch in self.reported if epoch <= record.epoch), default=None)
         if reached is None:

@@ -1,6 +1,7 @@
 """Run attempts at trials as Ray tasks that stream their messages to the driver."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from socket import gethostname
 from typing import Any
@@ -10,6 +11,7 @@ import ray
 from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 
+from harness.engine.attempt_folders import attempt_folder, session_folder
 from harness.engine.interface import Lost, Placed, Refused, Stream
 from harness.engine.nodes import alive
 from harness.engine.retirement import MANY_CALLS, retire
@@ -19,7 +21,7 @@ from harness.engine.worker_env import settings
 from harness.errors import HarnessError
 from harness.options import Options
 from harness.plan import Job
-from harness.record import Checkpoint, Failure, FailureKind, Message
+from harness.record import Checkpoint, CheckpointFile, Failure, FailureKind, Message
 from harness.source import source, workload_code
 from harness.trial import failure
 from harness.variables import Variables, carried, trial_environment
@@ -38,12 +40,17 @@ this variable, and each of them ends its worker."""
 
 
 def placed_stream(
-    call: Call, variables: Variables, workload: bytes | Failure, *data: Arrays
+    call: Call,
+    parts: Sequence[Any],
+    variables: Variables,
+    workload: bytes | Failure,
+    *data: Arrays,
 ) -> Iterator[Sequence[Message | Placed | Refused]]:
     """Run one attempt on the worker, which runs no further trial unless this one left it clean.
 
     Args:
         call: the attempt.
+        parts: references to the checkpoint's payload, if it is a file. They are fetched one by one.
         variables: the driver's environment variables that the workload reads. They are an argument
             because Ray shows a runtime environment's variables in its logs, state and dashboard.
         workload: the pickled workload, or the reason why it could not be prepared. `stream`
@@ -58,8 +65,16 @@ def placed_stream(
         return
     clean = False
     try:
-        with trial_environment(variables):
-            clean = yield from stream(call, workload, *data)
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(attempt_folder(session_folder()))
+            except OSError as error:  # this node's disk is full, say
+                yield [failure(error, call.checkpoint.epoch if call.checkpoint else 0)]
+                return
+            stack.enter_context(trial_environment(variables))
+            clean = yield from stream(
+                call, workload, *data, folder=folder, parts=map(ray.get, parts)
+            )
     finally:
         if not clean:
             retire()
@@ -118,7 +133,9 @@ class Tasks:
             runtime_env={"env_vars": settings(resources.threads) | (_FRESH if fresh else {})},
             _generator_backpressure_num_objects=UNREAD,
         )
-        return task.remote(call, *self._prepared(job))
+        payload = checkpoint.payload if checkpoint else b""
+        parts = map(ray.put, payload.parts()) if isinstance(payload, CheckpointFile) else ()
+        return task.remote(call, [*parts], *self._prepared(job))
 
     def _prepared(self, job: Job) -> list[Any]:
         """Return the job's variables, workload and data sets, as arguments of the task.

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 
 from harness.engine.process_state import ProcessState, watch_imports
@@ -13,6 +14,8 @@ from harness.engine.software import Software
 from harness.plan import Job
 from harness.record import (
     Checkpoint,
+    CheckpointFile,
+    CheckpointPart,
     Failure,
     FailureKind,
     Finished,
@@ -23,13 +26,15 @@ from harness.record import (
     WorkloadCode,
 )
 from harness.source import package_digest, workload_digest
-from harness.trial import attempt, failure
+from harness.trial import RESUMED, attempt, failure
 from harness.workload import Arrays, Workload
 
 _log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
 """Longest time that messages wait before they are sent, in seconds, unless an epoch is longer."""
+
+_AT_ONCE = (Started, Checkpoint, CheckpointPart)
 
 _seen: dict[tuple[str, str], Arrays] = {}
 """The data sets that this process has read, by name and digest."""
@@ -52,7 +57,11 @@ class Call:
 
 
 def stream(
-    call: Call, workload: bytes | Failure, *data: Arrays
+    call: Call,
+    workload: bytes | Failure,
+    *data: Arrays,
+    folder: Path,
+    parts: Iterable[bytes] = (),
 ) -> Generator[list[Message], None, bool]:
     """Run the attempt, and yield its messages in batches.
 
@@ -61,12 +70,15 @@ def stream(
         workload: the pickled workload; or the reason why it could not be prepared, which is then
             the trial's outcome.
         data: the data sets that the spec names, in its order.
+        folder: the attempt's own folder.
+        parts: the checkpoint's payload, if it is a file.
 
     Returns:
         Whether this process may run another trial: this one finished, and what it changed in the
         process was restored.
     """
-    messages = _messages(call, workload, data, replace(call.source, digest=package_digest()))
+    source = replace(call.source, digest=package_digest())
+    messages = _messages(call, workload, data, source, folder=folder, parts=parts)
     watch_imports()
     # The trial's id seeds the global generators, so that they are equal in every process.
     state = ProcessState(int(call.job.spec.id[:8], 16))
@@ -85,7 +97,13 @@ def stream(
 
 
 def _messages(
-    call: Call, workload: bytes | Failure, data: Sequence[Arrays], source: Source
+    call: Call,
+    workload: bytes | Failure,
+    data: Sequence[Arrays],
+    source: Source,
+    *,
+    folder: Path,
+    parts: Iterable[bytes],
 ) -> Iterator[Message]:
     """Yield the attempt's messages, or a failure if its workload cannot be unpickled."""
     if isinstance(workload, Failure):
@@ -97,12 +115,14 @@ def _messages(
         code = _code_here(call.workload_code, loaded)
     except BaseException as error:  # noqa: BLE001 - its own code, which may even exit
         # The driver could import it, so this node lacks something. The method has not run.
-        epoch = call.checkpoint.epoch if call.checkpoint else 0
-        why = failure(error, epoch)
-        message = f"the workload cannot be loaded: {why.message}"
-        yield replace(why, kind=FailureKind.INFRASTRUCTURE, message=message)
+        yield _machines(error, call, "the workload cannot be loaded")
         return
-    yield from attempt(
+    try:
+        checkpoint = _received(call.checkpoint, folder, parts)
+    except Exception as error:  # noqa: BLE001 - a full disk, or whatever Ray raises
+        yield _machines(error, call, "the checkpoint cannot be fetched")
+        return
+    messages = attempt(
         call.job,
         loaded,
         data=_same(call.job.spec.data, data),
@@ -110,10 +130,39 @@ def _messages(
         workload_code=code,
         device=call.device,
         options=call.options,
-        checkpoint=call.checkpoint,
+        checkpoint=checkpoint,
         checkpoint_interval_s=call.checkpoint_interval_s,
         interruptible=False,
+        folder=folder,
     )
+    for message in messages:
+        yield message
+        if isinstance(message, Checkpoint) and isinstance(message.payload, CheckpointFile):
+            try:
+                yield from map(CheckpointPart, message.payload.parts())
+            except (OSError, EOFError) as error:
+                yield _machines(error, call, "the checkpoint cannot be sent", message.epoch)
+                return
+
+
+def _machines(error: BaseException, call: Call, what: str, epoch: int | None = None) -> Failure:
+    """Return the failure of a machine, which says what it kept from happening."""
+    if epoch is None:
+        epoch = call.checkpoint.epoch if call.checkpoint else 0
+    why = failure(error, epoch)
+    return replace(why, kind=FailureKind.INFRASTRUCTURE, message=f"{what}: {why.message}")
+
+
+def _received(
+    checkpoint: Checkpoint | None, folder: Path, parts: Iterable[bytes]
+) -> Checkpoint | None:
+    """Return the checkpoint with its payload in the attempt's folder, if it is a file."""
+    if checkpoint is None or not isinstance(checkpoint.payload, CheckpointFile):
+        return checkpoint
+    file = folder / RESUMED
+    with file.open("wb") as opened:
+        opened.writelines(parts)
+    return replace(checkpoint, payload=replace(checkpoint.payload, path=file, offset=0))
 
 
 def _in_context(messages: Iterator[Message]) -> Iterator[Message]:
@@ -149,12 +198,12 @@ def _same(digests: Mapping[str, str], data: Sequence[Arrays]) -> dict[str, Array
 def batches(
     messages: Iterable[Message], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[list[Message]]:
-    """Group the messages in order. Started and a checkpoint leave at once; others may wait."""
+    """Group the messages in order. Those of `_AT_ONCE` leave at once; others may wait."""
     batch: list[Message] = []
     sent_s = clock()
     for message in messages:
         batch.append(message)
-        if isinstance(message, Started | Checkpoint) or clock() - sent_s >= EVERY_S:
+        if isinstance(message, _AT_ONCE) or clock() - sent_s >= EVERY_S:
             yield batch
             batch, sent_s = [], clock()
     if batch:

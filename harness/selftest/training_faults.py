@@ -20,6 +20,7 @@ from harness.workload import (
     Metric,
     Parameters,
     PlantedFault,
+    Row,
     Run,
     Workload,
     planted_faults,
@@ -40,7 +41,7 @@ class PlantedRun:
     def __post_init__(self) -> None:
         self.environment = self.run.environment
 
-    def epoch(self) -> Mapping[str, float]:
+    def epoch(self) -> Mapping[str, float] | Row | None:
         """Run the next epoch with the fault."""
         with self.fault.plant():
             return self.run.epoch()
@@ -50,11 +51,11 @@ class PlantedRun:
         with self.fault.plant():
             return self.run.final()
 
-    def save(self) -> bytes:
+    def save(self) -> bytes | Path:
         """Return the checkpoint of the sound run."""
         return self.run.save()
 
-    def load(self, payload: bytes) -> None:
+    def load(self, payload: Any) -> None:
         """Load the checkpoint into the sound run."""
         self.run.load(payload)
 

@@ -265,7 +265,7 @@ class Session:
 
 
 def _recorded(trial: StoredTrial | None) -> bool:
-    return trial is not None and (bool(trial.epochs) or trial.failure is not None)
+    return trial is not None and (bool(trial.reached) or trial.failure is not None)
 
 
 def _in_words(request: Request) -> str:

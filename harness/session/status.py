@@ -93,7 +93,7 @@ def _trial_status(session: Session, experiment: Experiment, seed: int) -> TrialS
         experiment=experiment.id,
         seed=seed,
         trial=trial_id,
-        reached=len(trial.epochs),
+        reached=trial.reached,
         epochs=epochs,
         state=_ended(trial.done, failure, epochs),
         detail=f"{failure.error}: {failure.message}" if failure else "",

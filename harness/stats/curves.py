@@ -20,6 +20,8 @@ def onset(epochs: Array, curve: Array, threshold: float) -> float:
         The epoch, with a fraction. It is the first epoch if the curve starts above the threshold,
         and NaN if the curve never reaches it.
     """
+    recorded = ~np.isnan(curve)
+    epochs, curve = epochs[recorded], curve[recorded]
     over = np.flatnonzero(curve >= threshold)
     if not len(over):
         return float("nan")
@@ -36,7 +38,7 @@ def value_at(epochs: Array, curve: Array, places: Array) -> Array:
 
     Args:
         epochs: where the curve was recorded, rising, shape (n,).
-        curve: its values, shape (n,); NaN where nothing was recorded, at the end only.
+        curve: its values, shape (n,); NaN where nothing was recorded.
         places: where to read it, in epochs, shape (m,).
 
     Returns:

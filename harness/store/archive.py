@@ -97,11 +97,12 @@ class _Section:
 
 @validated(frozen=True, config=_STRICT)
 class _Line:
-    """A trial stored by columns, so that no name is repeated. Entry i belongs to epoch i + 1."""
+    """A trial stored by columns, so that no name is repeated."""
 
     spec: TrialSpec
     done: _Count
-    metrics: Mapping[str, tuple[float, ...]]
+    metrics: Mapping[str, tuple[float | None, ...]]
+    """None where the row lacks the metric."""
     ended_ms: tuple[_Milliseconds, ...]
     seconds: tuple[Annotated[float, Field(ge=0)], ...]
     finals: Mapping[int, FinalRecord]
@@ -109,14 +110,22 @@ class _Line:
     provenance: tuple[Provenance, ...]
     history: tuple[PastFailure, ...] = ()
     """Left out if empty, so that files from before this field existed keep their bytes."""
+    epochs: tuple[_Count, ...] | None = None
+    """The epoch of each entry. Left out if entry i belongs to epoch i + 1."""
 
     def faults(self) -> Iterator[str]:
         """Yield the contradictions in this line, one message per field."""
-        epochs = len(self.ended_ms)
-        columns = {"seconds": self.seconds} | {f"metrics.{k}": v for k, v in self.metrics.items()}
+        rows = epochs = len(self.ended_ms)
+        columns: dict[str, Sequence[object]] = {"seconds": self.seconds}
+        columns |= {f"metrics.{name}": column for name, column in self.metrics.items()}
+        if self.epochs is not None:
+            columns["epochs"] = self.epochs
+            epochs = max((self.done, *self.epochs))
+            if any(one >= next_ for one, next_ in pairwise((0, *self.epochs))):
+                yield "epochs: must rise from 1 on"
         for name, column in columns.items():
-            if len(column) != epochs:
-                yield f"{_printable(name)}: {len(column)} values for {epochs} epochs"
+            if len(column) != rows:
+                yield f"{_printable(name)}: {len(column)} values for {rows} epochs"
         if self.done > epochs:
             yield f"done: {self.done}, but there are {epochs} epochs"
         for epoch, final in self.finals.items():
@@ -316,17 +325,20 @@ def _kept(declared: Mapping[str, float], lines: Sequence[tuple[int, bytes]]) -> 
 
 
 def _line(trial: StoredTrial) -> str:
-    names = trial.epochs[0].metrics if trial.epochs else ()
+    names = dict.fromkeys(name for each in trial.epochs for name in each.metrics)
+    epochs = tuple(each.epoch for each in trial.epochs)
     columns = {
         "spec": trial.spec,
         "done": trial.done,
-        "metrics": {name: tuple(each.metrics[name] for each in trial.epochs) for name in names},
+        "metrics": {name: tuple(each.metrics.get(name) for each in trial.epochs) for name in names},
         "ended_ms": tuple(each.ended_ms for each in trial.epochs),
         "seconds": tuple(each.seconds for each in trial.epochs),
         "finals": trial.finals,
         "failure": trial.failure,
         "provenance": trial.provenance,
     }
+    if epochs != tuple(range(1, trial.reached + 1)):
+        columns["epochs"] = epochs
     if trial.history:
         columns["history"] = trial.history
     line = _ANY.dump_python(columns, mode="json")
@@ -358,9 +370,12 @@ def _trial(number: int, text: bytes) -> StoredTrial:
 
 
 def _epochs(line: _Line) -> Iterable[EpochRecord]:
-    for at, (ended_ms, seconds) in enumerate(zip(line.ended_ms, line.seconds, strict=True)):
-        metrics = {name: column[at] for name, column in line.metrics.items()}
-        yield EpochRecord(at + 1, metrics, ended_ms, seconds)
+    epochs = range(1, len(line.ended_ms) + 1) if line.epochs is None else line.epochs
+    rows = zip(epochs, line.ended_ms, line.seconds, strict=True)
+    for at, (epoch, ended_ms, seconds) in enumerate(rows):
+        values = ((name, column[at]) for name, column in line.metrics.items())
+        metrics = {name: value for name, value in values if value is not None}
+        yield EpochRecord(epoch, metrics, ended_ms, seconds)
 
 
 def _parsed(number: int, text: bytes, schema: TypeAdapter[T]) -> T:
@@ -446,7 +461,7 @@ def differs(one: StoredTrial, other: StoredTrial) -> str:
     Only the epochs that both have are compared. When and where the trials ran is ignored.
     """
     for ours, theirs in zip(one.epochs, other.epochs, strict=False):
-        if ours.metrics != theirs.metrics:
+        if (ours.epoch, ours.metrics) != (theirs.epoch, theirs.metrics):
             return f"other results from epoch {ours.epoch} on"
     for epoch in sorted(one.finals.keys() & other.finals.keys()):
         if one.finals[epoch].metrics != other.finals[epoch].metrics:
@@ -456,8 +471,8 @@ def differs(one: StoredTrial, other: StoredTrial) -> str:
         if failure is None or failure.kind is not FailureKind.SCIENTIFIC:
             continue
         known = any(past.failure == failure for past in longer.history)
-        if len(longer.epochs) > len(trial.epochs) and not known:
-            return f"one failed after epoch {len(trial.epochs)}, where the other went on"
+        if longer.reached > trial.reached and not known:
+            return f"one failed after epoch {trial.reached}, where the other went on"
     return ""
 
 
@@ -468,4 +483,4 @@ def _alike(one: TrialSpec, other: TrialSpec) -> bool:
 
 def _reach(trial: StoredTrial) -> tuple[int, int, int]:
     """Sort key: of two recordings that agree, prefer the longer one."""
-    return (trial.done, len(trial.epochs), len(trial.history))
+    return (trial.done, trial.reached, len(trial.history))

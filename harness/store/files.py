@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.errors import StoreError
@@ -36,16 +36,60 @@ def replace(path: Path, *parts: bytes) -> None:
 
     The new name is durable only after `sync_folder`.
     """
-    new = path.with_name(f".{path.name}.new")
-    with faults_named(path):
+    new = Replacement(path)
+    for part in parts:
+        new.write(part)
+    new.commit()
+
+
+class Replacement:
+    """Replaces a whole file by one that is written in parts. The old file remains until `commit`.
+
+    Raises:
+        StoreError: from any method, as when the disk is full. Then nothing is left of the new file.
+    """
+
+    def __init__(self, path: Path, ending: str = "new") -> None:
+        self._path = path
+        self._new = _new(path, ending)
+        with faults_named(path):
+            self._file = self._new.open("wb")
+
+    @staticmethod
+    def remove(path: Path, ending: str = "new") -> None:
+        """Remove what a killed process has left of a new file."""
+        remove(_new(path, ending))
+
+    def write(self, part: bytes) -> None:
+        """Add the next part."""
+        with faults_named(self._path), self._or_nothing():
+            self._file.write(part)
+
+    def commit(self) -> None:
+        """Replace the old file, once the new one is on disk."""
+        with faults_named(self._path), self._or_nothing():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._new.replace(self._path)
+
+    def discard(self) -> None:
+        """Drop what was written, and keep the old file."""
+        with suppress(OSError):  # a buffer that a full disk does not take
+            self._file.close()
+        self._new.unlink(missing_ok=True)
+
+    @contextmanager
+    def _or_nothing(self) -> Iterator[None]:
         try:
-            with new.open("wb") as file:
-                file.writelines(parts)
-                os.fsync(file.fileno())
-            new.replace(path)
+            yield
         except OSError:
-            new.unlink(missing_ok=True)  # it would only waste space on a full disk
+            self.discard()  # it would only waste space on a full disk
             raise
+
+
+def _new(path: Path, ending: str) -> Path:
+    return path.with_name(f".{path.name}.{ending}")
 
 
 def write_from(path: Path, offset: int, data: bytes) -> None:

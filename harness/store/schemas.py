@@ -23,6 +23,7 @@ class Covered:
     """The first part of records.jsonl that a result or a checkpoint covers."""
 
     epochs: int = 0
+    """The last recorded epoch."""
     length: int = 0
     """Length of the part, in bytes."""
     sha256: str = hashlib.sha256().hexdigest()
@@ -60,6 +61,8 @@ class CheckpointHeader:
     """Digest of the payload."""
     covered: Covered
     provenance: tuple[Provenance, ...]
+    file: bool = False
+    """Whether the workload saved a file, and so expects one."""
 
 
 @dataclass(frozen=True)

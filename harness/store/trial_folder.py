@@ -19,6 +19,8 @@ from pydantic_core import from_json
 from harness.errors import StoreError
 from harness.record import (
     Checkpoint,
+    CheckpointFile,
+    CheckpointPart,
     EpochRecord,
     Failure,
     FailureKind,
@@ -44,6 +46,9 @@ attempt that starts again from the first epoch changes the covered part."""
 
 _PAUSE_S = 0.002
 
+_PARTS = "parts"
+"""Ending of the file that holds the parts of a checkpoint before the last one has come."""
+
 
 @dataclass(frozen=True)
 class _Bytes:
@@ -51,7 +56,7 @@ class _Bytes:
 
     result: bytes | None
     checkpoint: bytes | None
-    """The first line of checkpoint.pt, or the whole file if the payload was requested."""
+    """The first line of checkpoint.pt."""
     records: bytes
 
 
@@ -123,11 +128,11 @@ class TrialFolder:
 
     def state(self) -> TrialState:
         """Read the result and the checkpoint, and leave out one whose covered records changed."""
-        return self._state()[0]
+        return self._state()
 
     def result(self) -> Result | None:
         """Read the result and check it against the records."""
-        return self._state(with_checkpoint=False)[0].result
+        return self._state(with_checkpoint=False).result
 
     def unchecked_result(self) -> Result | None:
         """Read the result from result.json only: fast, and good enough to show progress.
@@ -177,15 +182,37 @@ class TrialFolder:
 
     def checkpoint(self) -> Checkpoint | None:
         """Read the state to resume from. Return None if there is no undamaged one."""
-        state, raw = self._state(with_payload=True)
-        header = state.checkpoint
-        if header is None or raw.checkpoint is None:
-            return None
-        payload = raw.checkpoint[raw.checkpoint.index(b"\n") + 1 :]
-        if len(payload) != header.length or hashlib.sha256(payload).hexdigest() != header.sha256:
-            _warn(self.checkpoint_file, "truncated or damaged")
-            return None
-        return Checkpoint(header.epoch, header.form, payload)
+        before: CheckpointHeader | None = None
+        while (header := self.state().checkpoint) is not None:
+            try:
+                with files.faults_named(self.checkpoint_file):
+                    return self._checkpoint(header)
+            except CorruptError as error:
+                if header == before:  # no other process has replaced the file in between
+                    _warn(self.checkpoint_file, str(error))
+                    return None
+            before = header
+        return None
+
+    def _checkpoint(self, header: CheckpointHeader) -> Checkpoint:
+        """Read the payload that follows a header.
+
+        Raises:
+            CorruptError: another payload is there.
+        """
+        try:
+            with self.checkpoint_file.open("rb") as file:
+                same = schemas.CHECKPOINT.read(file.readline()) == header
+                offset = file.tell()
+                content = b"" if header.file else file.read()
+                sha256 = hashlib.sha256(content) if content else hashlib.file_digest(file, "sha256")
+                length = file.tell() - offset
+        except FileNotFoundError:
+            raise CorruptError("gone") from None
+        if not same or length != header.length or sha256.hexdigest() != header.sha256:
+            raise CorruptError("truncated or damaged")
+        stored = CheckpointFile(self.checkpoint_file, offset, length, header.sha256)
+        return Checkpoint(header.epoch, header.form, stored if header.file else content)
 
     def _epochs(self, state: TrialState) -> tuple[EpochRecord, ...]:
         try:
@@ -193,9 +220,7 @@ class TrialFolder:
         except CorruptError as error:
             raise StoreError(f"{self.records_file}: {error}") from None
 
-    def _state(
-        self, *, with_checkpoint: bool = True, with_payload: bool = False
-    ) -> tuple[TrialState, _Bytes]:
+    def _state(self, *, with_checkpoint: bool = True) -> TrialState:
         """Read the files until they match, or until two reads in a row give the same mismatch.
 
         Another process may be writing. Records are read last, so everything that a result or
@@ -205,14 +230,14 @@ class TrialFolder:
         """
         before: _Bytes | None = None
         for _ in range(_MOST_READS):
-            raw = self._read(with_checkpoint=with_checkpoint, with_payload=with_payload)
+            raw = self._read(with_checkpoint=with_checkpoint)
             faults: list[str] = []
             state = TrialState(
                 raw.records,
                 self._checked(self.result_file, raw.result, schemas.RESULT, raw.records, faults),
                 self._checked(
                     self.checkpoint_file,
-                    _first_line(raw.checkpoint),
+                    raw.checkpoint,
                     schemas.CHECKPOINT,
                     raw.records,
                     faults,
@@ -224,14 +249,14 @@ class TrialFolder:
             time.sleep(_PAUSE_S)
         for fault in faults:
             log.warning("%s", fault)
-        return state, raw
+        return state
 
-    def _read(self, *, with_checkpoint: bool, with_payload: bool) -> _Bytes:
+    def _read(self, *, with_checkpoint: bool) -> _Bytes:
         """Read the seals first and the records last. Skip the records if no seal can cover them."""
         result = files.read(self.result_file)
         checkpoint = None
         if with_checkpoint:
-            checkpoint = files.read(self.checkpoint_file, first_line=not with_payload)
+            checkpoint = files.read(self.checkpoint_file, first_line=True)
         if result is None and checkpoint is None and not with_checkpoint:
             return _Bytes(None, None, b"")  # true of most trials when a study begins
         return _Bytes(result, checkpoint, files.read(self.records_file) or b"")
@@ -265,6 +290,22 @@ class TrialFolder:
         return seal
 
 
+class _Incoming:
+    """A checkpoint that is a file, and that arrives in parts."""
+
+    def __init__(self, folder: TrialFolder, header: CheckpointHeader, length: int) -> None:
+        self.header = header
+        self.file = files.Replacement(folder.checkpoint_file, _PARTS)
+        self.file.write(schemas.CHECKPOINT.write(header))
+        self._left = length
+
+    def add(self, part: bytes) -> bool:
+        """Write the next part. Return whether it was the last."""
+        self.file.write(part)
+        self._left -= len(part)
+        return self._left <= 0
+
+
 class TrialWriter:
     """Writes the messages of one attempt. Reads what earlier attempts left from the folder.
 
@@ -291,31 +332,56 @@ class TrialWriter:
         self._digest = hashlib.sha256(state.records[: self._durable.length])
         self._covered = self._durable
         """All records received. `_durable` is the part that remains if the attempt is lost."""
+        self._written = self._durable.length
+        """Length of the records on disk, in bytes."""
+        self._lines: list[bytes] = []
+        """Records that are not on disk yet."""
         self._finals: dict[int, FinalRecord] = {}
+        self._incoming: _Incoming | None = None
+        """A checkpoint of which parts are still to come."""
         self._make_room(spec, state, fresh=started is not None and not started.resumed_from)
 
     def write(self, messages: Sequence[Message]) -> None:
         """Write the messages durably. The caller must sync the folder for the file names."""
-        written, lines = self._covered.length, list[bytes]()
         checkpoint: tuple[bytes, bytes] | None = None
         result: Result | None = None
         for message in messages:
             match message:
                 case EpochRecord():
-                    lines.append(self._line(message))
-                case Checkpoint():
-                    checkpoint = self._checkpoint(message), message.payload
+                    self._lines.append(self._line(message))
+                case Checkpoint(payload=CheckpointFile(length=length)):
+                    self._incoming = _Incoming(self._folder, self._header(message), length)
+                case Checkpoint(payload=bytes(payload)):
+                    header = self._header(message)
+                    self._durable = header.covered
+                    checkpoint = schemas.CHECKPOINT.write(header), payload
+                case CheckpointPart():
+                    self._add(message.data)
                 case FinalRecord():
                     self._finals[message.epoch] = message
                 case Finished() | Failure():
                     result = self._ended(message)
         # The order matters: a checkpoint or a result must not cover records that are not on disk.
-        if lines:
-            files.write_from(self._folder.records_file, written, b"".join(lines))
+        self._flush()
         if checkpoint:
             files.replace(self._folder.checkpoint_file, *checkpoint)
         if result:
             files.replace(self._folder.result_file, schemas.RESULT.write(result))
+
+    def _flush(self) -> None:
+        """Write the records that have arrived."""
+        if self._lines:
+            files.write_from(self._folder.records_file, self._written, b"".join(self._lines))
+            self._lines.clear()
+            self._written = self._covered.length
+
+    def _add(self, part: bytes) -> None:
+        """Add a part of a checkpoint that is a file, which counts once the last part has come."""
+        if self._incoming and self._incoming.add(part):
+            self._flush()
+            self._incoming.file.commit()
+            self._durable = self._incoming.header.covered
+            self._incoming = None
 
     def _make_room(self, spec: TrialSpec, state: TrialState, *, fresh: bool) -> None:
         """Remove the records and files that the attempt will write again."""
@@ -324,13 +390,14 @@ class TrialWriter:
             files.remove(folder.result_file)
         if fresh:
             files.remove(folder.checkpoint_file)
+        files.Replacement.remove(folder.checkpoint_file, _PARTS)
         if len(state.records) > self._durable.length:
             files.write_from(folder.records_file, self._durable.length, b"")
         if folder.spec() is None:
             _write_spec(folder, spec)
 
     def _line(self, record: EpochRecord) -> bytes:
-        if record.epoch != self._covered.epochs + 1:
+        if record.epoch <= self._covered.epochs:
             raise ValueError(f"epoch {record.epoch} came after epoch {self._covered.epochs}")
         line = schemas.record_line(record)
         self._digest.update(line)
@@ -338,20 +405,24 @@ class TrialWriter:
         self._covered = Covered(record.epoch, length, self._digest.hexdigest())
         return line
 
-    def _checkpoint(self, checkpoint: Checkpoint) -> bytes:
-        if checkpoint.epoch != self._covered.epochs:
+    def _header(self, checkpoint: Checkpoint) -> CheckpointHeader:
+        if checkpoint.epoch < self._covered.epochs:
             raise ValueError(f"checkpoint {checkpoint.epoch} at epoch {self._covered.epochs}")
-        self._durable = self._covered
-        header = CheckpointHeader(
+        payload = checkpoint.payload
+        if isinstance(payload, CheckpointFile):
+            length, sha256 = payload.length, payload.sha256
+        else:
+            length, sha256 = len(payload), hashlib.sha256(payload).hexdigest()
+        return CheckpointHeader(
             trial=self._folder.path.name,
             epoch=checkpoint.epoch,
             form=checkpoint.form,
-            length=len(checkpoint.payload),
-            sha256=hashlib.sha256(checkpoint.payload).hexdigest(),
+            length=length,
+            sha256=sha256,
             covered=self._covered,
             provenance=self._provenance,
+            file=isinstance(payload, CheckpointFile),
         )
-        return schemas.CHECKPOINT.write(header)
 
     def _ended(self, end: Finished | Failure) -> Result:
         result = replace(self._result, provenance=self._provenance)
@@ -375,9 +446,10 @@ def adopt(folder: TrialFolder, trial: StoredTrial) -> None:
     if folder.state().latest is not None:
         raise ValueError(f"{folder.path}: records are there already")
     records = b"".join(map(schemas.record_line, trial.epochs))
+    last = trial.epochs[-1].epoch if trial.epochs else 0
     result = Result(
         trial=trial.spec.id,
-        covered=Covered(len(trial.epochs), len(records), hashlib.sha256(records).hexdigest()),
+        covered=Covered(last, len(records), hashlib.sha256(records).hexdigest()),
         done=trial.done,
         finals=trial.finals,
         failure=trial.failure,
@@ -439,10 +511,6 @@ def attempts(messages: Sequence[Message]) -> Iterator[list[Message]]:
         part.append(message)
     if part:
         yield part
-
-
-def _first_line(data: bytes | None) -> bytes | None:
-    return None if data is None else b"".join(data.partition(b"\n")[:2])
 
 
 def _write_spec(folder: TrialFolder, spec: TrialSpec) -> None:

@@ -51,7 +51,7 @@ class Evidence:
     finals: Mapping[str, Array]
     """By metric, shape (seeds,); NaN if there is none."""
     recorded: NDArray[np.int64]
-    """The last recorded epoch, shape (seeds,)."""
+    """The last epoch that each seed recorded or ran through, shape (seeds,)."""
     failed: Mask
     """Seeds with a scientific failure, shape (seeds,)."""
     missing: Mask
@@ -132,10 +132,11 @@ def _other_data(trial: StoredTrial) -> str:
 
 
 def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
-    records = trial.epochs[: evidence.epochs]
-    evidence.recorded[row] = len(records)
+    records = [record for record in trial.epochs if record.epoch <= evidence.epochs]
+    evidence.recorded[row] = min(trial.reached, evidence.epochs)
+    places = [record.epoch - 1 for record in records]
     for metric, curve in evidence.curves.items():
-        curve[row, : len(records)] = [record.metrics.get(metric, np.nan) for record in records]
+        curve[row, places] = [record.metrics.get(metric, np.nan) for record in records]
     final = trial.finals.get(evidence.full)
     if final is not None:
         for metric, values in evidence.finals.items():
@@ -230,7 +231,7 @@ class Takeoffs:
         curves = evidence.curves[metric]
         onsets = np.array([stats.onset(epochs, curve, threshold) for curve in curves])
         none = np.isnan(onsets)
-        broke_off = np.isnan(curves[:, -1])
+        broke_off = (evidence.recorded < evidence.epochs) | np.isnan(curves).all(axis=1)
         return cls(onsets, none & broke_off, none & ~broke_off)
 
     def fault(self, evidence: Evidence, latest: float = inf) -> str:

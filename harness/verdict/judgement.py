@@ -124,8 +124,11 @@ def _decide(
     if any(faults):
         why = "; ".join(filter(None, faults))
         return Decision(outcome=Outcome.NOT_REPRODUCED, why=why, method=rule.method)
-    if lacking := evidence.named(row.absent & ~evidence.failed):
+    if lacking := evidence.named(row.absent & evidence.missing):
         return Decision(outcome=Outcome.INCOMPLETE, why=f"{of_seeds(lacking)} missing")
+    if silent := evidence.named(row.absent):
+        why = f"{of_seeds(silent)} ran, but recorded no {claim.metric} here"
+        return Decision(outcome=Outcome.INCONCLUSIVE, why=why)
     return rule.decide(claim, row, terms)
 
 

@@ -139,7 +139,7 @@ class BandRule(_EverySeed[BandClaim]):
         return MeasuredRow(
             number=ReportedNumber(key, name, float(centre[epoch]), claim.margin),
             values=curves[seeds, worst],
-            absent=np.asarray(np.isnan(curves).any(axis=1)),
+            absent=(evidence.recorded < evidence.epochs) | np.isnan(curves).all(axis=1),
             off=distance.max(axis=1) > claim.margin,
             note=f"farthest off: seed {seed}, epoch {epoch + 1}" if recorded else "",
             farthest=float(curves[farthest, epoch]) if recorded else None,

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,21 @@ from harness.engine.worker_env import settings
 from harness.errors import ResourceError, UsageError
 from harness.manifest import Resources
 from harness.plan import Job
-from harness.record import EpochRecord, FailureKind, Finished, Message, Overruled, Started
+from harness.record import (
+    CheckpointFile,
+    EpochRecord,
+    FailureKind,
+    Finished,
+    Message,
+    Overruled,
+    Started,
+)
 from harness.store import Store
 from harness.workload import Arrays, Context, Workload
-from tests.engine.sinks import StoreSink, epochs, is_epoch, run
+from tests.engine.sinks import StoreSink, epochs, is_epoch, load, run
 from tests.store.trials import curve, final, quiet
 from tests.toy import DATA, Toy, Walk, job
+from tests.trial.test_rows_and_files import FiledToy
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -74,6 +84,33 @@ def test_two_workloads_that_read_the_same_data_load_it_once(tmp_path: Path) -> N
         engine.run(jobs, StoreSink(store), workloads=toys, load_data=load)
     assert loads == ["one", "two"]
     assert all(store.done(each.spec.id) for each in jobs)
+
+
+def test_a_checkpoint_that_is_a_file_goes_from_worker_to_store_and_to_the_next_worker(
+    tmp_path: Path,
+) -> None:
+    """The file has several parts, and the first worker is killed after its second checkpoint."""
+    a_job = job(epochs=4, fault="kill", at=3, marker=str(tmp_path / "marker"))
+    folders = tmp_path / "folders"
+    workload = FiledToy(padding=9 << 20, made=partial(_note, folders))
+    store = Store(tmp_path / "results")
+    sink = StoreSink(store)
+    chosen = engine.Options(backoff_s=0.01, checkpoint_interval_s=0.0)
+    with store.lock():
+        engine.run([a_job], sink, workloads={"toy": workload}, load_data=load, options=chosen)
+    assert [each.resumed_from for each in sink.started(a_job)] == [0, 2]
+    assert curve(store.read(a_job.spec.id)) == quiet(a_job)
+    checkpoint = store.resume_point(a_job.spec.id)
+    assert checkpoint is not None
+    assert isinstance(checkpoint.payload, CheckpointFile)
+    assert checkpoint.payload.length > 9 << 20
+    _, last = map(Path, folders.read_text().splitlines())
+    assert not last.exists()
+
+
+def _note(file: Path, folder: Path) -> None:
+    with file.open("a") as opened:
+        opened.write(f"{folder}\n")
 
 
 class Particular(Toy):

@@ -71,13 +71,15 @@ class Watched(Toy):
 
 
 def test_a_process_is_given_the_same_arrays_for_the_same_digest(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(Watched, "seen", [])
     workload = Watched()
     for digest in ("one", "one", "other"):
         call = Call(job(data={DATA: digest}), SOURCE, software(), "cpu", {}, None, 1000.0)
-        list(stream(call, pickle.dumps(workload), workload.load_data(DATA, Path())))
+        list(
+            stream(call, pickle.dumps(workload), workload.load_data(DATA, Path()), folder=tmp_path)
+        )
     first, second, other = Watched.seen
     assert first is second
     assert first is not other
@@ -89,7 +91,7 @@ def test_a_node_that_joined_late_with_other_software_runs_nothing(
     monkeypatch.setattr("ray.get_runtime_context", lambda: Mock(get_node_id=lambda: "a"))
     other = replace(software(), torch="1.13.1")
     call = Call(job(), SOURCE, other, "cpu", {}, None, 1000.0)
-    ((placed,), (refused,)) = list(placed_stream(call, Variables(), b""))
+    ((placed,), (refused,)) = list(placed_stream(call, [], Variables(), b""))
     assert placed == Placed("a", gethostname())
     assert isinstance(refused, Refused)
     assert f"torch {software().torch} there and 1.13.1 here" in refused.why

@@ -238,9 +238,9 @@ def test_a_trial_is_settled_only_as_far_as_it_ran(store: Store) -> None:
 
 
 def test_epochs_out_of_order_are_refused(store: Store) -> None:
-    messages = list(sent(job(epochs=3)))
-    with store.lock(), pytest.raises(ValueError, match="epoch 2 came after epoch 0"):
-        store.append([(job().spec, messages[0]), (job().spec, messages[2])])
+    started, first, *_ = messages = list(sent(job(epochs=3)))
+    with store.lock(), pytest.raises(ValueError, match="epoch 1 came after epoch 1"):
+        store.append([(job().spec, started), (job().spec, first), (job().spec, first)])
     with store.lock(), pytest.raises(ValueError, match="before Started"):
         store.append([(job().spec, messages[1])])
 

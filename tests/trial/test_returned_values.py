@@ -225,7 +225,7 @@ def test_metrics_are_the_declared_ones(
 def test_a_checkpoint_is_bytes(monkeypatch: pytest.MonkeyPatch, payload: object) -> None:
     failure = strike(monkeypatch, "save", lambda: payload)
     assert (failure.kind, failure.epoch) == (FailureKind.SCIENTIFIC, 1)
-    assert failure.message.startswith("checkpoint: must be bytes, got ")
+    assert failure.message.startswith("checkpoint: must be bytes or a Path, got ")
 
 
 def _raises(error: BaseException | type[BaseException]) -> Callable[[], Any]:

@@ -1,14 +1,15 @@
 """What each kind of claim asks of the seeds, case by case."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.record import FailureKind
-from harness.verdict import Outcome
+from harness.errors import Exit
+from harness.record import EpochRecord, FailureKind, StoredTrial
+from harness.verdict import Outcome, exit_code
 from tests.verdict.builders import (
     band,
     curve,
@@ -24,6 +25,7 @@ from tests.verdict.builders import (
 
 NOT_REPRODUCED, REPRODUCED = Outcome.NOT_REPRODUCED, Outcome.REPRODUCED
 INCOMPLETE, NOT_RUN = Outcome.INCOMPLETE, Outcome.NOT_RUN
+INCONCLUSIVE = Outcome.INCONCLUSIVE
 
 RISE = [0.0, 0.0, 1.0, 2.0, 2.5, 2.75, 2.9, 3.0]
 """A curve that crosses 0.5 at epoch 2.5."""
@@ -288,9 +290,42 @@ def test_a_lined_up_seed_owes_the_rows_after_the_epoch_at_which_it_failed() -> N
     assert (found.verdict, found.note) == (NOT_REPRODUCED, "seed 1 failed")
 
 
-def test_a_metric_that_was_never_recorded_is_missing_not_zero() -> None:
+def test_a_metric_that_a_finished_trial_never_recorded_is_no_pass_and_is_named() -> None:
     verdict = verdict_on(experiment(exact({1: 0.0}), epochs=1), {0: trial([0.0])})
-    assert (verdict.verdict, verdict.incomplete) == (INCOMPLETE, True)
+    assert verdict.verdict is INCONCLUSIVE
+    (only,) = verdict.results
+    assert only.note == "seed 0 ran, but recorded no true_mi_bits here"
+    assert exit_code([verdict]) is Exit.INCONCLUSIVE
+
+
+def sparse(values: Mapping[int, float], done: int) -> StoredTrial:
+    """A trial that ran to `done`, with a row at some epochs only."""
+    rows = tuple(EpochRecord(epoch, {"mi_bits": each}, 0, 1.0) for epoch, each in values.items())
+    return replace(trial([]), epochs=rows, done=done)
+
+
+RARE = {epoch: each for epoch, each in enumerate(RISE, start=1) if epoch % 2 == 0}
+
+
+def test_rows_that_come_every_second_epoch_are_judged_where_they_are() -> None:
+    asked = experiment(
+        value({2: RARE[2], 8: RARE[8]}),
+        curve({2: RARE[2], 4: RARE[4], 6: RARE[6]}, threshold=0.5),
+        onset(2.5, threshold=0.5),
+        band({2: 0.0, 4: 2.0, 8: 3.0}, tolerance=0.5, name="inside"),
+        epochs=8,
+    )
+    verdict = verdict_on(asked, dict.fromkeys(range(3), sparse(RARE, done=9)))
+    assert {result.verdict for result in verdict.results} == {REPRODUCED}
+
+
+def test_a_row_that_no_trial_has_is_no_pass_and_a_trial_that_still_runs_is_missing() -> None:
+    asked = experiment(value({3: 0.0}), epochs=8)
+    verdict = verdict_on(asked, dict.fromkeys(range(3), sparse(RARE, done=8)))
+    assert verdict.verdict is INCONCLUSIVE
+    assert row(verdict, "late rows @ 3").note == "seeds 0-2 ran, but recorded no mi_bits here"
+    running = verdict_on(asked, dict.fromkeys(range(3), sparse({2: 1.0}, done=0)))
+    assert running.verdict is INCOMPLETE
 
 
 def test_records_of_other_data_are_missing_and_named() -> None:
