@@ -102,6 +102,23 @@ class FinalRecord:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Declaration:
+    """What a manifest declared before the records of its experiment were made."""
+
+    tolerances: Mapping[str, float] = field(default_factory=dict)
+    """Each claim's tolerance by its name; all that older records declare."""
+    judged: Mapping[str, Json] | None = None
+    """The judged part of the manifest as JSON; None if only the tolerances are known."""
+    origin: str = ""
+    """Where the judged part was found, if it was added to older records afterwards."""
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the judged part; None if it is not known."""
+        return None if self.judged is None else digest(canonical_json(dict(self.judged)))
+
+
 class FailureKind(StrEnum):
     """Whether the method or a machine failed."""
 

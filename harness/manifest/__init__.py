@@ -18,6 +18,7 @@ from harness.manifest.claims import (
     ValueClaim,
     by_interest,
 )
+from harness.manifest.declaration import as_declared, changes, declaration, renamed
 from harness.manifest.experiment import (
     Calibration,
     Expected,
@@ -63,13 +64,17 @@ __all__ = [
     "Twin",
     "ValueClaim",
     "WorkloadChoice",
+    "as_declared",
     "by_interest",
     "change",
+    "changes",
+    "declaration",
     "describe",
     "discover",
     "load",
     "of_seeds",
     "parse_seeds",
+    "renamed",
     "spell",
     "suggest",
 ]

@@ -213,10 +213,6 @@ class Manifest(Frozen):
         listed = [claim for claim in self.claims if claim.values.keys() - {None}]
         return min(listed, key=by_interest, default=None)
 
-    def tolerances(self) -> dict[str, float]:
-        """Each claim's tolerance by its name; a run declares them before it makes its records."""
-        return {claim.name: claim.margin for claim in self.claims}
-
     def bands(self) -> dict[RowKey, tuple[float, float]]:
         """The calibrated bands by row; the file has them by the rows' printed names."""
         bands = self.calibration.bands if self.calibration else {}

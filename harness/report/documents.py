@@ -142,6 +142,8 @@ class ExperimentDocument(Document):
     alpha: float
     """The error rate of each of the two tests, over all rows together."""
     left_out: LeftOutDocument | None
+    declared: str | None = None
+    """The SHA-256 of the judged part of the manifest as it was declared with the records."""
 
 
 class VerdictsDocument(Document):

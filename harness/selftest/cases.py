@@ -204,7 +204,7 @@ def cases(subject: Subject) -> Iterator[Case]:
     yield Case("stale record: other parameters", _other_parameters, stale)
     yield Case("stale record: another revision", _other_revision, stale)
     if margins(subject.experiment):
-        changed = noted("changed since its records were made", "exact")
+        changed = noted("changed since the records were made", "exact")
         yield Case("a tolerance changed after the run", _tolerance_changed, changed)
     for name, trials in subject.recorded.items():
         yield Case(

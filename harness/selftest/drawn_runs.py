@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from harness.manifest import ComparedClaim, Experiment, change
+from harness.manifest import ComparedClaim, Experiment, change, declaration
 from harness.manifest.tree import Path as Place
 from harness.plan import Selection, specs
 from harness.record import (
@@ -203,9 +203,9 @@ def replayed(trial: StoredTrial, spec: TrialSpec) -> list[Message]:
 def write(
     store: Store, experiment: Experiment, sent: Iterable[tuple[TrialSpec, Sequence[Message]]]
 ) -> None:
-    """Write the tolerances of the manifest and then the messages, like the driver."""
+    """Write what the manifest declares and then the messages, like the driver."""
     with store.lock():
-        store.declare(experiment.id, experiment.manifest.tolerances())
+        store.declare(experiment.id, declaration(experiment.manifest))
         store.append([(spec, message) for spec, messages in sent for message in messages])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import UsageError, number_of
 from harness.manifest import Experiment, of_seeds
-from harness.record import StoredTrial, TrialSpec
+from harness.record import Declaration, StoredTrial, TrialSpec
 from harness.store import Archive, Kept, merge
 
 FOLDER = "records"
@@ -34,26 +34,27 @@ class Committed:
         return tuple(trial.spec.seed for trial in self._all if not self._current(trial))
 
     @property
-    def declared(self) -> Mapping[str, float]:
-        """Each claim's tolerance when the records were made."""
+    def declared(self) -> Declaration:
+        """What the manifest declared when the records were made."""
         return self.archive.declared(self.experiment.id)
 
     def notes(self) -> Iterator[str]:
         """Yield notes for a verdict that uses these records."""
         if self.trials:
-            yield f"judged by the committed records in {self._file}, not by the workspace"
+            yield f"judged by the committed records in {self.file}, not by the workspace"
         elif not self.stale:
-            yield f"the workspace holds no trial of it, and {self._file} holds no records"
+            yield f"the workspace holds no trial of it, and {self.file} holds no records"
         yield from self.warnings()
 
     def warnings(self) -> Iterator[str]:
         """Yield a warning if some records are stale."""
         if self.stale:
             why = "were made with other parameters, data or revision, and are not used"
-            yield f"the records of {of_seeds(self.stale)} in {self._file} {why}"
+            yield f"the records of {of_seeds(self.stale)} in {self.file} {why}"
 
     @property
-    def _file(self) -> Path:
+    def file(self) -> Path:
+        """The file of the records."""
         cell = self.experiment.cell
         return self.archive.file(cell.grid if cell else self.experiment.id)
 
@@ -71,7 +72,7 @@ class Addition:
 
     experiment: Experiment
     trials: tuple[StoredTrial, ...]
-    declared: Mapping[str, float]
+    declared: Declaration
 
 
 def add(archive: Archive, additions: Collection[Addition]) -> Iterator[str]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import manifest, workloads
-from harness.errors import number_of
-from harness.manifest import Experiment, of_seeds
+from harness.errors import StoreError, number_of
+from harness.manifest import Experiment, declaration, of_seeds
 from harness.plan import Job, Request, Selection, jobs, specs
-from harness.record import StoredTrial, TrialSpec
+from harness.record import Declaration, StoredTrial, TrialSpec
 from harness.session.committed import FOLDER, Committed
 from harness.source import workload_code
 from harness.store import Archive, Store
@@ -177,7 +177,7 @@ class Session:
 
     def trial(self, experiment: Experiment, seed: int) -> StoredTrial | None:
         """Read one trial from the workspace or the committed records."""
-        trial_id = self.trials[experiment.id][seed]
+        trial_id = self.trials[experiment.id].get(seed) or self._id(experiment, seed)
         committed = self.committed.get(experiment.id)
         return committed.trials.get(trial_id) if committed else self.store.read(trial_id)
 
@@ -189,16 +189,21 @@ class Session:
                 if trial is not None:
                     yield (experiment.id, seed), trial
 
-    def declared(self, experiment: Experiment) -> Mapping[str, float]:
-        """Return each claim's tolerance when the records were made; empty if unknown."""
+    def declared(self, experiment: Experiment) -> Declaration:
+        """Return what was declared when the records were made; empty if unknown."""
         committed = self.committed.get(experiment.id)
         return committed.declared if committed else self.store.declared(experiment.id)
 
     def declare(self) -> None:
-        """Record the manifest's tolerances of every experiment that has no records yet."""
+        """Record what the manifest declares of every experiment that has no records yet."""
+        stored = self._stored_seeds()
         for experiment in self.experiments:
-            today = experiment.manifest.tolerances()
-            if self.store.declared(experiment.id) != today and not self._recorded(experiment):
+            today = declaration(experiment.manifest)
+            if self.store.declared(experiment.id) == today or self._recorded(experiment):
+                continue
+            others = stored.get(self._id(experiment, 0), frozenset[int]())
+            ids = (self._id(experiment, seed) for seed in others)
+            if not any(_recorded(self.store.read(trial_id)) for trial_id in ids):
                 self.store.declare(experiment.id, today)
 
     def take_over(self) -> list[str]:
@@ -228,19 +233,44 @@ class Session:
         return [f"{number_of(taken, 'trial')} taken over from the committed records", *warnings]
 
     def verdicts(self) -> tuple[ExperimentVerdict, ...]:
-        """Judge each experiment by the stored records."""
+        """Judge each experiment by the stored records.
+
+        Raises:
+            StoreError: records, or what was declared with them, are damaged.
+        """
+        stored = self._stored_seeds()
         cases = [
-            Case(
-                experiment,
-                self.selection.seeds_of(experiment),
-                self.selection.epochs_of(experiment),
-                declared=self.declared(experiment),
-            )
+            self._case(experiment, stored.get(self._id(experiment, 0), frozenset()))
             for experiment in self.experiments
         ]
         families = [[case] for case in cases] if self.apart else [cases]
         verdicts = (verdict for family in families for verdict in judge(family, self.trial))
         return tuple(map(self._noted, verdicts))
+
+    def _case(self, experiment: Experiment, stored: frozenset[int]) -> Case:
+        """What to judge: what was requested, and what the manifest dropped since its records.
+
+        Args:
+            experiment: to judge.
+            stored: its seeds in the workspace.
+        """
+        seeds, epochs = self.selection.seeds_of(experiment), self.selection.epochs_of(experiment)
+        committed = self.committed.get(experiment.id)
+        if committed:
+            stored = frozenset(trial.spec.seed for trial in committed.trials.values())
+        declared = self.declared(experiment) if stored else None
+        case = Case(experiment, seeds, epochs, declared, stored)
+        try:
+            then = case.as_declared
+        except ValueError as error:
+            file = committed.file if committed else self.store.declaration_file(experiment.id)
+            raise StoreError(f"{file}: what was declared cannot be read: {error}") from None
+        if then is None:
+            return case
+        asked = self.selection.request_of(experiment)
+        if asked.seeds is None:
+            seeds = tuple(sorted({*seeds, *stored.intersection(then.seeds)}))
+        return replace(case, seeds=seeds, epochs=case.full if asked.epochs is None else epochs)
 
     def _noted(self, verdict: ExperimentVerdict) -> ExperimentVerdict:
         """Add a note to a verdict that uses committed records."""
@@ -258,6 +288,18 @@ class Session:
         yield from self.trials[experiment.id].values()
         for spec in self._specs(experiment, self.selection.with_seeds(None)):
             yield spec.id
+
+    def _stored_seeds(self) -> Mapping[str, frozenset[int]]:
+        """Every seed in the workspace, requested or not, by the id of the same trial of seed 0."""
+        found: dict[str, set[int]] = {}
+        for spec in map(self.store.spec, self.store.trials()):
+            if spec is not None:
+                found.setdefault(replace(spec, seed=0).id, set()).add(spec.seed)
+        return {trial_id: frozenset(seeds) for trial_id, seeds in found.items()}
+
+    def _id(self, experiment: Experiment, seed: int) -> str:
+        (spec,) = self._specs(experiment, self.selection.with_seeds((seed,)))
+        return spec.id
 
     def _specs(self, experiment: Experiment, selection: Selection) -> Iterator[TrialSpec]:
         workload = self.registry[experiment.manifest.workload.name]

@@ -1,7 +1,7 @@
 """Read, write and merge archives: finished trials in a compact form, committed with the manifests.
 
     <folder>/<experiment>.jsonl   line 1: the format, and the digest of the lines after it
-                                  line 2: the tolerances in force when the records were made
+                                  line 2: what the manifest declared when the records were made
                                   then one line per trial, in the order of the seeds
 
 All cells of a grid are in one file, `<folder>/<grid>.jsonl`. There each cell has a line like
@@ -26,6 +26,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from harness.errors import StoreError
 from harness.record import (
+    Declaration,
     EpochRecord,
     Failure,
     FailureKind,
@@ -56,8 +57,8 @@ _TEXT_LIMIT = 100
 class Kept:
     """The records of one experiment in an archive."""
 
-    declared: Mapping[str, float] = field(default_factory=dict)
-    """Each claim's tolerance when the records were made; empty if unknown."""
+    declared: Declaration = field(default_factory=Declaration)
+    """What the manifest declared when the records were made; empty if unknown."""
     trials: tuple[StoredTrial, ...] = ()
     """The trials, in the order of their seeds."""
 
@@ -85,14 +86,20 @@ class _Head:
 @validated(frozen=True, config=_STRICT)
 class _Declared:
     declared: Mapping[str, float]
+    judged: Mapping[str, Any] | None = None
+    """Left out if unknown, so that files from before this field existed keep their bytes."""
+    origin: str = ""
+
+    @property
+    def declaration(self) -> Declaration:
+        return Declaration(self.declared, self.judged, self.origin)
 
 
-@validated(frozen=True, config=_STRICT)
-class _Section:
+@validated(frozen=True, config=_STRICT, kw_only=True)
+class _Section(_Declared):
     """The line that begins a cell of a grid."""
 
     experiment: str
-    declared: Mapping[str, float]
 
 
 @validated(frozen=True, config=_STRICT)
@@ -217,8 +224,8 @@ class Archive:
                 raise StoreError(f"{file}:{error.line}: {error}") from None
         return self._read[stem]
 
-    def declared(self, experiment_id: str) -> Mapping[str, float]:
-        """Each claim's tolerance when the records were made; empty if unknown."""
+    def declared(self, experiment_id: str) -> Declaration:
+        """What the manifest declared when the records were made; empty if unknown."""
         return self.kept(experiment_id).declared
 
     def trials(self) -> Iterator[str]:
@@ -237,14 +244,14 @@ class Archive:
 
 def encoded(kept: Kept) -> bytes:
     """Encode records as a file's bytes. The order of the trials does not change the bytes."""
-    return _sealed(FORMAT, [canonical_json({"declared": dict(kept.declared)}), *_lines(kept)])
+    return _sealed(FORMAT, [canonical_json(_begin(kept.declared)), *_lines(kept)])
 
 
 def encoded_grid(cells: Mapping[str, Kept]) -> bytes:
     """Encode the records of a grid's cells as a file's bytes, in the order of their ids."""
     lines: list[str] = []
     for experiment_id, kept in sorted(cells.items()):
-        begin = {"declared": dict(kept.declared), "experiment": experiment_id}
+        begin = {"experiment": experiment_id, **_begin(kept.declared)}
         lines += [canonical_json(begin), *_lines(kept)]
     return _sealed(GRID_FORMAT, lines)
 
@@ -298,7 +305,7 @@ def _decoded(data: bytes, experiment_id: str, formats: Sequence[int]) -> dict[st
     lines = list(enumerate(body.removesuffix(b"\n").split(b"\n"), start=2))
     if said.format == FORMAT:
         (number, declared), *trials = lines
-        return {experiment_id: _kept(_parsed(number, declared, _DECLARED).declared, trials)}
+        return {experiment_id: _kept(_parsed(number, declared, _DECLARED), trials)}
     starts = [at for at, (_, text) in enumerate(lines) if text.startswith(_SECTION_START)]
     if starts[:1] != [0]:
         raise _LineError(2, "names no experiment")
@@ -308,11 +315,11 @@ def _decoded(data: bytes, experiment_id: str, formats: Sequence[int]) -> dict[st
         section = _parsed(number, text, _SECTION)
         if section.experiment in cells:
             raise _LineError(number, f"{_printable(section.experiment)} is in the file already")
-        cells[section.experiment] = _kept(section.declared, lines[start + 1 : end])
+        cells[section.experiment] = _kept(section, lines[start + 1 : end])
     return cells
 
 
-def _kept(declared: Mapping[str, float], lines: Sequence[tuple[int, bytes]]) -> Kept:
+def _kept(declared: _Declared, lines: Sequence[tuple[int, bytes]]) -> Kept:
     seeds: dict[int, int] = {}
     trials = list[StoredTrial]()
     for number, text in lines:
@@ -321,7 +328,16 @@ def _kept(declared: Mapping[str, float], lines: Sequence[tuple[int, bytes]]) -> 
         if first != number:
             raise _LineError(number, f"seed {trial.spec.seed} is on line {first} already")
         trials.append(trial)
-    return Kept(declared, tuple(trials))
+    return Kept(declared.declaration, tuple(trials))
+
+
+def _begin(declared: Declaration) -> dict[str, Json]:
+    line: dict[str, Json] = {"declared": dict(declared.tolerances)}
+    if declared.judged is not None:
+        line["judged"] = dict(declared.judged)
+    if declared.origin:
+        line["origin"] = declared.origin
+    return line
 
 
 def _line(trial: StoredTrial) -> str:
@@ -420,13 +436,13 @@ class Merged:
     nothing may be written."""
 
 
-def merge(kept: Kept, trials: Sequence[StoredTrial], declared: Mapping[str, float]) -> Merged:
+def merge(kept: Kept, trials: Sequence[StoredTrial], declared: Declaration) -> Merged:
     """Add new trials to the records of one experiment.
 
     Args:
         kept: the records so far.
         trials: the new trials. Their specs differ only in the seed.
-        declared: the tolerances in force when the new trials were made.
+        declared: what the manifest declared when the new trials were made.
     """
     by_id = {trial.spec.id: trial for trial in kept.trials}
     new_seeds = {trial.spec.seed: trial.spec.id for trial in trials}
@@ -436,10 +452,9 @@ def merge(kept: Kept, trials: Sequence[StoredTrial], declared: Mapping[str, floa
         if new_seeds.get(trial.spec.seed, trial_id) != trial_id
     }
     superseded = tuple(sorted(by_id.pop(trial_id).spec.seed for trial_id in stale))
-    # If records of the same spec remain, their tolerances remain too. So a later change of a
-    # tolerance is always compared with the value that the oldest records had.
+    # If records of the same spec remain, what was declared with them remains too. So a later change
+    # of the manifest is always compared with what the oldest records were made for.
     stands = any(_alike(old.spec, new.spec) for old in by_id.values() for new in trials[:1])
-    before = kept.declared if stands else {}
     added, conflicts = list[int](), list[str]()
     for trial in trials:
         old = by_id.get(trial.spec.id)
@@ -449,10 +464,15 @@ def merge(kept: Kept, trials: Sequence[StoredTrial], declared: Mapping[str, floa
             by_id[trial.spec.id] = trial
             added.append(trial.spec.seed)
     whole = Kept(
-        {**declared, **before},
+        _oldest(kept.declared, declared) if stands else declared,
         tuple(sorted(by_id.values(), key=lambda trial: (trial.spec.seed, trial.spec.id))),
     )
     return Merged(whole, tuple(sorted(added)), superseded, tuple(conflicts))
+
+
+def _oldest(before: Declaration, now: Declaration) -> Declaration:
+    """What was declared first; a claim that is new since then adds its tolerance."""
+    return replace(before, tolerances={**now.tolerances, **before.tolerances})
 
 
 def differs(one: StoredTrial, other: StoredTrial) -> str:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from harness.plan import Request
-from harness.record import EpochRecord, Failure, FinalRecord, PastFailure, Provenance
+from harness.record import Declaration, EpochRecord, Failure, FinalRecord, PastFailure, Provenance
 
 T = TypeVar("T")
 
@@ -63,14 +63,6 @@ class CheckpointHeader:
     provenance: tuple[Provenance, ...]
     file: bool = False
     """Whether the workload saved a file, and so expects one."""
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """The tolerances that were declared before any record was made."""
-
-    tolerances: Mapping[str, float]
-    """Each claim's tolerance, by claim."""
 
 
 class Sealed(Generic[T]):

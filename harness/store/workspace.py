@@ -17,6 +17,7 @@ from harness.plan import Request
 from harness.record import (
     FORMAT,
     Checkpoint,
+    Declaration,
     Failure,
     Finished,
     Message,
@@ -64,6 +65,10 @@ class Store:
     def read(self, trial_id: str) -> StoredTrial | None:
         """Read the durable part of a trial, without records that a resumed trial would repeat."""
         return self._folder(trial_id).stored()
+
+    def spec(self, trial_id: str) -> TrialSpec | None:
+        """Read a trial's spec; None if it is damaged or belongs to another trial."""
+        return self._folder(trial_id).spec()
 
     def done(self, trial_id: str) -> int:
         """The epoch up to which the trial is finished; 0 if it has not finished."""
@@ -151,26 +156,26 @@ class Store:
         self._need_lock("reopen")
         return reopen(self._folder(trial_id), at_ms=at_ms)
 
-    def declared(self, experiment_id: str) -> Mapping[str, float]:
-        """Read each claim's tolerance when the experiment's records were made; empty if unknown.
+    def declared(self, experiment_id: str) -> Declaration:
+        """Read what was declared before the experiment's records were made; empty if unknown.
 
         Raises:
-            StoreError: the file of the tolerances is damaged.
+            StoreError: the file is damaged.
         """
-        file = self._declaration(experiment_id)
+        file = self.declaration_file(experiment_id)
         text = files.read(file)
         try:
-            return {} if text is None else schemas.DECLARATION.read(text).tolerances
+            return Declaration() if text is None else schemas.DECLARATION.read(text)
         except schemas.CorruptError as error:
             raise StoreError(f"{file}: {error}; what was declared is not known") from None
 
-    def declare(self, experiment_id: str, tolerances: Mapping[str, float]) -> None:
-        """Write the tolerances before an experiment's records are made. Call only under `lock`."""
+    def declare(self, experiment_id: str, declaration: Declaration) -> None:
+        """Write what a manifest declares before records are made. Call only under `lock`."""
         self._need_lock("declare")
-        file = self._declaration(experiment_id)
+        file = self.declaration_file(experiment_id)
         with files.faults_named(file.parent):
             file.parent.mkdir(exist_ok=True)
-        files.replace(file, schemas.DECLARATION.write(schemas.Declaration(tolerances)))
+        files.replace(file, schemas.DECLARATION.write(declaration))
         files.sync_folder(file.parent)
 
     def request(self, experiment_id: str) -> Request | None:
@@ -244,7 +249,8 @@ class Store:
         if not self._held:
             raise ValueError(f"{self.root}: {what} needs the lock")
 
-    def _declaration(self, experiment_id: str) -> Path:
+    def declaration_file(self, experiment_id: str) -> Path:
+        """The file of what was declared before an experiment's records were made."""
         return self.root / "declared" / f"{experiment_id}.json"
 
     def _request_file(self, experiment_id: str) -> Path:

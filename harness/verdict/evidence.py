@@ -6,15 +6,16 @@ number, and `Takeoffs` the epochs at which their curves leave the plateau.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
-from harness.manifest import Experiment, ReportedNumber, of_seeds
+from harness.manifest import Experiment, Manifest, ReportedNumber, as_declared, of_seeds
 from harness.manifest.fields import LARGEST
-from harness.record import Failure, FailureKind, PastFailure, Provenance, StoredTrial
+from harness.record import Declaration, Failure, FailureKind, PastFailure, Provenance, StoredTrial
 from harness.stats import Array
 
 Mask = NDArray[np.bool_]
@@ -33,9 +34,28 @@ class Case:
     experiment: Experiment
     seeds: tuple[int, ...]
     epochs: int
-    """At most the manifest's."""
-    declared: Mapping[str, float] = field(default_factory=dict)
-    """Each claim's tolerance when its records were made; empty if that is not known."""
+    """At most `full`."""
+    declared: Declaration | None = None
+    """What was declared when the records were made; None if nothing of it is to be compared."""
+    stored: frozenset[int] = frozenset()
+    """Seeds that have records, judged here or not."""
+
+    @cached_property
+    def as_declared(self) -> Manifest | None:
+        """The manifest as it was declared; None if nothing that is judged has changed since.
+
+        Raises:
+            ValueError: what was declared is not part of a manifest.
+        """
+        if self.declared is None:
+            return None
+        return as_declared(self.experiment.manifest, self.declared)
+
+    @property
+    def full(self) -> int:
+        """How many epochs the manifest asks for, now or when its records were made."""
+        manifests = (self.experiment.manifest, self.as_declared)
+        return max(manifest.epochs.value for manifest in manifests if manifest)
 
 
 @dataclass
@@ -86,13 +106,13 @@ class Evidence:
 
 def gather(case: Case, trial_of: TrialOf) -> Evidence:
     """Read a case's trials one after the other, so that only one is in memory at a time."""
-    curve_metrics, final_metrics = _metrics(case.experiment)
+    curve_metrics, final_metrics = _metrics(case)
     seeds = tuple(sorted(set(case.seeds)))
     shape = (len(seeds), case.epochs)
     evidence = Evidence(
         seeds=seeds,
         epochs=case.epochs,
-        full=case.experiment.manifest.epochs.value,
+        full=case.full,
         curves={metric: np.full(shape, np.nan) for metric in curve_metrics},
         finals={metric: np.full(len(seeds), np.nan) for metric in final_metrics},
         recorded=np.zeros(len(seeds), dtype=np.int64),
@@ -111,11 +131,12 @@ def gather(case: Case, trial_of: TrialOf) -> Evidence:
     return evidence
 
 
-def _metrics(experiment: Experiment) -> tuple[set[str], set[str]]:
-    """The metrics of the claims: those recorded every epoch, and the final ones."""
+def _metrics(case: Case) -> tuple[set[str], set[str]]:
+    """The metrics of the claims, also of the declared ones: of every epoch, and the final ones."""
     curves: set[str] = set()
     finals: set[str] = set()
-    for claim in experiment.manifest.claims:
+    declared = case.as_declared.claims if case.as_declared else ()
+    for claim in (*case.experiment.manifest.claims, *declared):
         (curves if claim.every_epoch else finals).add(claim.metric)
     return curves, finals
 

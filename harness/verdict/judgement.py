@@ -11,12 +11,13 @@ import numpy as np
 
 from harness import stats
 from harness.errors import Exit, one_line
-from harness.manifest import Basis, Claim, Experiment, Manifest, of_seeds
+from harness.manifest import Basis, Claim, Experiment, Manifest, of_seeds, renamed
 from harness.record import FailureKind, Overruled
 from harness.verdict.calibration import stale
 from harness.verdict.consistency import alpha_of, consistency
 from harness.verdict.controls import gate, judge_twin
 from harness.verdict.decision import Decision, Terms
+from harness.verdict.declared import since_declared, stricter
 from harness.verdict.evidence import LIMIT, Case, Evidence, MeasuredRow, TrialOf, gather
 from harness.verdict.kinds import RULES, Rule
 from harness.verdict.results import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
@@ -51,11 +52,14 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
     listed = frozenset(manifest.expected.not_reproduced if manifest.expected else ())
     alpha = alpha_of(manifest, evidence.seeds)
     judged, left_out = _judge_claims(manifest, evidence, alpha)
-    if manifest.twin:
-        judged.append(judge_twin(manifest.twin, manifest.unit, evidence))
+    declared = case.as_declared
+    if declared:
+        level = alpha_of(declared, evidence.seeds)
+        rows, _ = _judge_claims(declared, evidence, level)
+        judged = stricter(judged, rows, unchanged=renamed(declared, manifest).keys())
     results: list[ClaimResult] = []
-    for name, rows in groupby(judged, key=lambda result: result.claim):
-        results += _expect(tuple(rows), name in listed, evidence)
+    for name, group in groupby(judged, key=lambda result: result.claim):
+        results += _expect(tuple(group), name in listed, evidence)
     verdict = _combine(results, evidence)
     expected = _expected(results, listed, evidence)
     return ExperimentVerdict(
@@ -63,7 +67,7 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
         title=manifest.title,
         unit=manifest.unit,
         paper=manifest.paper.title,
-        control=manifest.control,
+        control=manifest.control or (declared is not None and declared.control),
         verdict=verdict,
         expected=expected,
         expected_reason=manifest.expected.reason if manifest.expected else None,
@@ -78,6 +82,7 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
         alpha=alpha,
         left_out=left_out,
         experiment=case.experiment,
+        declared=case.declared.digest if case.declared else None,
         evidence=evidence,
     )
 
@@ -105,6 +110,8 @@ def _judge_claims(
         for claim, rule, rows in judged
         for row in rows
     ]
+    if manifest.twin:
+        results.append(judge_twin(manifest.twin, manifest.unit, evidence))
     return results, left_out
 
 
@@ -232,7 +239,7 @@ def _notes(case: Case, evidence: Evidence, alpha: float) -> Iterator[str]:
     yield from _choice_of_seeds(manifest, evidence.seeds, alpha)
     if len(evidence.seeds) == 1:
         yield "one seed: no statistical claim is made"
-    yield from _tolerances_changed(case)
+    yield from since_declared(case)
     yield from _losses(evidence)
     yield from _past_failures(evidence)
     for thing, values in sorted(evidence.environments.items()):
@@ -246,17 +253,6 @@ def _stale_bands(
 ) -> Iterator[str]:
     if stale(manifest, results, evidence.seeds):
         yield "the manifest's calibrated bands were made from other records: calibrate again"
-
-
-def _tolerances_changed(case: Case) -> Iterator[str]:
-    """Names tolerances that changed after the run: they may have been chosen to fit."""
-    for claim in case.experiment.manifest.claims:
-        if claim.exact or claim.name not in case.declared:
-            continue
-        now, then = claim.margin, case.declared[claim.name]
-        if now != then:
-            changed = f"tolerance of {claim.name} changed since its records were made"
-            yield f"{changed}: {then:g} → {now:g}"
 
 
 def _choice_of_seeds(manifest: Manifest, seeds: Collection[int], alpha: float) -> Iterator[str]:

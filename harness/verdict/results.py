@@ -148,6 +148,8 @@ class ExperimentVerdict:
     """Level of each of the two tests, for all rows together."""
     left_out: LeftOut | None
     """Leave-one-out check of the test for consistency; None if there are too few seeds."""
+    declared: str | None
+    """SHA-256 of what was declared with the records; None if it is not known."""
     experiment: Experiment = field(repr=False, compare=False)
     """What was judged, for reports that show where its numbers come from."""
     evidence: Evidence = field(repr=False, compare=False)

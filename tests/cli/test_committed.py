@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from harness import workloads
 from harness.cli.app import app
 from harness.errors import UsageError
-from harness.manifest import load
+from harness.manifest import declaration, load
 from harness.plan import Selection
 from harness.record import EpochRecord
 from harness.session import Session
@@ -179,9 +179,9 @@ def test_a_run_declares_its_tolerances_once_and_they_are_committed(
     clone: Path, studied: Path, tmp_path: Path
 ) -> None:
     (experiment,) = load([clone], workloads.registry())
-    declared = experiment.manifest.tolerances()
+    declared = declaration(experiment.manifest)
     assert Store(studied).declared("tiny") == declared == archive(clone).declared("tiny")
-    assert declared["true value"] == 0.1
+    assert declared.tolerances["true value"] == 0.1
     clone.write_text(clone.read_text().replace("{value: 0.1, reason", "{value: 0.2, reason"))
     copy = Path(shutil.copytree(studied, tmp_path / "copy"))
     again = harness("run", clone, "--workspace", copy, "--tracking-uri", "none")

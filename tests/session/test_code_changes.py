@@ -66,7 +66,9 @@ def test_plan_warns_of_seeds_that_other_code_ran_under_one_revision(session: Ses
 
 def test_plan_warns_of_committed_records_too(session: Session) -> None:
     _run(session, OLD, 0)
-    Archive(_only(session).path.parent / "records").write("walk", Kept({}, tuple(_trials(session))))
+    Archive(_only(session).path.parent / "records").write(
+        "walk", Kept(trials=tuple(_trials(session)))
+    )
     elsewhere = replace(session, store=Store(session.store.root / "empty"))
     (warning,) = elsewhere.code_changes(_only(session))
     assert "since seed 0 ran" in warning
@@ -75,7 +77,7 @@ def test_plan_warns_of_committed_records_too(session: Session) -> None:
 def test_records_that_do_not_tell_the_code_are_passed_over(session: Session) -> None:
     _run(session, None, 0, 1)
     assert list(session.code_changes(_only(session))) == []
-    text = encoded(Kept({}, tuple(_trials(session)))).decode()
+    text = encoded(Kept(trials=tuple(_trials(session)))).decode()
     assert "workload_code" not in text, "older records keep their bytes"
     assert "unknown_because" not in text
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness.errors import StoreError
 from harness.record import (
+    Declaration,
     Environment,
     EpochRecord,
     Failure,
@@ -32,7 +33,9 @@ PROVENANCE = Provenance(
     Source("commit", dirty=False, digest="digest"),
     Environment("cpu", 1, "cpu/1 thread", {"torch": "2"}, {"cpu": "x"}, {"tf32": False}, {}),
 )
-DECLARED = {"late rows": 0.06, "true value": 5e-05}
+DECLARED = Declaration({"late rows": 0.06, "true value": 5e-05}, {"seeds": [0, 1]}, "git")
+NOTHING = Declaration()
+OLD = Declaration({"late rows": 0.01}, {"seeds": [0]})
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 stamps = st.integers(0, 253_402_300_799_999)
@@ -91,7 +94,7 @@ def test_whatever_is_written_is_read_back_bit_for_bit(trials: list[StoredTrial])
 
 
 def test_minus_zero_stays_minus_zero() -> None:
-    (again,) = decoded(encoded(Kept({}, (trial(),)))).trials
+    (again,) = decoded(encoded(Kept(NOTHING, (trial(),)))).trials
     assert str(again.epochs[0].metrics["other"]) == "-0.0"
 
 
@@ -154,7 +157,7 @@ def test_no_damaged_byte_of_a_grid_is_ever_believed() -> None:
 
 def test_another_format_is_refused_by_name(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
-    archive.write("walk", Kept({}, (trial(),)))
+    archive.write("walk", Kept(NOTHING, (trial(),)))
     file = archive.file("walk")
     file.write_bytes(file.read_bytes().replace(b'"format":1', b'"format":3', 1))
     with pytest.raises(StoreError, match=r"walk\.jsonl:1: format 3 is not 1 or 2"):
@@ -188,10 +191,10 @@ def test_other_times_of_the_same_results_are_no_conflict_and_no_change() -> None
 
 def test_more_epochs_of_a_trial_take_the_place_of_fewer_and_never_the_other_way() -> None:
     short, long = trial(0, 3), replace(trial(0, 5), finals={**trial(0, 3).finals})
-    grown = merge(Kept({}, (short,)), [long], {})
+    grown = merge(Kept(NOTHING, (short,)), [long], NOTHING)
     assert grown.kept.trials == (long,)
     assert grown.added == (0,)
-    assert merge(grown.kept, [short], {}).kept.trials == (long,)
+    assert merge(grown.kept, [short], NOTHING).kept.trials == (long,)
 
 
 @pytest.mark.parametrize(
@@ -209,13 +212,13 @@ def test_other_results_of_the_same_trial_are_a_conflict_by_name(
     other: StoredTrial, said: str
 ) -> None:
     for one, two in ((trial(3), other), (other, trial(3))):
-        (conflict,) = merge(Kept({}, (one,)), [two], {}).conflicts
+        (conflict,) = merge(Kept(NOTHING, (one,)), [two], NOTHING).conflicts
         assert conflict == f"trial {one.spec.id} (seed 3): {said}"
 
 
 def test_what_was_lost_to_infrastructure_is_no_conflict_with_what_then_finished() -> None:
     lost = failed(3, 2, FailureKind.INFRASTRUCTURE)
-    merged = merge(Kept({}, (lost,)), [trial(3)], {})
+    merged = merge(Kept(NOTHING, (lost,)), [trial(3)], NOTHING)
     assert merged.kept.trials == (trial(3),)
     assert not merged.conflicts
 
@@ -229,27 +232,29 @@ def again(before: StoredTrial, after: StoredTrial) -> StoredTrial:
 def test_a_failure_that_was_run_again_on_request_gives_way_and_stays_in_the_history() -> None:
     before = failed(3, 2)
     after = again(before, trial(3))
-    merged = merge(Kept({}, (before,)), [after], {})
+    merged = merge(Kept(NOTHING, (before,)), [after], NOTHING)
     assert not merged.conflicts
     assert merged.kept.trials == (after,)
     assert decoded(encoded(merged.kept)) == merged.kept
 
 
 def test_a_trial_without_a_history_is_written_as_before_there_was_one() -> None:
-    assert b"history" not in encoded(Kept({}, (trial(3),)))
+    assert b"history" not in encoded(Kept(NOTHING, (trial(3),)))
 
 
 def test_a_stale_seed_stays_until_its_own_new_records_come() -> None:
-    old = Kept({"late rows": 0.01}, (trial(0, scale=2.0), trial(1, scale=2.0)))
+    old = Kept(OLD, (trial(0, scale=2.0), trial(1, scale=2.0)))
     merged = merge(old, [trial(1)], DECLARED)
     assert [each.spec for each in merged.kept.trials] == [spec(0, scale=2.0), spec(1)]
     assert merged.superseded == (1,)
 
 
 def test_the_tolerances_of_the_oldest_records_that_stand_are_kept() -> None:
-    old = Kept({"late rows": 0.01}, (trial(0),))
-    assert merge(old, [trial(1)], DECLARED).kept.declared == {**DECLARED, "late rows": 0.01}
-    stale = Kept({"late rows": 0.01}, (trial(0, scale=2.0),))
+    old = Kept(OLD, (trial(0),))
+    assert merge(old, [trial(1)], DECLARED).kept.declared == replace(
+        OLD, tolerances={**DECLARED.tolerances, "late rows": 0.01}
+    )
+    stale = Kept(OLD, (trial(0, scale=2.0),))
     assert merge(stale, [trial(1)], DECLARED).kept.declared == DECLARED
 
 
@@ -302,7 +307,7 @@ def test_taking_over_that_was_cut_off_is_done_again(store: Store, tmp_path: Path
 
 
 def test_what_was_declared_is_read_back_and_damage_is_named(store: Store) -> None:
-    assert store.declared("walk") == {}
+    assert store.declared("walk") == NOTHING
     with store.lock():
         store.declare("walk", DECLARED)
     assert store.declared("walk") == DECLARED

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.errors import Exit
 from harness.manifest import Calibration, Experiment, SecondStage, SpreadLimit, Twin
-from harness.record import StoredTrial
+from harness.record import Declaration, StoredTrial
 from harness.report import calibration
 from harness.verdict import (
     Case,
@@ -162,8 +162,8 @@ def test_a_tolerance_changed_since_the_records_were_made_is_named() -> None:
     asked = experiment(value({1: 1.0}, 0.2), epochs=1, seeds=(0,))
     stored = trial([1.0])
     for declared, said in (({"late rows": 0.2}, False), ({"late rows": 0.1}, True), ({}, False)):
-        (found,) = judge([Case(asked, (0,), 1, declared)], lambda *_: stored)
-        note = "tolerance of late rows changed since its records were made: 0.1 → 0.2"
+        (found,) = judge([Case(asked, (0,), 1, Declaration(declared))], lambda *_: stored)
+        note = "tolerance of late rows changed since the records were made: 0.1 → 0.2"
         assert (note in found.notes) is said
 
 
