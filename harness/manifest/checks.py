@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from harness.manifest.claims import KINDS, BaseClaim, Claim
 from harness.manifest.experiment import TWIN, twin_row_name
 from harness.manifest.faults import Finding, findings, suggest
+from harness.manifest.fields import MAX_DECIMALS
 from harness.manifest.tree import Node, Path, show
 from harness.record import Json
 from harness.workload import Metric, Registry, Workload
@@ -23,6 +24,7 @@ def check(root: Node, registry: Mapping[str, Workload]) -> Iterator[Finding]:
     yield from _printed_names(root)
     yield from _epochs(root)
     yield from _registered(root)
+    yield from _trailing_zeros(root)
     yield from _bands(root)
     name = root.get("workload", "name")
     if name is None or name.text is None:
@@ -140,6 +142,32 @@ def _registered(root: Node) -> Iterator[Finding]:
             if isinstance(item.value, int) and str(item.value) not in _rows(claim):
                 message = f"no row {item.value} is reported{suggest('', _rows(claim))}"
                 yield Finding((*path, "registered", "rows", place), message)
+
+
+def _trailing_zeros(root: Node) -> Iterator[Finding]:
+    """Find `decimals` below the digits that are printed: 3.4900 has four of them, not two.
+
+    Fewer would widen what counts as rounding. A value that needs more is a fault of form.
+    """
+    for path, claim in _claims(root):
+        decimals, reported = claim.get("decimals"), claim.get("reported")
+        if decimals is None or reported is None or not isinstance(decimals.value, int):
+            continue
+        printed = [node for node in (reported, *reported.fields.values()) if node.decimals]
+        zeros = [node for node in printed if _fits(node.value, decimals.value)]
+        most = max((node.decimals for node in zeros), default=0)
+        if most > decimals.value >= 0:
+            message = f"a reported value is printed with {most} decimals, got {decimals.value}"
+            yield Finding((*path, "decimals"), message)
+
+
+def _fits(value: object, decimals: int) -> bool:
+    """Whether a number needs no more decimals than these."""
+    return (
+        isinstance(value, float)
+        and 0 <= decimals <= MAX_DECIMALS
+        and round(value, decimals) == value
+    )
 
 
 def _rows(claim: Node) -> list[str]:

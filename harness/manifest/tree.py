@@ -10,7 +10,7 @@ import json
 import pathlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import yaml
 
@@ -127,6 +127,8 @@ class Node:
     line: int
     file: str | None = None
     """Where the line is, if not in the manifest itself but in a table beside it."""
+    decimals: int = field(default=0, compare=False)
+    """How many digits a number has behind its point in the file; trailing zeros count."""
 
     def get(self, *keys: str) -> "Node | None":
         """The value under these keys, one inside the other; None if it is absent."""
@@ -300,7 +302,8 @@ class _Reader:
             return Node(items, line)
         if isinstance(node, _CutNumber):
             return Node(self.number(node, line, path), line)
-        return Node(_scalar(node), line)
+        value = _scalar(node)
+        return Node(value, line, decimals=_decimals(node.value) if isinstance(value, float) else 0)
 
     def mapping(self, node: yaml.MappingNode, line: int, path: Path) -> dict[str, Node]:
         fields: dict[str, Node] = {}
@@ -411,6 +414,16 @@ def _plain(node: yaml.Node) -> bool:
 
 def _line(marked: yaml.Node | yaml.Event) -> int:
     return marked.start_mark.line + 1 if marked.start_mark else 1
+
+
+def _decimals(text: str) -> int:
+    """How many decimals a number is written with.
+
+    >>> _decimals("3.4900"), _decimals("1e-4"), _decimals("2")
+    (4, 4, 0)
+    """
+    mantissa, _, exponent = text.lower().partition("e")
+    return max(0, len(mantissa.partition(".")[2]) - int(exponent or 0))
 
 
 def _scalar(node: yaml.Node) -> Json:

@@ -125,7 +125,7 @@ def test_no_damaged_byte_is_ever_believed(tmp_path: Path) -> None:
 
 
 def test_a_grid_is_one_file_and_every_cell_keeps_its_seeds(tmp_path: Path) -> None:
-    one, other = Kept(DECLARED, (trial(0), trial(1))), Kept({}, (trial(0),))
+    one, other = Kept(DECLARED, (trial(0), trial(1))), Kept(NOTHING, (trial(0),))
     Archive(tmp_path).write_grid("toys", {"toys[size=2*3]": one})
     Archive(tmp_path).write_grid("toys", {"toys[size=1*2]": other})
     archive = Archive(tmp_path)
@@ -138,8 +138,8 @@ def test_a_grid_is_one_file_and_every_cell_keeps_its_seeds(tmp_path: Path) -> No
 
 
 def test_a_variant_of_a_study_beside_its_experiment_keeps_its_own_file(tmp_path: Path) -> None:
-    Archive(tmp_path).write("walk", Kept({}, (trial(0),)))
-    Archive(tmp_path).write("walk[scale=2]", Kept({}, (trial(1),)))
+    Archive(tmp_path).write("walk", Kept(NOTHING, (trial(0),)))
+    Archive(tmp_path).write("walk[scale=2]", Kept(NOTHING, (trial(1),)))
     archive = Archive(tmp_path)
     assert archive.experiments() == ["walk", "walk[scale=2]"]
     assert archive.file("walk[scale=2]").name == "walk[scale=2].jsonl"
