@@ -1,9 +1,11 @@
 """Compare two sets of stored trials, to tell whether a result changed.
 
-If the digests of the records are equal, nothing changed and nothing is tested. Otherwise each claim
-is compared seed by seed, by a paired t-test. The p-values are corrected for the number of tests.
-Because the seeds are few, each result also says how small a change they could have shown. The same
-seeds on many nights are one sample. So two sides are compared, and more are never pooled.
+If the digests of the records are equal, nothing changed and nothing is tested. Otherwise every row
+of every claim is compared seed by seed, and the largest studentised difference decides
+(`harness.stats.paired`). So rows that move up and rows that move down do not cancel, and
+differences of the size of rounding are no move. Because the seeds are few, each result also says
+how small a change it could have shown. The same seeds on many nights are one sample. So two sides
+are compared, and more are never pooled.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,11 +14,11 @@ from enum import StrEnum
 from math import sqrt
 
 import numpy as np
-from scipy.special import stdtr, stdtrit  # scipy.stats takes a second to import
+from scipy.special import stdtrit  # scipy.stats takes a second to import
 
 from harness.manifest import Experiment, of_seeds
 from harness.record import WORKLOAD_CODE, StoredTrial, canonical_json, digest, in_words
-from harness.stats import holm
+from harness.stats import Array, Paired, familywise, paired
 from harness.verdict import Case, ClaimResult, ExperimentVerdict, Outcome, judge
 
 __all__ = [
@@ -28,7 +30,6 @@ __all__ = [
     "Standing",
     "compare",
     "detectable",
-    "paired_p",
     "results_digest",
     "sentence",
 ]
@@ -54,25 +55,32 @@ class Standing(StrEnum):
     """No seed has records on both sides."""
 
 
+ROUNDING = 1e-3
+"""Share of the tolerance that counts as rounding if the manifest does not say how many decimals."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Change of the values of one claim. A claim with many rows counts by the mean over them."""
+    """Change of the values of one claim, shown by the row with the smallest p-value."""
 
     claim: str
     unit: str
     tolerance: float
+    row: str
     n: int
-    """Number of seeds that have a value on both sides."""
+    """Number of seeds that have a value of the row on both sides."""
     difference: float
-    """New minus base, as the mean over the seeds."""
+    """New minus base in the row, as the mean over the seeds."""
     sd: float | None
     """Standard deviation of the differences of the seeds; None for one seed."""
-    row: str
-    """The row that differs most."""
+    p: float | None = None
+    """p-value of the row's paired t-test before any correction; None for one seed."""
     p_holm: float | None = None
-    """p-value after Holm's correction for all tests of the comparison; None for one seed."""
+    """p-value after the correction for all rows of the comparison; None for one seed."""
     tests: int = 0
-    """Number of tests in the correction."""
+    """Number of rows in the correction."""
+    method: str = ""
+    """The test that gives `p_holm`."""
 
     @property
     def share(self) -> float:
@@ -85,11 +93,6 @@ class Change:
         return self.difference / self.sd if self.sd else None
 
     @property
-    def p(self) -> float | None:
-        """p-value of the paired t-test before any correction; None for one seed."""
-        return None if self.sd is None else paired_p(self.difference, self.sd, self.n)
-
-    @property
     def detectable(self) -> float | None:
         """The smallest difference that this test finds with probability `POWER`."""
         if self.sd is None or not self.tests:
@@ -100,6 +103,17 @@ class Change:
     def moved(self) -> bool:
         """Whether the change is larger than chance explains."""
         return self.p_holm is not None and self.p_holm <= ALPHA
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of one experiment that differ between the sides."""
+
+    after: tuple[ClaimResult, ...]
+    differences: Array
+    """New minus base, shape (seeds, rows); NaN where a side has no value."""
+    test: Paired | None
+    """None with fewer than two seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +176,12 @@ def compare(experiments: Iterable[Experiment], base: Side, new: Side) -> tuple[C
 
     The claims say which values to compare. The paper's own numbers are not used.
     """
-    return _corrected([_compared(experiment, base, new) for experiment in experiments])
+    compared = [_compared(experiment, base, new) for experiment in experiments]
+    tests = [rows.test for _, rows in compared if rows and rows.test]
+    return tuple(
+        replace(comparison, changes=tuple(_changes(rows, tests))) if rows else comparison
+        for comparison, rows in compared
+    )
 
 
 def results_digest(trial: StoredTrial, epochs: int) -> str:
@@ -182,14 +201,15 @@ def results_digest(trial: StoredTrial, epochs: int) -> str:
     return digest(canonical_json(metrics))
 
 
-def _compared(experiment: Experiment, base: Side, new: Side) -> Comparison:
+def _compared(experiment: Experiment, base: Side, new: Side) -> tuple[Comparison, _Rows | None]:
+    """Compare one experiment; its changes are added once all rows are known."""
     in_base, in_new = base.seeds(experiment.id), new.seeds(experiment.id)
     seeds = tuple(sorted(in_base & in_new))
     pairs = [(base.trials[experiment.id, seed], new.trials[experiment.id, seed]) for seed in seeds]
     epochs = _common_epochs(experiment, pairs)
     before, after = (_judged(experiment, side, seeds, epochs) for side in (base, new))
     equal = [results_digest(one, epochs) == results_digest(other, epochs) for one, other in pairs]
-    return Comparison(
+    comparison = Comparison(
         id=experiment.id,
         seeds=seeds,
         identical=tuple(seed for seed, same in zip(seeds, equal, strict=True) if same),
@@ -202,9 +222,10 @@ def _compared(experiment: Experiment, base: Side, new: Side) -> Comparison:
             if min(trial.reached for trial in pair) < epochs
         ),
         verdict=after.verdict if after else None,
-        changes=tuple(_changes(before.results, after.results)) if before and after else (),
+        changes=(),
         conditions=_differing_conditions(pairs),
     )
+    return comparison, _rows(before.results, after.results, seeds) if before and after else None
 
 
 def _judged(
@@ -223,60 +244,66 @@ def _common_epochs(experiment: Experiment, pairs: Sequence[tuple[StoredTrial, St
     return min(*reached, experiment.manifest.epochs.value)
 
 
-def _changes(before: Iterable[ClaimResult], after: Iterable[ClaimResult]) -> Iterator[Change]:
-    """Yield the claims whose values changed, in the order of the manifest."""
+def _rows(
+    before: Iterable[ClaimResult], after: Iterable[ClaimResult], seeds: Sequence[int]
+) -> _Rows:
+    """Pair the rows of both sides, and test those that differ."""
     rows_before = {result.key: result for result in before}
-    claims: dict[str, list[tuple[ClaimResult, ClaimResult]]] = {}
-    for result in after:
-        if result.key in rows_before:
-            claims.setdefault(result.claim, []).append((rows_before[result.key], result))
-    for rows in claims.values():
-        differences = [_paired(*row) for row in rows]
-        if any(value != 0.0 for row in differences for value in row.values()):
-            yield _change([result for _, result in rows], differences)
+    pairs = [
+        (row, _paired(rows_before[row.key], row, seeds)) for row in after if row.key in rows_before
+    ]
+    differing = [
+        (row, values) for row, values in pairs if row.about and np.nan_to_num(values).any()
+    ]
+    rows = tuple(row for row, _ in differing)
+    differences = np.array([values for _, values in differing]).reshape(len(rows), len(seeds)).T
+    floor = np.array([_rounding(row) for row in rows])
+    test = paired(differences, floor) if rows and len(seeds) > 1 else None
+    return _Rows(rows, differences, test)
 
 
-def _paired(before: ClaimResult, after: ClaimResult) -> dict[int, float]:
-    """Return new minus base of one row, for the seeds that have both."""
-    common = before.by_seed.keys() & after.by_seed.keys()
-    return {seed: after.by_seed[seed] - before.by_seed[seed] for seed in sorted(common)}
+def _paired(before: ClaimResult, after: ClaimResult, seeds: Sequence[int]) -> list[float]:
+    """Return new minus base of one row; NaN for seeds that lack one of them."""
+    nan = float("nan")
+    return [after.by_seed.get(seed, nan) - before.by_seed.get(seed, nan) for seed in seeds]
 
 
-def _change(rows: Sequence[ClaimResult], differences: Sequence[Mapping[int, float]]) -> Change:
-    """Combine the differences of the rows of a claim. Each row has one difference per seed."""
-    by_seed: dict[int, list[float]] = {}
-    for row in differences:
-        for seed, value in row.items():
-            by_seed.setdefault(seed, []).append(value)
-    values = np.array([np.mean(of_seed) for _, of_seed in sorted(by_seed.items())])
-    sizes = [max(map(abs, row.values()), default=0.0) for row in differences]
-    n, mean = len(values), float(values.mean())
-    sd = float(values.std(ddof=1)) if n > 1 else None
+def _rounding(row: ClaimResult) -> float:
+    """Half a unit of the last printed digit, or `ROUNDING` if the manifest does not name it."""
+    half = row.about.half_unit if row.about else 0.0
+    return half or ROUNDING * row.tolerance
+
+
+def _changes(rows: _Rows, tests: list[Paired]) -> Iterator[Change]:
+    """Yield the claims whose values changed, in the order of the manifest."""
+    by_claim: dict[str, list[int]] = {}
+    for place, row in enumerate(rows.after):
+        by_claim.setdefault(row.claim, []).append(place)
+    for places in by_claim.values():
+        yield _change(rows, places, tests)
+
+
+def _change(rows: _Rows, places: Sequence[int], tests: list[Paired]) -> Change:
+    """Describe a claim by its row with the smallest p-value; of equal ones the largest change."""
+    means = np.abs(np.nanmean(rows.differences[:, places], axis=0))
+    p = rows.test.p[list(places)] if rows.test else np.ones(len(places))
+    at = places[int(np.lexsort((-means, p))[0])]
+    row, values = rows.after[at], rows.differences[:, at]
+    values = values[~np.isnan(values)]
+    tested = rows.test is not None and len(values) > 1
+    smallest = float(rows.test.p[at]) if rows.test and tested else None
     return Change(
-        claim=rows[0].claim,
-        unit=rows[0].unit,
-        tolerance=rows[0].tolerance,
-        n=n,
-        difference=mean,
-        sd=sd,
-        row=rows[int(np.argmax(sizes))].name,
-    )
-
-
-def _corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """Correct every p-value for all tests of all experiments (Holm)."""
-    changes = [change for comparison in comparisons for change in comparison.changes]
-    ps = [change.p for change in changes if change.p is not None]
-    adjusted = iter(holm(ps))
-
-    def corrected(change: Change) -> Change:
-        if change.p is None:
-            return change
-        return replace(change, p_holm=next(adjusted), tests=len(ps))
-
-    return tuple(
-        replace(comparison, changes=tuple(map(corrected, comparison.changes)))
-        for comparison in comparisons
+        claim=row.claim,
+        unit=row.unit,
+        tolerance=row.tolerance,
+        row=row.name,
+        n=len(values),
+        difference=float(values.mean()),
+        sd=float(values.std(ddof=1)) if len(values) > 1 else None,
+        p=smallest,
+        p_holm=None if smallest is None else familywise(tests, smallest),
+        tests=sum(len(test.p) for test in tests) if tested else 0,
+        method=rows.test.method if rows.test and tested else "",
     )
 
 
@@ -322,30 +349,11 @@ def _joined(values: set[str] | None) -> str:
     return " / ".join(sorted(values)) if values else "-"
 
 
-def paired_p(mean: float, sd: float, n: int) -> float:
-    """Return the two-sided p-value of the paired t-test, with n - 1 degrees of freedom.
-
-    The statistic is t = mean / (sd / sqrt(n)).
-
-    Args:
-        mean: of the differences.
-        sd: their standard deviation, with divisor n - 1. If it is zero, all seeds changed by the
-            same amount, which is never chance.
-        n: number of differences, at least 2.
-
-    Source:
-        Student (1908), The probable error of a mean, Biometrika 6(1).
-    """
-    if sd == 0.0:
-        return 1.0 if mean == 0.0 else 0.0
-    return float(2 * stdtr(n - 1, -abs(mean) / (sd / sqrt(n))))
-
-
 def detectable(n: int, tests: int) -> float:
     """Return the smallest mean difference that a test finds with probability `POWER`.
 
     The result is in standard deviations of the differences: (t(1 - alpha / 2 tests) + t(power)) /
-    sqrt(n), with n - 1 degrees of freedom. Each test has the strictest level of Holm's correction,
+    sqrt(n), with n - 1 degrees of freedom. Each test has the level of Bonferroni's correction,
     `ALPHA` / tests.
 
     Source:
@@ -390,12 +398,12 @@ def _largest(comparison: Comparison) -> str:
 
 
 def _change_text(change: Change) -> str:
-    text = f"{change.claim} {change.difference:+.4f} {change.unit}, "
+    text = f"{change.row} {change.difference:+.4f} {change.unit}, "
     text += f"{abs(change.share):.2f} of the tolerance"
     if change.p_holm is None or change.detectable is None:
         return text
     effect = "" if change.effect is None else f"effect {change.effect:+.2f}, "
-    tests = f"after Holm over {change.tests} test{'s' if change.tests != 1 else ''}"
+    tests = f"over {change.tests} row{'s' if change.tests != 1 else ''}, {change.method}"
     shown = f"a change of {change.detectable:.4f} {change.unit} would have shown"
     return f"{text} ({effect}p {change.p_holm:.2g} {tests}; {shown})"
 

@@ -158,23 +158,25 @@ class ChangeDocument(Document):
 
     claim: str
     row: str
-    """The row that changed most."""
+    """The row with the smallest p-value."""
     unit: str
     n: int
     """The number of seeds that have a value on both sides."""
     difference: float
-    """The mean over the seeds of new minus base."""
+    """The mean over the seeds of new minus base, in that row."""
     spread: float | None = Field(validation_alias="sd")
     """The standard deviation (SD) of the seeds' differences; null for one seed."""
     share_of_tolerance: float = Field(validation_alias="share")
     effect: float | None
     """`difference` divided by `spread`."""
     p: float | None
-    """The p-value of the paired t-test."""
+    """The p-value of the row's paired t-test."""
     p_holm: float | None
-    """`p` after Holm's correction for all tests of the comparison."""
+    """`p` after the correction for all rows of the comparison."""
     tests: int
-    """The number of these tests."""
+    """The number of these rows."""
+    method: str
+    """The test that corrects: sign flips from six seeds on, Bonferroni below."""
     detectable: float | None
     """The difference that the test detects with a power of 80 %."""
     moved: bool

@@ -21,15 +21,18 @@ from harness.stats.intervals import (
     sd_bounds,
     summarise,
 )
+from harness.stats.paired import Paired, familywise, paired
 from harness.stats.sample_size import more_for_consistency, more_for_equivalence, more_for_sd
 
 __all__ = [
     "Array",
     "Consistency",
     "Family",
+    "Paired",
     "Sample",
     "consistency",
     "equivalence_p",
+    "familywise",
     "holm",
     "howe_factor",
     "left_out",
@@ -39,6 +42,7 @@ __all__ = [
     "more_for_sd",
     "not_normal",
     "onset",
+    "paired",
     "prediction_p",
     "sd_bounds",
     "summarise",

@@ -68,7 +68,7 @@ def test_a_step_well_above_its_spread_has_moved_within_tolerance() -> None:
     assert "moved, still within tolerance" in said
     assert "torch 2.1 → 2.2" in said
     assert found.changes[0].share == pytest.approx(0.302)
-    assert found.changes[0].tests == 2
+    assert found.changes[0].tests == 3  # rows
 
 
 def test_seeds_are_paired_so_that_their_own_spread_hides_nothing() -> None:
@@ -77,6 +77,37 @@ def test_seeds_are_paired_so_that_their_own_spread_hides_nothing() -> None:
     step = [0.0149, 0.0151, 0.015, 0.0152, 0.0148]
     found = compared(side(spread), side([a + b for a, b in zip(spread, step, strict=True)]))
     assert found.standing is Standing.MOVED
+
+
+@pytest.mark.parametrize("seeds", [4, 6, 10])
+def test_rows_that_move_in_opposite_directions_do_not_cancel(seeds: int) -> None:
+    """Five tolerances up in one row, and as many down in another."""
+    rng = np.random.default_rng(0)
+    asked = experiment(curve({2: 0.2, 4: 1.5}, 0.06), id="made-up")
+    base, new = (
+        Side(
+            {
+                ("made-up", seed): trial([0.0, 0.2 + by + noise, 1.0, 1.5 - by - noise])
+                for seed, noise in enumerate(rng.normal(0.0, 0.01, size=seeds).tolist())
+            }
+        )
+        for by in (0.0, 0.3)
+    )
+    found = compared(base, new, asked)
+    assert found.standing is Standing.MOVED
+    assert abs(found.changes[0].share) > 4
+    assert "tolerance" in sentence(found)
+
+
+@pytest.mark.parametrize("seeds", [3, 6, 10])
+def test_one_unit_in_the_last_place_is_no_move(seeds: int) -> None:
+    new = {
+        key: trial([np.nextafter(at, 9) for at in RISE], test=float(np.nextafter(1.6, 9)))
+        for key in side([0.0] * seeds).trials
+    }
+    found = compared(side([0.0] * seeds), Side(new))
+    assert found.standing is Standing.NOT_SHOWN
+    assert all(change.p_holm == 1.0 for change in found.changes)
 
 
 def test_noise_alone_is_not_said_to_have_moved() -> None:
@@ -117,7 +148,7 @@ def test_all_experiments_are_one_family_of_tests() -> None:
     base = Side({**side([0.0] * 3).trials, **side([0.0] * 3, other).trials})
     new = Side({**side(shifts).trials, **side(shifts, other).trials})
     found = compare([ASKED, other], base, new)
-    assert [change.tests for each in found for change in each.changes] == [3, 3, 3]
+    assert [change.tests for each in found for change in each.changes] == [4, 4, 4]
 
 
 def test_false_alarms_over_many_claims_stay_at_five_in_a_hundred() -> None:
