@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from harness import stats
 from harness.manifest import BaseClaim
+from harness.report.text import ClaimLine, SeedGroup, claim_lines, in_order, seed_groups
 from harness.stats import Array
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
@@ -28,16 +29,23 @@ GRID = "#e2e2e3"
 SHADE = "#efeff0"
 
 
-SEEDS = "#56b4e9"
+SEEDS = "#3b8fc2"
 
 
-MEAN = "#0072b2"
+MEAN = "#00558a"
 
 
 TRUE = "#009e73"
 
 
-FAILS = "#d55e00"
+FAILS = "#c85200"
+
+
+OPEN = "#8a6100"
+"""Rows that are undecided. Every colour of a line has a contrast of 3:1 with the page."""
+
+
+TOLERANCE = "#8d8d94"
 
 
 _VARIABLES = {
@@ -48,6 +56,8 @@ _VARIABLES = {
     MEAN: "mean",
     TRUE: "true",
     FAILS: "fails",
+    OPEN: "open",
+    TOLERANCE: "tolerance",
 }
 
 
@@ -97,8 +107,8 @@ _WIDE, _NARROW, _HIGH = 4.8, 2.7, 3.4
 def figure(verdict: ExperimentVerdict) -> Figure | None:
     """Draw all panels of an experiment, two in a row; None if nothing was run.
 
-    Values are in the manifest's unit. Error bars are tolerances at a reported value, and one SD at
-    a mean.
+    Values are in the manifest's unit. A grey bar behind a reported value is the manifest's
+    tolerance. The line at a mean is one SD.
     """
     shown = panels(verdict)
     if not shown:
@@ -193,7 +203,7 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     headline = headline_metric(verdict)
     evidence = verdict.evidence
     epochs = np.arange(1.0, evidence.epochs + 1)
-    _seeds(axes, epochs, evidence.curves[headline])
+    _seeds(axes, epochs, evidence.curves[headline], seed_groups(verdict))
     for metric in dict.fromkeys(row.metric for row in rows if row.metric != headline):
         places, values = points([row for row in rows if row.metric == metric])
         axes.plot(
@@ -202,10 +212,10 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     shown = [row for row in rows if row.metric == headline]
     _joined(axes, shown)
     _band(axes, shown)
-    lined_up = _lined_up_claims(verdict)
+    lined_up = lined_up_claims(verdict)
     _reported(axes, [row for row in shown if row.claim not in lined_up])
-    # Rows that are judged after alignment may lie far off here and still hold. So they get no error
-    # bar and no mark of failure.
+    # Rows that are judged after alignment may lie far off here and still hold. So they get no
+    # tolerance and no mark of failure.
     axes.plot(
         *points([row for row in shown if row.claim in lined_up]),
         "o",
@@ -218,7 +228,7 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     axes.set_xticks(spaced(sorted({row.epoch for row in rows if row.epoch is not None})))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_locator(NullLocator())
-    name_axes(axes, "epoch", axis_label(headline, verdict.unit))
+    name_axes(axes, "epoch (logarithmic axis)", axis_label(headline, verdict.unit))
 
 
 def _lined_up(
@@ -232,13 +242,16 @@ def _lined_up(
     curves = verdict.evidence.curves[claim.metric]
     onsets = [stats.onset(epochs, curve, threshold) for curve in curves]
     grid = np.linspace(places[0], places[-1], 200)
-    moved = [
-        stats.value_at(epochs - onset + reported, curve, grid)
-        for onset, curve in zip(onsets, curves, strict=True)
-        if not np.isnan(onset)
-    ]
-    if moved:
-        _seeds(axes, grid, np.array(moved))
+    moved = np.array(
+        [
+            stats.value_at(epochs - onset + reported, curve, grid)
+            for onset, curve in zip(onsets, curves, strict=True)
+            if not np.isnan(onset)
+        ]
+    )
+    if len(moved):
+        everyone = tuple(range(len(moved)))
+        _seeds(axes, grid, moved, [SeedGroup("all seeds", everyone, everyone)])
     _joined(axes, rows)
     _reported(axes, rows)
     axes.axhline(threshold, color=INK, linewidth=0.6, linestyle=":")
@@ -247,35 +260,40 @@ def _lined_up(
 
 
 def _finals(axes: Axes, *, verdict: ExperimentVerdict, finals: Rows) -> None:
-    _values(axes, finals, [verdict.evidence.finals[row.metric] for row in finals])
+    values = [verdict.evidence.finals[row.metric] for row in finals]
+    _values(axes, finals, values, seed_groups(verdict))
     name_axes(axes, "", verdict.unit)
 
 
 def _onset(axes: Axes, *, rows: Rows) -> None:
-    _values(axes, rows, [np.array(list(row.by_seed.values())) for row in rows])
+    _values(axes, rows, [np.array(list(row.by_seed.values())) for row in rows], ())
     name_axes(axes, "", "epochs")
 
 
-def _values(axes: Axes, rows: Rows, values: Iterable[Array]) -> None:
-    """Draw for each row the seeds as dots, then mean and SD, then the reported value."""
+def _values(axes: Axes, rows: Rows, values: Iterable[Array], groups: Sequence[SeedGroup]) -> None:
+    """Draw for each row the seeds as dots, then mean and SD of each group, then the reported."""
     axes.set_xticks(range(len(rows)), [row.claim.replace(" ", "\n") for row in rows])
     axes.set_xlim(-0.6, len(rows) - 0.4)
     for place, (row, by_seed) in enumerate(zip(rows, values, strict=True)):
         beside = place + np.linspace(-0.4, -0.1, len(by_seed) + 2)[1:-1]
         axes.plot(beside, by_seed, ".", color=SEEDS, markersize=6)
-        if row.measured is not None:
-            bar = [row.spread] if row.spread is not None else None
-            axes.errorbar([place], [row.measured], bar, fmt="D", color=MEAN, markersize=4.5)
+        parts = [by_seed[list(group.rows)] for group in groups] if len(groups) > 1 else [by_seed]
+        for part in parts if row.measured is not None else ():
+            sample = stats.summarise(part)
+            if sample.mean is not None:
+                bar = None if sample.sd is None else [sample.sd]
+                axes.errorbar([place], [sample.mean], bar, fmt="D", color=MEAN, markersize=4.5)
         _mark(axes, [place + 0.25], [row], with_bars=True)
 
 
-def _seeds(axes: Axes, epochs: Array, curves: Array) -> None:
-    """Draw each seed, their mean, and a band of one SD around it.
+def _seeds(axes: Axes, epochs: Array, curves: Array, groups: Sequence[SeedGroup]) -> None:
+    """Draw each seed, and for each group its mean and a band of one SD around it.
 
     Args:
         axes: to draw on.
         epochs: shape (n,).
         curves: shape (seeds, n), NaN where nothing was recorded.
+        groups: the seeds that a mean may describe.
     """
     recorded = ~np.isnan(curves).all(axis=0)
     if not recorded.any():
@@ -289,21 +307,28 @@ def _seeds(axes: Axes, epochs: Array, curves: Array) -> None:
     else:
         for place, curve in enumerate(curves):
             label = "_" if place else "each seed"
-            axes.plot(epochs, curve, color=SEEDS, linewidth=0.8, alpha=0.9, label=label)
-    # The mean would jump where a seed ends early. So it stops at the last epoch of all seeds.
-    mean = curves.mean(axis=0)
-    if len(curves) > 1:
-        sd = curves.std(axis=0, ddof=1)
-        axes.fill_between(
-            epochs,
-            mean - sd,
-            mean + sd,
-            color=MEAN,
-            alpha=0.22,
-            linewidth=0,
-            label="one standard deviation",
-        )
-    axes.plot(epochs, mean, color=MEAN, linewidth=1.8, label="mean of the seeds")
+            axes.plot(epochs, curve, color=SEEDS, linewidth=0.8, label=label)
+    for number, group in enumerate(groups):
+        mean, sd = mean_and_sd(curves[list(group.rows)])
+        if sd is not None:
+            label = "_" if number else "one standard deviation"
+            axes.fill_between(
+                epochs, mean - sd, mean + sd, color=MEAN, alpha=0.22, linewidth=0, label=label
+            )
+        label = "mean of the seeds" if len(groups) == 1 else f"mean: {group.name}"
+        line = "--" if number else "-"
+        axes.plot(epochs, mean, line, color=MEAN, linewidth=1.8, label=label)
+
+
+def mean_and_sd(curves: Array) -> tuple[Array, Array | None]:
+    """Mean and SD over the seeds at each epoch; no SD for one seed.
+
+    The mean would jump where a seed ends early. So it is NaN from there on.
+
+    Args:
+        curves: shape (seeds, n), NaN where nothing was recorded.
+    """
+    return curves.mean(axis=0), curves.std(axis=0, ddof=1) if len(curves) > 1 else None
 
 
 def _joined(axes: Axes, rows: Rows) -> None:
@@ -322,37 +347,178 @@ def _band(axes: Axes, rows: Rows) -> None:
 
 
 def _reported(axes: Axes, rows: Rows) -> None:
-    """Draw the reported rows with their tolerance as error bars; a shaded band needs none."""
-    for fails in (False, True):
-        chosen = [row for row in rows if (row.verdict is Outcome.NOT_REPRODUCED) is fails]
+    """Draw the reported rows by verdict, with their tolerance; a shaded band needs none."""
+    for mark in MARKS:
+        chosen = [row for row in rows if MARK_OF[row.verdict] is mark]
         places = [float(row.epoch or 0) for row in chosen]
-        label = "not reproduced" if fails else "within tolerance"
         bars = not any(map(_throughout, chosen))
-        _mark(axes, places, chosen, with_bars=bars, label=label if fails else "_")
+        _mark(axes, places, chosen, with_bars=bars, label=mark.label)
+    if rows and not any(map(_throughout, rows)):
+        axes.plot(
+            [], [], color=TOLERANCE, alpha=0.5, linewidth=5, label="tolerance, set by the manifest"
+        )
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How reported values of one sort are drawn: shape and colour both tell the verdict."""
+
+    label: str
+    shape: str
+    colour: str
+    filled: bool = True
+
+
+HOLD = Mark("reproduced", "o", TRUE)
+UNDECIDED = Mark("undecided", "D", OPEN, filled=False)
+FAILED = Mark("not reproduced", "X", FAILS)
+UNTESTED = Mark("not run", "o", INK, filled=False)
+MARKS = (HOLD, UNDECIDED, FAILED, UNTESTED)
+MARK_OF = {
+    Outcome.REPRODUCED: HOLD,
+    Outcome.IMMATERIAL_DIFFERENCE: HOLD,
+    Outcome.INCONCLUSIVE: UNDECIDED,
+    Outcome.INCOMPLETE: UNDECIDED,
+    Outcome.NOT_REPRODUCED: FAILED,
+    Outcome.NOT_RUN: UNTESTED,
+}
 
 
 def _mark(
     axes: Axes, places: list[float], rows: Rows, *, with_bars: bool, label: str = "_"
 ) -> None:
-    """Draw reported values of one verdict, with error bars as long as the tolerance."""
+    """Draw reported values of one verdict, before a wide bar as long as the tolerance.
+
+    The bar is no error bar: it is ours, and not the paper's.
+    """
     if not rows:
         return
-    fails = rows[0].verdict is Outcome.NOT_REPRODUCED
-    axes.errorbar(
+    mark = MARK_OF[rows[0].verdict]
+    values = np.array([row.reported for row in rows])
+    if with_bars:
+        widths = np.array([row.tolerance for row in rows])
+        axes.vlines(
+            places, values - widths, values + widths, color=TOLERANCE, alpha=0.5, linewidth=5
+        )
+    axes.plot(
         places,
-        [row.reported for row in rows],
-        [row.tolerance for row in rows] if with_bars else None,
-        fmt="X" if fails else "o",
-        color=FAILS if fails else INK,
-        markersize=6 if fails else 4,
-        elinewidth=0.9,
-        capsize=2,
+        values,
+        mark.shape,
+        color=mark.colour,
+        markerfacecolor=mark.colour if mark.filled else "none",
+        markersize=6 if mark is FAILED else 4.5,
         zorder=5,
         label=label,
     )
 
 
-def _lined_up_claims(verdict: ExperimentVerdict) -> set[str]:
+MOST_CLAIMS = 60
+"""With more claims than this, the overview shows those that are farthest from the paper."""
+
+
+_EDGE = 4.0
+"""Farthest difference that the overview draws to scale, in tolerances."""
+
+
+def overview_figure(verdicts: Sequence[ExperimentVerdict]) -> Figure | None:
+    """Draw one line for each claim: its difference from the paper, in tolerances (a forest plot).
+
+    The line shows the claim's row that is farthest off, among those that decided its verdict, with
+    the confidence interval of the mean. Small dots are the claim's other rows. The paper's runs
+    come first. None if no claim has a value.
+    """
+    listed = [(verdict, line) for verdict in in_order(verdicts) for line in claim_lines(verdict)]
+    if not listed:
+        return None
+    if len(listed) > MOST_CLAIMS:
+        far = sorted(
+            listed, key=lambda item: (-item[1].outcome.severity, -abs(item[1].share or 0.0))
+        )
+        kept = {id(line) for _, line in far[:MOST_CLAIMS]}
+        listed = [item for item in listed if id(item[1]) in kept]
+    names = dict.fromkeys(verdict.id for verdict, _ in listed)
+    height = 0.19 * (len(listed) + 1.4 * len(names)) + 1.1
+    with mpl.rc_context(STYLE):
+        drawing = Figure(figsize=(_WIDE + _NARROW, height), layout="constrained")
+        FigureCanvasAgg(drawing)
+        axes = drawing.subplots()
+        axes.axvspan(-1, 1, color=SHADE, linewidth=0, label="within the tolerance")
+        axes.axvline(0, color=INK, linewidth=0.7)
+        ticks: list[tuple[float, str]] = []
+        place, before = 0.0, ""
+        for verdict, line in listed:
+            if verdict.id != before:
+                place += 1.4
+                title = f"{verdict.id}: {verdict.verdict}"
+                colour = MARK_OF[verdict.verdict].colour
+                axes.text(
+                    -_EDGE, place - 0.1, title, fontsize=9, weight="bold", va="center", color=colour
+                )
+                before = verdict.id
+            place += 1
+            ticks.append((place, line.name))
+            _claim(axes, place, line)
+        axes.set_ylim(place + 0.8, 0.6)
+        axes.set_xlim(-_EDGE * 1.02, _EDGE * 1.02)
+        axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks], fontsize=8.5)
+        axes.tick_params("y", length=0)
+        axes.set_xlabel("difference from the paper, in tolerances, with its confidence interval")
+        axes.spines["left"].set_visible(False)
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        drawing.legend(handles.values(), handles, loc="outside lower center", ncols=4)
+    return drawing
+
+
+def _claim(axes: Axes, place: float, line: ClaimLine) -> None:
+    """Draw one claim: its mean and interval, or the mean of each group of seeds."""
+    mark = MARK_OF[line.outcome]
+    inside = [share for share in line.others if abs(share) <= _EDGE]
+    if line.share is None:
+        axes.text(0, place, "no value", fontsize=8, va="center", ha="center", color=mark.colour)
+    elif line.groups:
+        for seeds, share in line.groups.items():
+            _share(axes, place, share, mark, seeds)
+    else:
+        axes.plot(inside, [place] * len(inside), ".", color=mark.colour, markersize=3)
+        if line.interval:
+            low, high = np.clip(line.interval, -_EDGE, _EDGE)
+            axes.plot([low, high], [place, place], "-", color=mark.colour, linewidth=1.5)
+        _share(axes, place, line.share, mark, "")
+
+
+def _share(axes: Axes, place: float, share: float, mark: "Mark", seeds: str) -> None:
+    """Mark one difference; what lies beyond the edge is an arrow with its number."""
+    beyond = abs(share) > _EDGE
+    shape = (">" if share > 0 else "<") if beyond else mark.shape
+    face = mark.colour if mark.filled else "none"
+    at = float(np.clip(share, -_EDGE, _EDGE))
+    for places, form, label in (([], mark.shape, mark.label), ([at], shape, "_")):
+        axes.plot(
+            places,
+            [place] * len(places),
+            form,
+            label=label,
+            color=mark.colour,
+            markerfacecolor=face,
+            markersize=5.5,
+            zorder=5,
+        )
+    words = ", ".join(filter(None, (f"{share:+.1f}" if beyond else "", seeds)))
+    left = share > 0 and beyond
+    axes.annotate(
+        words,
+        (at, place),
+        xytext=(-6 if left else 6, 0),
+        textcoords="offset points",
+        fontsize=8,
+        va="center",
+        ha="right" if left else "left",
+        color=mark.colour,
+    )
+
+
+def lined_up_claims(verdict: ExperimentVerdict) -> set[str]:
+    """Name the claims whose rows are judged after curves are lined up at their take-off."""
     claims = verdict.experiment.manifest.claims
     return {claim.name for claim in claims if claim.line_up_at is not None}
 

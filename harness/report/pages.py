@@ -1,8 +1,8 @@
 """Render verdicts as pages: one self-contained HTML file, or one Markdown page.
 
 The HTML file loads nothing from elsewhere: no network, no font, no script. Its content security
-policy allows its own style and the one script whose digest it names. So no text of a manifest or
-of an error message can run as code.
+policy allows its own style, images inside the file, and the one script whose digest it names. So no
+text of a manifest or of an error message can run as code.
 """
 
 import base64
@@ -62,19 +62,39 @@ def html(verdicts: Sequence[ExperimentVerdict], links: Mapping[str, str] | None 
     """Render verdicts as one HTML file; equal verdicts give equal text.
 
     Args:
-        verdicts: in the order of the page.
+        verdicts: the paper's runs come first on the page, then in this order.
         links: the address of each experiment's runs in MLflow, by experiment id.
     """
+    from harness.report import interactive  # noqa: PLC0415 - imports matplotlib
+
     templates = environment(_HTML_FILTERS, escape=True)
-    script = templates.get_template("report.js").render()
+    verdicts = text.in_order(verdicts)
+    plots = {verdict.id: interactive.curves(verdict) for verdict in verdicts}
+    library = interactive.library() if any(plots.values()) else ""
+    script = library + templates.get_template("report.js").render()
     return templates.get_template("report.html.jinja").render(
         verdicts=verdicts,
         overview=text.overview(verdicts),
+        papers={
+            (paper.author, paper.title): paper
+            for verdict in verdicts
+            if not (paper := verdict.experiment.manifest.paper).own_run
+        }.values(),
+        forest=_forest(verdicts),
         links=links or {},
         drawings={verdict.id: _drawings(verdict) for verdict in verdicts},
+        plots=plots,
         script=Markup(script),  # noqa: S704 - our own
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _forest(verdicts: Sequence[ExperimentVerdict]) -> Markup:
+    """Draw the overview of all claims; empty if no claim has a value."""
+    from harness.report.figures import image, overview_figure, themed  # noqa: PLC0415 - as above
+
+    drawn = overview_figure(verdicts)
+    return Markup() if drawn is None else _inlined(themed(image(drawn, "svg").decode()), "overview")
 
 
 def _drawings(verdict: ExperimentVerdict) -> list[tuple[str, bool, Markup]]:
@@ -142,6 +162,16 @@ def facts(evidence: Evidence) -> tuple[Fact, ...]:
     return tuple(sorted(listed, key=lambda fact: not fact.differs))
 
 
+def record_days(verdicts: Iterable[ExperimentVerdict]) -> str:
+    """Return the first and last day on which a seed of any experiment ended; empty without one."""
+    ends = [ms for verdict in verdicts for ms in verdict.evidence.ended_ms.values()]
+    return (
+        " to ".join(dict.fromkeys(_minute(ms)[:10] for ms in (min(ends), max(ends))))
+        if ends
+        else ""
+    )
+
+
 def record_dates(evidence: Evidence) -> str:
     """Return the first and last date of the seeds' final records; empty without records."""
     ends = sorted({_minute(ended_ms) for ended_ms in evidence.ended_ms.values()})
@@ -191,6 +221,11 @@ _HTML_FILTERS: Filters = {
     "value": _value,
     "facts": facts,
     "record_dates": record_dates,
+    "record_days": record_days,
+    "equal_rows": text.equal_rows,
+    "seed_groups": text.seed_groups,
+    "group_means": text.group_means,
+    "measured": text.measured,
     "command": _command,
     "not_run": text.not_run,
     "interval": text.interval,
@@ -211,17 +246,21 @@ MARKS = {
 
 
 def markdown(
-    verdicts: Sequence[ExperimentVerdict], figures: Mapping[str, str] | None = None
+    verdicts: Sequence[ExperimentVerdict],
+    figures: Mapping[str, str] | None = None,
+    forest: str = "",
 ) -> str:
     """Render verdicts as one Markdown page; equal verdicts give equal text.
 
     Args:
-        verdicts: in the order of the page.
+        verdicts: the paper's runs come first on the page, then in this order.
         figures: the link to each experiment's figure, by experiment id.
+        forest: the link to the overview of all claims.
     """
     template = environment(_MARKDOWN_FILTERS, escape=False).get_template("verdicts.md.jinja")
+    verdicts = text.in_order(verdicts)
     return template.render(
-        verdicts=verdicts, overview=text.overview(verdicts), figures=figures or {}
+        verdicts=verdicts, forest=forest, overview=text.overview(verdicts), figures=figures or {}
     )
 
 
@@ -234,6 +273,9 @@ _MARKDOWN_FILTERS: Filters = {
     "number": text.number,
     "measured": text.measured,
     "held": text.held,
+    "equal_rows": text.equal_rows,
+    "seed_groups": text.seed_groups,
+    "group_means": text.group_means,
     "not_run": text.not_run,
     "expectation": text.expectation,
     "parameters": text.parameters,

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import mean, stdev
 
-from harness.manifest import spell
-from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
+from harness.manifest import of_seeds, spell
+from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, Takeoffs, gravest
 
 NONE = "-"
 """Printed where a number is missing."""
@@ -110,6 +111,122 @@ def not_run(verdict: ExperimentVerdict) -> dict[str, int]:
     """Count the rows that were not run, by reason."""
     skipped = (result for result in verdict.results if result.verdict is Outcome.NOT_RUN)
     return dict(Counter(result.note for result in skipped))
+
+
+@dataclass(frozen=True)
+class SeedGroup:
+    """Seeds of an experiment that did the same thing, so that their mean describes them."""
+
+    name: str
+    """What they did: "seeds 4-5 never took off"; "all seeds" if there is one group only."""
+    rows: tuple[int, ...]
+    """Their places in the evidence's arrays."""
+    seeds: tuple[int, ...]
+
+
+def seed_groups(verdict: ExperimentVerdict) -> tuple[SeedGroup, ...]:
+    """Separate the seeds whose curve never takes off from the others.
+
+    One mean over both would lie where no seed is. Which take-off counts is in the manifest: the
+    first claim that has one.
+    """
+    evidence = verdict.evidence
+    never: set[int] = set()
+    for claim in verdict.experiment.manifest.claims:
+        takeoff = getattr(claim, "takeoff", None)
+        if takeoff is not None:
+            found = Takeoffs.of(claim.metric, takeoff.threshold, evidence)
+            never = set(evidence.named(found.never))
+            break
+    parts = {
+        "took off": [seed not in never for seed in evidence.seeds],
+        "never took off": [seed in never for seed in evidence.seeds],
+    }
+    chosen = {
+        what: tuple(place for place, held in enumerate(mask) if held)
+        for what, mask in parts.items()
+        if any(mask)
+    }
+    groups = []
+    for what, rows in chosen.items():
+        seeds = tuple(evidence.seeds[row] for row in rows)
+        name = f"{of_seeds(seeds)} {what}" if len(chosen) > 1 else "all seeds"
+        groups.append(SeedGroup(name, rows, seeds))
+    return tuple(groups)
+
+
+def group_means(result: ClaimResult, groups: Sequence[SeedGroup]) -> str:
+    """Format mean and SD of each group, if the groups differ: "3.5 ± 0.1 (seeds 0-3), ..."."""
+    values = _by_group(result, groups)
+    texts = []
+    for seeds, group in values.items():
+        sd = f" ± {number(stdev(group))}" if len(group) > 1 else ""
+        texts.append(f"{number(mean(group))}{sd} ({seeds})")
+    return ", ".join(texts)
+
+
+def _by_group(result: ClaimResult, groups: Sequence[SeedGroup]) -> dict[str, list[float]]:
+    """The values of each group by its seeds in words; empty unless means differ by a tolerance."""
+    found = {
+        of_seeds(group.seeds): [result.by_seed[s] for s in group.seeds if s in result.by_seed]
+        for group in groups
+    }
+    means = [mean(values) for values in found.values() if values]
+    apart = len(means) > 1 and max(means) - min(means) > result.tolerance
+    return {seeds: values for seeds, values in found.items() if values} if apart else {}
+
+
+@dataclass(frozen=True)
+class ClaimLine:
+    """One claim in the overview of a study: its row that is farthest off, in tolerances."""
+
+    name: str
+    outcome: Outcome
+    """The gravest of the claim's rows."""
+    share: float | None
+    """Measured minus reported, divided by the tolerance; None without a value."""
+    interval: tuple[float, float] | None
+    """Confidence interval of the mean, on the same scale."""
+    others: tuple[float, ...]
+    """The shares of the claim's other rows."""
+    groups: Mapping[str, float] = field(default_factory=dict)
+    """Where seeds form groups, the share of each group's mean, by the seeds in words."""
+
+
+def claim_lines(verdict: ExperimentVerdict) -> list[ClaimLine]:
+    """Sum up each claim that ran, except exact claims that hold and rows without a tolerance."""
+    groups = seed_groups(verdict)
+    claims: dict[str, list[ClaimResult]] = {}
+    for row in verdict.results:
+        exact = row.about is not None and row.about.exact and row.verdict.holds
+        if row.verdict is not Outcome.NOT_RUN and row.tolerance and not exact:
+            claims.setdefault(row.claim, []).append(row)
+    lines = []
+    for name, rows in claims.items():
+        shares = {
+            row.key: row.difference / row.tolerance for row in rows if row.difference is not None
+        }
+        outcome = gravest(row.verdict for row in rows)
+        # The row that is shown must show the outcome: a failing row may be nearer than one that
+        # is only undecided.
+        grave = [row for row in rows if row.verdict is outcome and row.key in shares]
+        if not grave:
+            lines.append(ClaimLine(name, outcome, None, None, tuple(shares.values())))
+            continue
+        shown = max(grave, key=lambda row: abs(shares[row.key]))
+        interval = None
+        if shown.interval:
+            low, high = ((end - shown.reported) / shown.tolerance for end in shown.interval)
+            interval = low, high
+        means = {
+            seeds: (mean(values) - shown.reported) / shown.tolerance
+            for seeds, values in _by_group(shown, groups).items()
+        }
+        others = tuple(share for key, share in shares.items() if key != shown.key)
+        many = len(rows) > 1
+        label = f"{name} @ {shown.epoch}" if many and shown.epoch is not None else name
+        lines.append(ClaimLine(label, outcome, shares[shown.key], interval, others, means))
+    return lines
 
 
 def row_names(rows: Iterable[ClaimResult]) -> str:

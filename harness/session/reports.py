@@ -43,18 +43,27 @@ class Reports:
             if figure is not None:
                 drawn[verdict.id] = folder / f"{verdict.id}.png"
                 write(drawn[verdict.id], figures.image(figure, "png"))
+        overview = figures.overview_figure(verdicts)
+        forest = None if overview is None else folder / "overview.png"
+        if overview is not None and forest is not None:
+            write(forest, figures.image(overview, "png"))
         written = cls(folder / "report.md", folder / "report.html", drawn, links or {})
-        for name, text in written.pages(verdicts).items():
+        for name, text in written.pages(verdicts, forest.name if forest else "").items():
             write(folder / name, text)
         return written
 
-    def pages(self, verdicts: Sequence[ExperimentVerdict]) -> dict[str, str]:
-        """Return the pages about some verdicts, by file name."""
+    def pages(self, verdicts: Sequence[ExperimentVerdict], forest: str = "") -> dict[str, str]:
+        """Return the pages about some verdicts, by file name.
+
+        Args:
+            verdicts: what the pages are about.
+            forest: the name of the overview's file; the pages about one experiment have none.
+        """
         from harness.report.pages import html, markdown  # noqa: PLC0415 - as above
 
         figures = {name: path.name for name, path in self.drawn.items()}
         return {
-            self.page.name: markdown(verdicts, figures),
+            self.page.name: markdown(verdicts, figures, forest),
             self.html.name: html(verdicts, self.links),
         }
 

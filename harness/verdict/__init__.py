@@ -2,7 +2,7 @@
 
 from harness.verdict.calibration import Proposal, propose
 from harness.verdict.consistency import ALPHA
-from harness.verdict.evidence import Case, Evidence, TrialOf
+from harness.verdict.evidence import Case, Evidence, Takeoffs, TrialOf
 from harness.verdict.judgement import exit_code, judge
 from harness.verdict.power import Prospect, prospects
 from harness.verdict.results import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
@@ -17,6 +17,7 @@ __all__ = [
     "Outcome",
     "Proposal",
     "Prospect",
+    "Takeoffs",
     "TrialOf",
     "exit_code",
     "gravest",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page, expect
 
 from harness.report.pages import html
 from tests.browser.conftest import Open
@@ -63,13 +63,75 @@ def test_the_page_reads_well_at_any_width_and_in_any_light(
     assert min(contrast(ink, ground) for ink in inks) >= 4.5
 
 
-def test_on_paper_all_is_dark_on_white_and_nothing_is_folded(open_page: Open, address: str) -> None:
+def test_on_paper_all_is_dark_on_white_and_landscape(open_page: Open, address: str) -> None:
     page = open_page(address, color_scheme="dark")
+    drawn(page)
     page.emulate_media(media="print", color_scheme="dark")
     assert luminance(style(page, "body", "color")) < 0.01
     assert luminance(style(page, "figure svg text", "fill")) < 0.01
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert page.locator("details:not([open])").count() == 0
+    assert style(page, "thead", "display") == "table-header-group"
+    assert not page.locator(".live").first.is_visible()
+    assert page.locator("figure svg").first.is_visible()
+    paper = page.pdf(prefer_css_page_size=True)
+    sizes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", paper)
+    assert sizes
+    assert all(float(wide) > float(high) for wide, high in sizes)
+
+
+def drawn(page: Page) -> Locator:
+    """The first interactive curves, once BokehJS has drawn them."""
+    place = page.locator(".live").first
+    page.locator("figure").first.scroll_into_view_if_needed()
+    expect(place.locator("canvas").first).to_be_visible()
+    return place
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_verdict_is_on_the_screen(open_page: Open, address: str, width: int) -> None:
+    """Also the one that is cut by a box which scrolls sideways."""
+    page = open_page(address, width=width)
+    for row in page.locator("table.cards tbody tr").all():
+        badge = row.locator(".badge").first
+        badge.scroll_into_view_if_needed()
+        box, around = badge.bounding_box(), row.locator("xpath=ancestor::div[1]").bounding_box()
+        assert box is not None
+        assert around is not None
+        assert box["x"] >= max(0, around["x"])
+        assert box["x"] + box["width"] <= min(width, around["x"] + around["width"])
+    for boxed in page.locator(".box:has(table.cards)").all():
+        assert boxed.evaluate("box => box.scrollLeft") == 0
+        assert boxed.evaluate("box => box.scrollWidth <= box.clientWidth + 1")
+
+
+def test_a_curve_answers_to_hover_and_a_seed_can_be_switched_off(
+    open_page: Open, address: str
+) -> None:
+    page = open_page(address)
+    place = drawn(page)
+    canvas = place.locator("canvas").first
+    box = canvas.bounding_box()
+    assert box is not None
+    across, down = place.evaluate(_WHERE, [7, 1.6])  # where a seed and the reported row are
+    page.mouse.move(box["x"] + across, box["y"] + down)
+    told = page.locator(".bk-tooltip-content").first
+    expect(told).to_contain_text("epoch")
+    page.mouse.move(0, 0)
+    switch = drawn(page).get_by_role("checkbox", name="seed 0")
+    with_it = canvas.evaluate(_PIXELS)
+    switch.press("Space")
+    assert not switch.is_checked()
+    page.wait_for_function(
+        "([canvas, before]) => canvas.toDataURL() != before", arg=[canvas.element_handle(), with_it]
+    )
+
+
+_WHERE = """(place, [epoch, value]) => {
+  const view = [...Bokeh.index.roots].find((root) => place.contains(root.el));
+  return [view.frame.x_scale.compute(epoch), view.frame.y_scale.compute(value)];
+}"""
+"""The place of a point on the canvas, in CSS pixels."""
+
+_PIXELS = "canvas => canvas.toDataURL()"
 
 
 def test_it_asks_for_nothing_and_complains_of_nothing(open_page: Open, address: str) -> None:
@@ -91,14 +153,14 @@ def test_tables_sort_by_keyboard_and_say_how(open_page: Open, address: str) -> N
     page = open_page(address)
     table = page.locator("#reproduced table.sortable").first
     header = table.get_by_role("columnheader", name="Reported")
-    cells = table.locator("tbody td:nth-child(2)")
+    cells = table.locator("tbody td:nth-child(3)")
     listed = cells.all_inner_texts()
-    values = sorted(float(text.split()[0]) for text in listed)
+    values = sorted(float(text.split()[0]) for text in listed if text)
     header.get_by_role("button").focus()
     for order, expected in (("ascending", values), ("descending", values[::-1])):
         page.keyboard.press("Enter")
         assert header.get_attribute("aria-sort") == order
-        shown = [float(text.split()[0]) for text in cells.all_inner_texts()]
+        shown = [float(text.split()[0]) for text in cells.all_inner_texts() if text]
         assert shown == expected
     first = table.get_by_role("columnheader", name="Claim")
     first.get_by_role("button").focus()

@@ -30,7 +30,7 @@ def test_the_committed_report_is_today_s(verdicts: Sequence[ExperimentVerdict]) 
     """If not: `harness report experiments --committed --out experiments/report`."""
     figures = {each.id: f"{each.id}.png" for each in verdicts}
     assert all((REPORT / figure).exists() for figure in figures.values())
-    assert (REPORT / "report.md").read_text() == markdown(verdicts, figures)
+    assert (REPORT / "report.md").read_text() == markdown(verdicts, figures, "overview.png")
 
 
 def test_the_page_on_what_reproduces_names_every_verdict_as_it_is(
