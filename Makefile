@@ -7,10 +7,14 @@ STAMP := $(VENV)/.installed
 # MNIST is fetched once and stays in the clone unless you share a folder of your own.
 export HARNESS_DATA ?= $(CURDIR)/.data
 
-.PHONY: reproduce test chaos docs lint format bench data clean help
+.DEFAULT_GOAL := install
+.PHONY: install reproduce test chaos docs lint format bench data clean help
 
 help:  ## this text
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+install: $(STAMP)  ## the environment with pinned versions, in .venv; the default
+	@echo "installed; next: . $(BIN)/activate && harness check experiments"
 
 reproduce: $(STAMP)  ## seed 0 of the paper's six runs and of our controls, first ten epochs, judged
 	$(BIN)/harness run experiments --seeds 0 --epochs 10

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from contextlib import chdir
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harness import workloads
 from harness.manifest import load, spell
 from harness.plan import Selection
+from harness.report import summary
 from harness.report.pages import markdown
 from harness.session import CommittedUse, Session
 from harness.store import Store
@@ -31,6 +34,20 @@ def test_the_committed_report_is_today_s(verdicts: Sequence[ExperimentVerdict]) 
     figures = {each.id: f"{each.id}.png" for each in verdicts}
     assert all((REPORT / figure).exists() for figure in figures.values())
     assert (REPORT / "report.md").read_text() == markdown(verdicts, figures, "overview.png")
+
+
+def test_the_readme_prints_the_summary_as_it_is(verdicts: Sequence[ExperimentVerdict]) -> None:
+    console = Console(file=StringIO(), width=80)
+    console.print(summary(verdicts))
+    assert isinstance(console.file, StringIO)
+    shown = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    readme = (EXPERIMENTS.parent / "README.md").read_text()
+    block = readme.partition("```console\n")[2].partition("```")[0]
+    printed = [line for line in block.splitlines() if line and line[0] not in "$…"]
+    sentence = " ".join(printed[:2])
+    assert sentence == " ".join(shown[: shown.index("")])
+    assert len(printed) > 5
+    assert set(printed[2:]) <= set(shown)
 
 
 def test_the_page_on_what_reproduces_names_every_verdict_as_it_is(
