@@ -337,6 +337,8 @@ def _conditions(trial: StoredTrial) -> Iterator[tuple[str, str]]:
     yield "revision", str(trial.spec.revision)
     for name, value in trial.spec.parameters.items():
         yield f"parameter {name}", in_words(value)
+    for name, value in (trial.spec.settings or {}).items():
+        yield f"workload {name}", in_words(value)
     for name, value in trial.spec.data.items():
         yield f"data {name}", value[:8]
     latest = trial.provenance[-1]

@@ -9,7 +9,7 @@ from harness.errors import UsageError
 from harness.manifest import Experiment, Resources, describe
 from harness.manifest.fields import check_seeds
 from harness.record import TrialSpec
-from harness.workload import Workload
+from harness.workload import Workload, settings_of
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def specs(experiment: Experiment, workload: Workload, selection: Selection) -> I
             seed=seed,
             data=data,
             length=length,
+            settings=settings_of(workload),
         )
 
 
@@ -117,7 +118,7 @@ def jobs(
     for experiment in sorted(experiments, key=selection.epochs_of, reverse=True):
         epochs = selection.epochs_of(experiment)
         resources = selection.resources_of(experiment)
-        workload = registry[experiment.manifest.workload.name]
+        workload = experiment.workload(registry)
         for spec in specs(experiment, workload, selection):
             if spec.id not in seen:
                 seen.add(spec.id)

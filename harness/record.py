@@ -51,6 +51,16 @@ class TrialSpec:
     """Digest of each data set by name; empty for synthetic data."""
     length: int | None = None
     """Number of epochs, if a short run is not the beginning of a longer one; else None."""
+    settings: Mapping[str, Json] | None = None
+    """What the manifest's `workload` section says that determines the result, such as the words of
+    a command and the digest of its code; None for a workload that the manifest only names."""
+
+    @property
+    def program(self) -> str:
+        """The name under which a run finds the trial's workload, among those of other manifests."""
+        if self.settings is None:
+            return self.workload
+        return f"{self.workload}~{digest(canonical_json(dict(self.settings)))}"
 
     @cached_property
     def id(self) -> str:
@@ -66,6 +76,7 @@ class TrialSpec:
             "seed": self.seed,
             "data": dict(self.data),
             "length": self.length,
+            **({} if self.settings is None else {"settings": dict(self.settings)}),
         }
 
     @classmethod

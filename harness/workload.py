@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -172,6 +172,71 @@ class Workload(Protocol):
         Raises:
             ResourceError: the requested device is missing.
         """
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What a manifest makes the harness execute. The user must allow it first."""
+
+    digest: str
+    """SHA-256 of everything that determines what is executed: the words of a command, and the
+    bytes of its code. Another digest needs another permission."""
+    text: str
+    """What is executed, in one line for the user."""
+
+
+class SectionError(Exception):
+    """Fields of a manifest's `workload` section have faults that their types do not show."""
+
+    def __init__(self, faults: Mapping[tuple[str | int, ...], str]) -> None:
+        self.faults = dict(faults)
+        """The messages, by the place in the section."""
+        super().__init__("; ".join(self.faults.values()))
+
+
+@runtime_checkable
+class Template(Protocol):
+    """A workload that a manifest completes, such as a command that the manifest spells out.
+
+    Such a workload is registered like any other. Its manifests have more fields in their `workload`
+    section, and the loader turns each section into a workload of its own, with its own metrics and
+    parameters. That workload may have three more attributes: `settings`, a mapping of what in the
+    section determines the results, which becomes part of a trial's identity; `executes`, an
+    `Execution`; and `remarks`, sentences for every verdict.
+    """
+
+    section: type[BaseModel]
+    """The fields of the `workload` section besides `name` and `parameters`."""
+
+    def complete(self, section: Any, manifest: Mapping[str, Json], folder: Path) -> "Workload":
+        """Return the workload that a manifest describes. Must not execute what it describes.
+
+        Args:
+            section: the section's fields, as an instance of `section`.
+            manifest: the whole manifest as plain values. It may have faults elsewhere.
+            folder: the manifest's folder.
+
+        Raises:
+            SectionError: the section has faults.
+        """
+
+
+def settings_of(workload: Workload) -> Mapping[str, Json] | None:
+    """Return what a manifest's section adds to a trial's identity; None if it adds nothing."""
+    settings: Mapping[str, Json] | None = getattr(workload, "settings", None)
+    return settings
+
+
+def execution_of(workload: Workload) -> Execution | None:
+    """Return what the manifest of this workload makes the harness execute, if anything."""
+    execution: Execution | None = getattr(workload, "executes", None)
+    return execution
+
+
+def remarks_of(workload: Workload) -> tuple[str, ...]:
+    """Return the workload's own remarks for every verdict; usually none."""
+    remarks: tuple[str, ...] = getattr(workload, "remarks", ())
+    return remarks
 
 
 class Registry(Mapping[str, Workload]):

@@ -17,7 +17,7 @@ def data(paths: options.Paths, data: options.Data = None) -> None:
     registry = workloads.registry()
     seen = set()
     for experiment in load(paths):
-        workload = registry[experiment.manifest.workload.name]
+        workload = experiment.workload(registry)
         for item in workload.data_sets(experiment.parameters):
             if item not in seen:
                 workload.load_data(item.name, folder)

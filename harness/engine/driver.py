@@ -70,7 +70,8 @@ def run(
     Args:
         jobs: the jobs to run. They start in order as the cluster has room, and a few wait ahead.
         sink: receives the messages.
-        workloads: workloads by name. Each is pickled once, and workers import its module.
+        workloads: workloads by `TrialSpec.program`, which is the name of an installed one. Each is
+            pickled once, and workers import its module.
         load_data: loads a workload's data set by name. It is called once for each data set, and the
             arrays are shared.
         options: the options of the run.
@@ -444,19 +445,23 @@ class Driver:
         A node that is cut off may go on training. This is harmless, because the driver no longer
         reads what it sends.
         """
-        limit_s = self._options.deadline_s
-        for attempt in list(self._late(limit_s)):
+        for attempt in list(self._late()):
             if attempt.stream not in self._running:
                 continue  # cancelled in the meantime
             self._tasks.cancel([attempt.stream])
             # If the node is cut off, Ray believes for another minute that it is free.
-            why = f"nothing was heard for {limit_s:g} s"
+            why = f"nothing was heard for {self._deadline_s(attempt.job):g} s"
             last = self._lost(attempt, "NoProgress", why, avoid=True)
             if last:
                 self._sink.receive([(attempt.job, message) for message in last])
 
-    def _late(self, limit_s: float) -> Iterator[_Attempt]:
+    def _late(self) -> Iterator[_Attempt]:
         now_s = self._clock()
         for attempt in self._running.values():
+            limit_s = self._deadline_s(attempt.job)
             if attempt.heard_s is not None and now_s - attempt.heard_s > limit_s:
                 yield attempt
+
+    def _deadline_s(self, job: Job) -> float:
+        """Return the timeout of a trial: its manifest's own, or else that of the run."""
+        return job.resources.deadline_s or self._options.deadline_s

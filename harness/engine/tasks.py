@@ -84,7 +84,8 @@ class Tasks:
     """Starts attempts. It puts each workload and data set into Ray's object store once.
 
     Args:
-        workloads: workloads by name. Workers must be able to import their modules.
+        workloads: workloads by `TrialSpec.program`, which is the name of an installed one. Workers
+            must be able to import their modules.
         load_data: loads a workload's data set by name.
         options: the options of the run.
     """
@@ -106,7 +107,7 @@ class Tasks:
         self._warm = _remote(max_calls=1 if options.isolate else MANY_CALLS)
         self._fresh = _remote(max_calls=1)
         self._workload_refs: dict[str, Any] = {}
-        """References by the workload's name."""
+        """References by `TrialSpec.program`."""
         self._data_refs: dict[tuple[str, str], Any] = {}
         """References by name and digest, so that workloads that read the same data set share it."""
 
@@ -123,7 +124,7 @@ class Tasks:
             options=self._options.workload,
             checkpoint=checkpoint,
             checkpoint_interval_s=self._options.checkpoint_interval_s,
-            workload_code=self._code[job.spec.workload],
+            workload_code=self._code[job.spec.program],
         )
         task = (self._fresh if fresh else self._warm).options(
             name=f"{job.experiment} seed {job.spec.seed}",
@@ -181,23 +182,24 @@ class Tasks:
 
     def _carried(self, job: Job) -> Variables:
         if job.experiment not in self._variables:
-            workload = self._workloads[job.spec.workload]
+            workload = self._workloads[job.spec.program]
             parameters = workload.parameters.model_validate(dict(job.spec.parameters))
             self._variables[job.experiment] = carried([(job.experiment, workload, parameters)])
         return self._variables[job.experiment]
 
     def _shared(self, job: Job) -> list[Any]:
         """Return references to the job's workload and to its data sets, in the spec's order."""
-        workload = self._workloads[job.spec.workload]
-        if workload.name not in self._workload_refs:
-            self._workload_refs[workload.name] = ray.put(
+        workload = self._workloads[job.spec.program]
+        program = job.spec.program
+        if program not in self._workload_refs:
+            self._workload_refs[program] = ray.put(
                 cloudpickle.dumps(workload)  # type: ignore[no-untyped-call]
             )
         for key in job.spec.data.items():
             if key not in self._data_refs:
                 self._data_refs[key] = ray.put(_plain(self._load_data(workload, key[0])))
         data = [self._data_refs[key] for key in job.spec.data.items()]
-        return [self._workload_refs[workload.name], *data]
+        return [self._workload_refs[program], *data]
 
 
 def _remote(*, max_calls: int) -> Any:

@@ -6,29 +6,47 @@ are reported together with the faults of form.
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path as FilePath
 
 from pydantic import ValidationError
 
 from harness.manifest.claims import KINDS, BaseClaim, Claim
-from harness.manifest.experiment import TWIN, twin_row_name
+from harness.manifest.experiment import TWIN, WorkloadChoice, twin_row_name
 from harness.manifest.faults import Finding, findings, suggest
 from harness.manifest.fields import MAX_DECIMALS
 from harness.manifest.tree import Node, Path, show
 from harness.record import Json
-from harness.workload import Metric, Registry, Workload
+from harness.workload import Metric, Registry, SectionError, Template, Workload
 
 
-def check(root: Node, registry: Mapping[str, Workload]) -> Iterator[Finding]:
-    """Find every fault of meaning, in no particular order."""
+def check(root: Node, workload: Workload | None) -> Iterator[Finding]:
+    """Find every fault of meaning, in no particular order; without a workload only some."""
     yield from _names(root)
     yield from _printed_names(root)
     yield from _epochs(root)
     yield from _registered(root)
     yield from _trailing_zeros(root)
     yield from _bands(root)
+    if workload is not None:
+        yield from _parameters(root, workload)
+        yield from _metrics(root, workload)
+        yield from _epochs_needed(root, workload)
+
+
+def find_workload(
+    root: Node, registry: Mapping[str, Workload], folder: FilePath
+) -> tuple[Workload | None, list[Finding]]:
+    """Return the workload that a tree names or describes, or None, and the faults of its section.
+
+    Args:
+        root: the tree.
+        registry: the installed workloads, by name.
+        folder: the folder of the manifest's file.
+    """
     name = root.get("workload", "name")
     if name is None or name.text is None:
-        return
+        return None, []
     workload = registry.get(name.text)
     if workload is None:
         why = registry.broken.get(name.text) if isinstance(registry, Registry) else None
@@ -37,10 +55,34 @@ def check(root: Node, registry: Mapping[str, Workload]) -> Iterator[Finding]:
             if why
             else f"unknown workload {show(name.text)}{suggest(name.text, list(registry))}"
         )
-        yield Finding(("workload", "name"), message)
-        return
-    yield from _parameters(root, workload)
-    yield from _metrics(root, workload)
+        return None, [Finding(("workload", "name"), message)]
+    given = root.fields["workload"].fields
+    section = Node(
+        {key: node for key, node in given.items() if key not in _CHOICE},
+        root.fields["workload"].line,
+    )
+    if isinstance(workload, Template):
+        return _completed(workload, root, section, folder)
+    unknown = f"unknown field{suggest('', _CHOICE)}"
+    return workload, [Finding(("workload", key), unknown) for key in section.fields]
+
+
+_CHOICE = tuple(WorkloadChoice.model_fields)
+"""The fields of every manifest's `workload` section."""
+
+
+def _completed(
+    template: Template, root: Node, section: Node, folder: FilePath
+) -> tuple[Workload | None, list[Finding]]:
+    """Return the workload that a manifest describes, or None and the faults of its section."""
+    try:
+        read = template.section.model_validate_json(json.dumps(section.plain()), strict=True)
+        return template.complete(read, root.plain(), folder), []
+    except ValidationError as error:
+        found = list(findings(error, template.section, section))
+    except SectionError as error:
+        found = [Finding(path, message) for path, message in error.faults.items()]
+    return None, [replace(each, path=("workload", *each.path)) for each in found]
 
 
 def given(root: Node) -> dict[str, Json]:
@@ -134,6 +176,12 @@ def _epochs(root: Node) -> Iterator[Finding]:
             yield Finding((*path, "reported"), f"beyond the run of {run.value} epochs")
 
 
+def _epochs_needed(root: Node, workload: Workload) -> Iterator[Finding]:
+    """Require the number of epochs, unless the workload records only final estimates."""
+    if root.get("epochs") is None and not all(m.final for m in workload.metrics.values()):
+        yield Finding(("epochs",), "required")
+
+
 def _registered(root: Node) -> Iterator[Finding]:
     """Find registered rows that are not reported."""
     for path, claim in _claims(root):
@@ -195,7 +243,11 @@ def _beyond(reported: Node, epochs: int) -> bool:
 def _parameters(root: Node, workload: Workload) -> Iterator[Finding]:
     base: Path = ("workload", "parameters")
     parameters = root.at(base)
-    if not isinstance(parameters.value, dict) or root.get(*map(str, base)) is None:
+    if root.get(*map(str, base)) is None:
+        if any(field.is_required() for field in workload.parameters.model_fields.values()):
+            yield Finding(base, "required")
+        return
+    if not isinstance(parameters.value, dict):
         return
     allowed = list(workload.parameters.model_fields)
     known = {name: value for name, value in given(root).items() if name in allowed}

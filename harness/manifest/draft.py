@@ -17,7 +17,7 @@ from harness.errors import Fault, ManifestError
 from harness.manifest.claims import KINDS
 from harness.manifest.experiment import FORMAT
 from harness.manifest.tree import content
-from harness.workload import Workload
+from harness.workload import Template, Workload
 
 COLUMNS = ("metric", "epoch", "reported")
 
@@ -108,7 +108,10 @@ def _head(rows: Sequence[Reported], workload: Workload | None) -> Iterator[str]:
     yield ""
     yield "workload:"
     yield f"  name: {_text(workload.name) if workload else ''}"
-    yield "  parameters:  # each with one of stated, inferred or assumed, and why"
+    if isinstance(workload, Template):
+        yield from _section(workload)
+    else:
+        yield "  parameters:  # each with one of stated, inferred or assumed, and why"
     names = workload.parameters.model_fields if workload else {}
     for name in names:
         yield f"    {name}: {{value: , stated: }}"
@@ -119,6 +122,17 @@ def _head(rows: Sequence[Reported], workload: Workload | None) -> Iterator[str]:
     else:
         yield f"epochs: {{value: {last}, inferred: the last row that is reported}}"
     yield "seeds: 0-9"
+
+
+def _section(template: Template) -> Iterator[str]:
+    """Write the fields of a workload that the manifest completes, optional ones as comments."""
+    for name, info in template.section.model_fields.items():
+        first = " ".join((info.description or "").split()).partition(". ")[0].rstrip(".")
+        if info.is_required():
+            yield f"  {name}:  # {first}"
+        else:
+            yield f"  # {name}: {first}"
+    yield "  # parameters: each with one of stated, inferred or assumed, and why"
 
 
 def _unit(rows: Sequence[Reported], workload: Workload | None) -> str:

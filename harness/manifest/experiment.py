@@ -19,7 +19,7 @@ from pydantic import (
 from harness.manifest.claims import AnyClaim, Claim, RowKey, Takeoff, by_interest
 from harness.manifest.fields import Epoch, Frozen, Line, Number, Seeds, Sourced, Text
 from harness.manifest.grid import Cell
-from harness.workload import Parameters
+from harness.workload import Parameters, Workload
 
 FORMAT = 1
 """Version of the manifest's format."""
@@ -69,6 +69,9 @@ class Resources(Frozen):
     gpus: Annotated[NonNegativeFloat, Field(le=MAX_GPUS), AfterValidator(_shareable)] = 0
     """A fraction below 1 shares a GPU between trials; otherwise a whole number."""
     threads: Annotated[PositiveInt, Field(le=MAX_CORES)] = 1
+    deadline_s: PositiveFloat | None = None
+    """Timeout: after so many seconds without a new epoch a trial counts as lost and is retried.
+    By default the run's `--deadline-s` holds."""
 
 
 class Expected(Frozen):
@@ -150,11 +153,17 @@ class Calibration(Frozen):
 
 
 class WorkloadChoice(Frozen):
-    """A workload and all of its parameters, each with its source."""
+    """A workload and all of its parameters, each with its source.
+
+    It may have more fields if the workload is one that the manifest completes
+    (`harness.workload.Template`). The loader checks them.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     name: Line
     """One of the installed workloads."""
-    parameters: Mapping[str, Sourced[Any]]
+    parameters: Mapping[str, Sourced[Any]] = {}
     """Every parameter of the workload: there are no defaults. The workload gives the types."""
 
 
@@ -174,8 +183,8 @@ class Manifest(Frozen):
     unit: Line
     """The unit of every reported number that is not an epoch: 'bits', 'accuracy', '%'."""
     workload: WorkloadChoice
-    epochs: Sourced[Epoch]
-    """How many the paper ran."""
+    epochs: Sourced[Epoch] = Sourced(value=1, inferred="only final estimates are reported")
+    """How many the paper ran. It may be left out only if every metric is a final estimate."""
     seeds: Seeds
     """Written as `0-9`, as `0-2,5` or as a list."""
     resources: Resources = Resources()
@@ -235,6 +244,8 @@ class Experiment(Frozen):
     """The workload's typed parameters; the manifest has their sources."""
     truths: Mapping[str, str] = {}
     """The workload's metrics that are known rather than estimated, each with its estimate."""
+    completed: Any = None
+    """The workload that the manifest itself describes; None if it only names an installed one."""
     varied: tuple[str, ...] = ()
     """What a study changed, each as an argument of --vary; usually nothing."""
     cell: Cell | None = None
@@ -244,6 +255,11 @@ class Experiment(Frozen):
     def argument(self) -> str:
         """The experiment as commands take it: the file, and the cell in brackets."""
         return f"{self.path}[{self.cell.name}]" if self.cell else str(self.path)
+
+    def workload(self, registry: Mapping[str, Workload]) -> Workload:
+        """Return the experiment's workload: its own, or the installed one that it names."""
+        completed: Workload | None = self.completed
+        return completed or registry[self.manifest.workload.name]
 
     def command(self, name: str) -> list[str]:
         """The words of a command on this experiment, or of `study` if a study changed it."""

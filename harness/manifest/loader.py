@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import Fault, ManifestError
 from harness.manifest import grid
-from harness.manifest.checks import check, given
+from harness.manifest.checks import check, find_workload, given
 from harness.manifest.experiment import IDENTIFIER, Experiment, Manifest
 from harness.manifest.faults import Finding, findings
 from harness.manifest.table import Tables
@@ -194,10 +194,9 @@ def _experiment(
     cell: grid.Cell | None = None,
 ) -> tuple[Experiment | None, list[Finding]]:
     """Make an experiment of a tree without names and tables, or return what is wrong with it."""
-    manifest, wrong = validate(root, registry)
-    if manifest is None or wrong:
+    manifest, workload, wrong = validate(root, registry, path.parent)
+    if manifest is None or workload is None or wrong:
         return None, wrong
-    workload = registry[manifest.workload.name]
     experiment = Experiment(
         id=cell.id if cell else path.stem,
         path=path,
@@ -206,8 +205,14 @@ def _experiment(
         parameters=typed(root, workload),
         truths=truths(workload),
         cell=cell,
+        completed=_own(workload, registry),
     )
     return experiment, []
+
+
+def _own(workload: Workload, registry: Mapping[str, Workload]) -> Workload | None:
+    """The workload, if the manifest itself describes it; None if it is an installed one."""
+    return None if registry.get(workload.name) is workload else workload
 
 
 def truths(workload: Workload) -> dict[str, str]:
@@ -224,14 +229,28 @@ def typed(root: Node, workload: Workload) -> Parameters:
     return workload.parameters.model_validate_json(json.dumps(given(root)), strict=True)
 
 
-def validate(root: Node, registry: Mapping[str, Workload]) -> tuple[Manifest | None, list[Finding]]:
-    """Check a tree; return its manifest, or None if its form is wrong, and every fault."""
-    wrong = list(check(root, registry))
+def validate(
+    root: Node, registry: Mapping[str, Workload], folder: Path
+) -> tuple[Manifest | None, Workload | None, list[Finding]]:
+    """Check a tree.
+
+    Args:
+        root: the tree.
+        registry: the installed workloads, by name.
+        folder: the folder of the manifest's file.
+
+    Returns:
+        The manifest, or None if its form is wrong; the workload, or None if it cannot be used; and
+        every fault.
+    """
+    workload, wrong = find_workload(root, registry, folder)
+    wrong += check(root, workload)
     try:
         # Through JSON: strict about types, yet a list is read as a tuple.
-        return Manifest.model_validate_json(json.dumps(root.plain()), strict=True), wrong
+        manifest = Manifest.model_validate_json(json.dumps(root.plain()), strict=True)
     except ValidationError as error:
-        return None, [*wrong, *findings(error, Manifest, root)]
+        return None, workload, [*wrong, *findings(error, Manifest, root)]
+    return manifest, workload, wrong
 
 
 def change(
@@ -258,8 +277,8 @@ def change(
     for path, value in changes.items():
         _put(plain, path, value)
     root = Node.of(plain)
-    manifest, wrong = validate(root, registry)
-    if manifest is None or wrong:
+    manifest, workload, wrong = validate(root, registry, experiment.path.parent)
+    if manifest is None or workload is None or wrong:
         return None, wrong
     differences = [[list(path), value] for path, value in sorted(changes.items(), key=str)]
     changed = Experiment(
@@ -267,8 +286,9 @@ def change(
         path=experiment.path,
         digest=digest(canonical_json([experiment.digest, differences])),
         manifest=manifest,
-        parameters=typed(root, registry[manifest.workload.name]),
-        truths=truths(registry[manifest.workload.name]),
+        parameters=typed(root, workload),
+        truths=truths(workload),
+        completed=_own(workload, registry),
         varied=tuple(varied),
     )
     return changed, []

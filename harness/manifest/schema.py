@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.manifest.experiment import Manifest
 from harness.record import Json
-from harness.workload import Workload
+from harness.workload import Template, Workload
 
 FILE = Path("experiments/manifest.schema.json")
 
@@ -28,14 +28,18 @@ def schema(registry: Mapping[str, Workload]) -> dict[str, Json]:
         "oneOf": [_choice(workload, sourced, definitions) for workload in registry.values()]
     }
     metrics = sorted({name for workload in registry.values() for name in workload.metrics})
-    for definition in definitions.values():
-        if "metric" in definition.get("properties", {}):
-            definition["properties"]["metric"]["enum"] = metrics
+    known = {"properties": {"metric": {"enum": metrics}}}
+    # A manifest that completes its workload names its own metrics.
+    fixed = [workload.name for workload in registry.values() if not isinstance(workload, Template)]
+    whole["if"] = {"properties": {"workload": {"properties": {"name": {"enum": fixed}}}}}
+    whole["then"] = {"properties": {"claims": {"items": known}, "twin": known}}
     return whole
 
 
 def _choice(workload: Workload, sourced: str, definitions: dict[str, Json]) -> dict[str, Json]:
     """The schema of one workload's parameters, each a typed value with its source."""
+    if isinstance(workload, Template):
+        return _template(workload.name, workload, sourced, definitions)
     parameters = workload.parameters.model_json_schema()
     definitions |= parameters.get("$defs", {})
     properties = {
@@ -58,6 +62,27 @@ def _choice(workload: Workload, sourced: str, definitions: dict[str, Json]) -> d
                 "required": parameters.get("required", []),
                 "properties": properties,
             },
+        },
+    }
+
+
+def _template(
+    name: str, template: Template, sourced: str, definitions: dict[str, Json]
+) -> dict[str, Json]:
+    """The schema of a workload that the manifest completes, with any parameters."""
+    section = template.section.model_json_schema()
+    definitions |= section.get("$defs", {})
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["name", *section.get("required", [])],
+        "properties": {
+            "name": {"const": name},
+            "parameters": {
+                "type": "object",
+                "additionalProperties": {"$ref": f"#/$defs/{sourced}"},
+            },
+            **section["properties"],
         },
     }
 

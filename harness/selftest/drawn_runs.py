@@ -76,7 +76,7 @@ class Subject:
     @property
     def workload(self) -> Workload:
         """The workload of the experiment, without a fault."""
-        return self.registry[self.experiment.manifest.workload.name]
+        return self.experiment.workload(self.registry)
 
     def specs(self) -> dict[int, TrialSpec]:
         """Return the trials of the manifest, by seed."""

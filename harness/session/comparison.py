@@ -80,7 +80,7 @@ def _stored(
     registry = workloads.registry()
     wanted: list[tuple[str, TrialSpec]] = []
     for experiment in experiments:
-        workload = registry[experiment.manifest.workload.name]
+        workload = experiment.workload(registry)
         (spec,) = specs(experiment, workload, Selection(seeds=(0,)))
         wanted.append((experiment.id, spec))
     for trial_id in store.trials():

@@ -30,7 +30,7 @@ def choose_subject(paths: Sequence[Path]) -> Subject:
     registry, experiments = workloads.registry(), load(paths)
 
     def faults(experiment: Experiment) -> int:
-        return len(planted_faults(registry[experiment.manifest.workload.name]))
+        return len(planted_faults(experiment.workload(registry)))
 
     def rank(experiment: Experiment) -> tuple[int, bool]:
         return faults(experiment), experiment.manifest.twin is None  # a control has a twin

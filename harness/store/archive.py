@@ -358,6 +358,7 @@ def _line(trial: StoredTrial) -> str:
     if trial.history:
         columns["history"] = trial.history
     line = _ANY.dump_python(columns, mode="json")
+    _drop_empty(line["spec"], "settings")
     for provenance in line["provenance"]:
         _drop_empty(provenance, "workload_code")
         _drop_empty(provenance["source"], "unknown_because")

@@ -220,6 +220,7 @@ def _params(trial: StoredTrial) -> dict[str, str]:
         "revision": spec.revision,
         "seed": spec.seed,
         **({} if spec.length is None else {"epochs": spec.length}),
+        **{f"workload.{name}": value for name, value in (spec.settings or {}).items()},
         **spec.parameters,  # last, so that a parameter named like one of these wins
     }
     return {name: in_words(value) for name, value in values.items()}
