@@ -105,5 +105,8 @@ class RunOptions(ClusterOptions):
     """Copy finished trials from the committed records, so that they do not run again."""
     again: Annotated[Again | None, Flag(default="nothing")] = None
     """Which recorded outcomes to run again. Old failures stay in the trial's history."""
+    allow_commands: Annotated[bool, Flag()] = False
+    """Run the commands that manifests spell out. The workspace remembers it until a command or its
+    code changes."""
     address_named_by: str = "--address"
     """The option or file that `address` comes from, for messages."""

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from harness import nightly as nights
+from harness import workloads
 from harness.cli import options
 from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import StoppedError, UsageError
@@ -18,6 +19,7 @@ from harness.nightly import History, Night
 from harness.plan import Selection
 from harness.session import Session, load, run_session
 from harness.session.night import NightRules, Trouble, finish_night
+from harness.session.permission import require_permission
 from harness.store import Store
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ def nightly(
     ] = options.DEFAULT_WORKSPACE,
     tracking_uri: options.TrackingUri = None,
     data: options.Data = None,
+    allow_commands: options.AllowCommands = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Run a night in an empty workspace, judge it, compare it with the last good one, and report.
@@ -50,12 +53,15 @@ def nightly(
     configured = nights.load(config)
     chosen = configured.night(night)
     experiments = load([config.parent / path for path in chosen.experiments])
+    registry = workloads.registry()
+    require_permission(experiments, registry, workspace, given=allow_commands)
     history = History(workspace / "nights" / night)
     history.nights()  # fails now, not after hours of work, if earlier nights cannot be read
     opened = history.begin(experiments, datetime.now(UTC))
-    session = Session(experiments, _selection(chosen), Store(opened.folder))
+    store = Store(opened.folder)
+    session = Session(experiments, _selection(chosen), store, allowed_in=workspace)
     console.print(f"night {night}: {opened.folder}", highlight=False, soft_wrap=True)
-    how = chosen.run_options(tracking_uri=tracking_uri, data=data)
+    how = chosen.run_options(tracking_uri=tracking_uri, data=data, allow_commands=allow_commands)
     trouble = _trouble(lambda: run_session(session, how, ConsoleObserver(console)))
     rules = NightRules(
         name=night,

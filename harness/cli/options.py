@@ -90,6 +90,9 @@ GpusPerTrial = Annotated[
         help="GPUs for each trial, instead of the manifest's; with 0.5, two trials share one.",
     ),
 ]
+AllowCommands = Annotated[
+    bool, typer.Option("--allow-commands", help="Run the commands that manifests spell out.")
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")
 ]

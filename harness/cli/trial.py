@@ -14,6 +14,7 @@ from harness.options import data_folder
 from harness.plan import Job, Selection, jobs
 from harness.record import EpochRecord, Failure, FinalRecord
 from harness.session import load
+from harness.session.permission import require_permission
 from harness.source import source, workload_code
 from harness.trial import attempt
 from harness.variables import carried, trial_environment
@@ -28,6 +29,7 @@ def trial(
         bool, typer.Option("--gpu", help="Train on the GPU instead of the CPU.")
     ] = False,
     data: options.Data = None,
+    allow_commands: options.AllowCommands = False,
 ) -> None:
     """Run one trial in this process and print its metrics. Nothing is stored.
 
@@ -39,7 +41,8 @@ def trial(
     registry = workloads.registry()
     selection = Selection(seeds=(seed,), epochs=epochs)
     (job,) = jobs(experiments, registry, selection)
-    workload = registry[job.spec.workload]
+    require_permission(experiments, registry, None, given=allow_commands)
+    workload = experiments[0].workload(registry)
     read = carried([(job.experiment, workload, experiments[0].parameters)])
     with trial_environment(read):
         _print_listing(experiments[0], job, workload, data, gpu=gpu)

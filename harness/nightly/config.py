@@ -48,11 +48,20 @@ class Night(ClusterOptions):
     consistent_after: Count = 3
     """After this many failing nights in a row, an experiment is consistently failing."""
 
-    def run_options(self, *, data: Path | None, tracking_uri: str | None) -> RunOptions:
-        """Return the options with which this night runs its trials."""
+    def run_options(
+        self, *, data: Path | None, tracking_uri: str | None, allow_commands: bool = False
+    ) -> RunOptions:
+        """Return the options with which this night runs its trials.
+
+        Whether commands may run is not the file's to say: a stranger may have written it.
+        """
         own = {name: getattr(self, name) for name in ClusterOptions.model_fields}
         return RunOptions(
-            **own, data=data, tracking_uri=tracking_uri, address_named_by="the night's address"
+            **own,
+            data=data,
+            tracking_uri=tracking_uri,
+            allow_commands=allow_commands,
+            address_named_by="the night's address",
         )
 
 

@@ -11,6 +11,7 @@ from harness.cluster_address import ClusterAddress
 from harness.errors import Exit, StoppedError, number_of
 from harness.options import Again, RunOptions, data_folder
 from harness.plan import Job
+from harness.session.permission import remember_permission, require_permission
 from harness.session.progress import Observer, SilentObserver
 from harness.session.recorder import Recorder
 from harness.session.reports import Reports
@@ -61,11 +62,15 @@ def run_session(
         refuse_unusable(options.tracking_uri, store.root)
     address = cluster_address.choose(options.address, named_by=options.address_named_by)
     carried(session.readers())
+    allowed_in = session.allowed_in or store.root
+    _require_permission(session, options)
     with (
         store.lock(),
         stop_on_signals() as stop,
         open_tracking(options.tracking_uri, session) as tracking,
     ):
+        if options.allow_commands:
+            remember_permission(session.experiments, session.registry, allowed_in)
         if options.from_records:
             for line in session.take_over():
                 observer.note(line)
@@ -102,6 +107,7 @@ def run_trials(
     Raises:
         HarnessError: as in `run_session`.
     """
+    _require_permission(session, options)
     from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
 
     # Report a missing folder before Ray starts. Without data sets no folder is needed.
@@ -116,13 +122,22 @@ def run_trials(
         avoided = engine.run(
             left,
             Recorder(session.store, view, tracking.notify),
-            workloads=session.registry,
+            workloads=session.programs,
             load_data=lambda workload, name: workload.load_data(name, folder),
             options=options,
             stop=stop,
         )
     for node in avoided:
         observer.note(node)
+
+
+def _require_permission(session: Session, options: RunOptions) -> None:
+    require_permission(
+        session.experiments,
+        session.registry,
+        session.allowed_in or session.store.root,
+        given=options.allow_commands,
+    )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from harness.session.committed import FOLDER, Committed
 from harness.source import workload_code
 from harness.store import Archive, Store
 from harness.verdict import Case, ExperimentVerdict, judge
-from harness.workload import Workload
+from harness.workload import Workload, remarks_of
 
 
 class CommittedUse(Enum):
@@ -52,6 +52,8 @@ class Session:
     )
     apart: bool = False
     """Whether each experiment is judged alone, as a study's variants are."""
+    allowed_in: Path | None = None
+    """The folder that remembers which commands the user allowed; by default the workspace."""
 
     @cached_property
     def trials(self) -> Mapping[str, Mapping[int, str]]:
@@ -124,10 +126,19 @@ class Session:
         """List every requested trial, done or not. A shared trial is listed once."""
         return tuple(jobs(self.experiments, self.registry, self.selection))
 
+    @cached_property
+    def programs(self) -> Mapping[str, Workload]:
+        """The workloads of the trials by `TrialSpec.program`: installed ones and the manifests'."""
+        found = dict(self.registry)
+        for experiment in self.experiments:
+            for spec in self._specs(experiment, self.selection.with_seeds((0,))):
+                found[spec.program] = experiment.workload(self.registry)
+        return found
+
     def readers(self) -> Iterator[tuple[str, Workload, Any]]:
         """Yield each experiment's id, workload and parameters, which tell its variables."""
         for experiment in self.experiments:
-            workload = self.registry[experiment.manifest.workload.name]
+            workload = experiment.workload(self.registry)
             yield experiment.id, workload, experiment.parameters
 
     def code_changes(self, experiment: Experiment) -> Iterator[str]:
@@ -136,7 +147,7 @@ class Session:
         Records that do not name the workload's code are skipped. Workloads of the harness itself
         are skipped too: any change of the harness would count, and tests check their results.
         """
-        workload = self.registry[experiment.manifest.workload.name]
+        workload = experiment.workload(self.registry)
         today = workload_code(workload)
         if today is None or today.in_harness:
             return
@@ -273,11 +284,12 @@ class Session:
         return replace(case, seeds=seeds, epochs=case.full if asked.epochs is None else epochs)
 
     def _noted(self, verdict: ExperimentVerdict) -> ExperimentVerdict:
-        """Add a note to a verdict that uses committed records."""
+        """Add the remarks of the workload, and a note if the verdict uses committed records."""
+        (experiment,) = (item for item in self.experiments if item.id == verdict.id)
         committed = self.committed.get(verdict.id)
-        if committed is None:
-            return verdict
-        return replace(verdict, notes=(*verdict.notes, *committed.notes()))
+        added = [*remarks_of(experiment.workload(self.registry))]
+        added += committed.notes() if committed else ()
+        return replace(verdict, notes=(*verdict.notes, *added)) if added else verdict
 
     def _recorded(self, experiment: Experiment) -> bool:
         """Whether the workspace has any record of the experiment under its current spec."""
@@ -302,7 +314,7 @@ class Session:
         return spec.id
 
     def _specs(self, experiment: Experiment, selection: Selection) -> Iterator[TrialSpec]:
-        workload = self.registry[experiment.manifest.workload.name]
+        workload = experiment.workload(self.registry)
         return specs(experiment, workload, selection)
 
 

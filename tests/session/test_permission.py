@@ -1,0 +1,94 @@
+"""A command of a manifest runs only after the user has allowed it, and nothing else runs it."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli.app import app
+from harness.errors import Exit, StoreError, UsageError
+from harness.manifest import Experiment
+from harness.session.permission import FILE, remember_permission, require_permission
+from tests.commands import REGISTRY, SOUND, write, written
+
+MARKER = "executed"
+
+
+def refused(experiments: list[Experiment], folder: Path | None) -> str:
+    with pytest.raises(UsageError) as caught:
+        require_permission(experiments, REGISTRY, folder, given=False)
+    assert caught.value.exit_code is Exit.USAGE
+    return str(caught.value)
+
+
+def test_a_permission_is_remembered_until_the_command_or_its_code_changes(tmp_path: Path) -> None:
+    workspace = tmp_path / "results"
+    workspace.mkdir()
+    first = written(tmp_path)
+    said = refused([first], workspace)
+    assert "  script: python train.py '{seed}' '{epochs}'" in said
+    assert "add --allow-commands" in said
+    require_permission([first], REGISTRY, workspace, given=True)
+    assert not list(workspace.iterdir())  # asking writes nothing
+    remember_permission([first], REGISTRY, workspace)
+    require_permission([first], REGISTRY, workspace, given=False)
+    require_permission([written(tmp_path, seeds="0-99")], REGISTRY, workspace, given=False)
+    refused([first], None)
+    refused([first], tmp_path / "another")
+    refused([written(tmp_path, SOUND + "\n")], workspace)
+    refused([written(tmp_path, argv=["python", "-u", "train.py", "{seed}"])], workspace)
+
+
+def test_many_commands_are_counted_and_not_all_shown(tmp_path: Path) -> None:
+    said = refused([written(tmp_path)] * 30, None)
+    assert said.count("python train.py") == 10
+    assert "and 20 more" in said
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"allowed": 3}', "\x00"])
+def test_a_damaged_memory_allows_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(StoreError, match=rf"{FILE}: damaged"):
+        require_permission([written(tmp_path)], REGISTRY, tmp_path, given=False)
+
+
+COMMANDS = ("validate", "plan", "check", "report", "status", "list", "sync", "export", "data")
+
+
+def test_no_command_but_those_that_run_trials_executes_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    marker = tmp_path / MARKER
+    script = f"open({str(marker)!r}, 'w').close()\n" + SOUND
+    words = ["python", "train.py", "{seed}", "{epochs}", "{x}"]
+    x = {"x": {"value": 1, "assumed": "so"}}
+    manifest = str(write(tmp_path, script, argv=words, parameters=x))
+    for name in COMMANDS:
+        CliRunner().invoke(app, [name, manifest])
+    for words in (
+        ["run", manifest, "--tracking-uri", "none"],
+        ["trial", manifest, "--seed", "0"],
+        ["study", manifest, "--vary", "x=2", "--tracking-uri", "none"],
+    ):
+        done = CliRunner().invoke(app, words)
+        assert isinstance(done.exception, UsageError), (words, done.output)
+        assert "python train.py" in str(done.exception), words
+    assert not marker.exists()
+    assert not (tmp_path / "results").exists()
+    CliRunner().invoke(app, ["trial", manifest, "--seed", "0", "--allow-commands"])
+    assert marker.exists()
+
+
+def test_the_file_of_a_night_cannot_allow_commands(tmp_path: Path) -> None:
+    write(tmp_path)
+    config = tmp_path / "nightly.yaml"
+    night = "format: 1\nnights: {light: {experiments: [script.yaml]"
+    config.write_text(night + ", allow_commands: true}}")
+    words = ["nightly", "--config", str(config), "--workspace", str(tmp_path / "results")]
+    done = CliRunner().invoke(app, words)
+    assert "allow_commands: unknown field" in str(done.exception)
+    config.write_text(night + "}}")
+    done = CliRunner().invoke(app, words)
+    assert "add --allow-commands" in str(done.exception)
+    assert not (tmp_path / "results").exists()
