@@ -147,7 +147,7 @@ def test_a_manifest_that_is_there_is_left_alone(tmp_path: Path) -> None:
         (["--out", "Mine.yaml"], "small letters"),
         (["--out", "mine.txt"], "small letters"),
         (["--out", "nowhere/mine.yaml"], "no folder nowhere"),
-        (["--out", "mine.yaml", "--workload", "none"], "no workload 'none'; there are mine_"),
+        (["--out", "mine.yaml", "--workload", "none"], "no workload 'none'; there are command"),
     ],
 )
 def test_an_option_that_cannot_be_honoured_is_named(

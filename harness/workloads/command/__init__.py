@@ -1,0 +1,151 @@
+"""A script as it is: a workload that runs the command which the manifest spells out.
+
+The manifest's `workload` section gives the words of the command, its code and how its output is
+read (`section`). The code travels to the workers inside the workload and is written into the
+trial's folder, in which the command runs (`run`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from shlex import join
+from typing import Any
+
+from pydantic import BaseModel, create_model
+
+from harness.errors import DataError
+from harness.record import Json, canonical_json, digest
+from harness.workload import (
+    Arrays,
+    Context,
+    DataSet,
+    Execution,
+    Metric,
+    Parameters,
+    SectionError,
+)
+from harness.workloads.command import code
+from harness.workloads.command.run import CommandRun, Program
+from harness.workloads.command.section import (
+    CommandSection,
+    check,
+    fill,
+    metrics,
+    places,
+)
+
+UNSEEDED = "the command takes no seed: its trials are numbered, and a repeated trial may differ"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A workload that runs a command. As installed it has none: each manifest completes it."""
+
+    name: str = "command"
+    revision: int = 1
+    section: type[BaseModel] = CommandSection
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    prefix: bool = False  # a command cannot go on from where a shorter run ended
+    program: Program | None = None
+    """What is run; None as installed."""
+    values: Mapping[str, Json] = field(default_factory=dict)
+    """The parameters' values in the manifest."""
+
+    @cached_property
+    def parameters(self) -> type[Parameters]:
+        """The parameters that the manifest gives. A value may be of any type that a word can be."""
+        fields: dict[str, Any] = dict.fromkeys(self.values, (Any, ...))
+        return create_model("CommandParameters", __base__=Parameters, **fields)
+
+    @property
+    def settings(self) -> Mapping[str, Json]:
+        """What determines the records, besides parameters and seed."""
+        return self.program.settings(self.metrics) if self.program else {}
+
+    @property
+    def executes(self) -> Execution | None:
+        """The command, of which the user must approve: its words, parameters and code."""
+        if self.program is None:
+            return None
+        program = self.program
+        checkpoint = program.checkpoint
+        resume = checkpoint.resume if checkpoint else ()
+        whole = [program.argv, resume, dict(self.values), program.code_digest, program.environment]
+        shown = {name: f"{{{name}}}" for _, name in places(program.argv)} | dict(self.values)
+        return Execution(digest(canonical_json(whole)), join(fill(program.argv, shown)))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Say in every verdict if the trials have no seeds."""
+        return () if self.program is None or self.program.seeded else (UNSEEDED,)
+
+    def complete(
+        self, section: CommandSection, manifest: Mapping[str, Json], folder: Path
+    ) -> "Command":
+        """Return the workload that a manifest describes; see `harness.workload.Template`."""
+        values = _parameter_values(manifest)
+        check(section, values)
+        root = folder / section.root
+        entries = section.code
+        if entries is None:  # what the command names, each file once
+            entries = tuple(dict.fromkeys(word for word in section.argv if (root / word).is_file()))
+        files, faults = code.read(root, entries)
+        if faults:
+            raise SectionError({("code", place): text for place, text in faults.items()})
+        epochs = manifest.get("epochs")
+        length = epochs.get("value") if isinstance(epochs, dict) else None
+        return replace(
+            self,
+            metrics=metrics(section, manifest),
+            values=values,
+            program=Program(
+                argv=section.argv,
+                files=files,
+                code_digest=code.digest(files),
+                rows=section.where_rows,
+                final=section.where_final,
+                keys={name: each.key for name, each in (section.metrics or {}).items() if each.key},
+                first_epoch=section.first_epoch,
+                seeded=section.seeded,
+                infrastructure=section.infrastructure,
+                environment=section.environment,
+                checkpoint=section.checkpoint,
+                epochs=length if isinstance(length, int) else 1,
+            ),
+        )
+
+    def environment_variables(self, parameters: Any) -> tuple[str, ...]:
+        """The variables that the manifest names."""
+        return self.program.environment if self.program else ()
+
+    def data_sets(self, parameters: Any) -> tuple[DataSet, ...]:
+        """None: a command reads its data itself."""
+        return ()
+
+    def load_data(self, name: str, cache: Path) -> Arrays:
+        """Refuse every name.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError(f"no data set {name!r}: a command reads its data itself")
+
+    def start(self, parameters: Any, context: Context) -> CommandRun:
+        """Prepare the trial's folder. The command starts with the first epoch."""
+        if self.program is None:
+            raise ValueError("no manifest has completed this workload")
+        return CommandRun(self.program, self.metrics, parameters.model_dump(mode="json"), context)
+
+
+def _parameter_values(manifest: Mapping[str, Json]) -> dict[str, Json]:
+    """The values of the parameters that the manifest gives. Faults of form are found elsewhere."""
+    choice = manifest.get("workload")
+    given = choice.get("parameters") if isinstance(choice, dict) else None
+    entries = given.items() if isinstance(given, dict) else ()
+    return {
+        name: item["value"] for name, item in entries if isinstance(item, dict) and "value" in item
+    }
+
+
+command = Command()
