@@ -90,6 +90,8 @@ class Selection:
 
 def specs(experiment: Experiment, workload: Workload, selection: Selection) -> Iterator[TrialSpec]:
     """Yield the specs of one experiment's trials, in the order of the seeds."""
+    if experiment.compares:
+        return
     parameters = experiment.parameters.model_dump(mode="json")
     data = {item.name: item.digest for item in workload.data_sets(experiment.parameters)}
     length = None if workload.prefix else selection.epochs_of(experiment)

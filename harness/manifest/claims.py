@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast, get_args
 
 from pydantic import (
+    ConfigDict,
     Discriminator,
     Field,
     GetCoreSchemaHandler,
@@ -396,7 +397,198 @@ class BandClaim(BaseClaim):
         return ends or super().reference(last_epoch)
 
 
-Claim = CurveClaim | BandClaim | OnsetClaim | ValueClaim | ExactClaim
+Members = Annotated[tuple[Line, ...], Field(min_length=1)]
+"""Ids of experiments. A grid writes them as labels: `{shape: 1*64, mode: [full, hidden]}`."""
+
+
+class CombinedClaim(ListedClaim, ABC):
+    """A number made of several experiments' values, seed by seed, and then compared like a value.
+
+    Trials with the same seed are combined, so that what they share (the order of the data, say)
+    cancels out. If they share nothing, this is still right, with fewer degrees of freedom.
+    """
+
+    @property
+    @abstractmethod
+    def members(self) -> tuple[Members, ...]:
+        """The sets of experiments that are combined."""
+
+
+class DifferenceClaim(CombinedClaim):
+    """How far the mean of some experiments lies above that of others: `of` minus `minus`."""
+
+    kind: Literal["difference"]
+    of: Members
+    minus: Members
+
+    @property
+    def members(self) -> tuple[Members, ...]:
+        """Both sets."""
+        return self.of, self.minus
+
+
+class RatioClaim(CombinedClaim):
+    """How many times as large as others some experiments are: `of` divided by `to`.
+
+    The ratio of the means, by seed. Not for values near zero, whose ratios have no mean.
+    """
+
+    kind: Literal["ratio"]
+    of: Members
+    to: Members
+
+    estimate: ClassVar[bool] = False
+
+    def unit(self, manifest_unit: str) -> str:
+        """A ratio has no unit."""
+        return "times"
+
+    @property
+    def members(self) -> tuple[Members, ...]:
+        """Both sets."""
+        return self.of, self.to
+
+
+class MeanOverClaim(CombinedClaim):
+    """The average over several experiments."""
+
+    kind: Literal["mean_over"]
+    over: Members
+
+    @property
+    def members(self) -> tuple[Members, ...]:
+        """The one set."""
+        return (self.over,)
+
+
+class SetClaim(BaseClaim, ABC):
+    """What the claims share that are about sets of experiments and report no number to be near."""
+
+    epoch: Epoch | None = None
+    """The epoch whose values are compared; by default the final estimates."""
+
+    estimate: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def members(self) -> tuple[Members, ...]:
+        """The sets of experiments."""
+
+    @property
+    def values(self) -> Mapping[int | None, float]:
+        """None: the paper reports no value of the metric itself."""
+        return {}
+
+    @property
+    def every_epoch(self) -> bool:
+        """Whether the claim is about an epoch."""
+        return self.epoch is not None
+
+    @property
+    def margin(self) -> float:
+        """Nothing: no difference is allowed."""
+        return 0.0
+
+
+class OrderClaim(SetClaim):
+    """The mean of every experiment of `below` is smaller than that of every one of `above`.
+
+    With one experiment in `above`, that is the best of all.
+    """
+
+    kind: Literal["order"]
+    below: Members
+    above: Members
+    reported: Number = 0.0
+    """The smallest distance between the two sets that the paper reports. It decides nothing."""
+
+    @property
+    def members(self) -> tuple[Members, ...]:
+        """Both sets."""
+        return self.below, self.above
+
+    def numbers(self) -> tuple[ReportedNumber, ...]:
+        """The smallest distance, as one row."""
+        return (self._number(self.epoch, self.reported),)
+
+
+class AllWithinClaim(SetClaim):
+    """Every seed of every experiment lies between two limits: "no trial ever exceeds 11 %"."""
+
+    kind: Literal["all_within"]
+    of: Members
+    low: Number | None = None
+    high: Number | None = None
+    decimals: Decimals | None = None
+    """How many the paper prints: half a unit of the last beyond a limit is only rounding."""
+
+    @field_validator("high")
+    @classmethod
+    def _a_limit(cls, high: float | None, info: ValidationInfo) -> float | None:
+        low = info.data.get("low")
+        if high is None and low is None:
+            raise ValueError("give a limit: low, high or both")
+        if high is not None and low is not None and high < low:
+            raise ValueError(f"must not be below low, {low:g}")
+        return high
+
+    model_config = ConfigDict(validate_default=True)
+
+    @property
+    def members(self) -> tuple[Members, ...]:
+        """The one set."""
+        return (self.of,)
+
+    @property
+    def half_unit(self) -> float:
+        """Half a unit of the last printed digit; 0 if `decimals` is not given."""
+        return 0.0 if self.decimals is None else _half_unit(self.decimals)
+
+    def numbers(self) -> tuple[ReportedNumber, ...]:
+        """The upper limit, or else the lower one, as one row."""
+        limit = self.high if self.high is not None else self.low
+        return (self._number(self.epoch, float(limit or 0.0)),)
+
+
+class SometimesClaim(SetClaim):
+    """Some seeds get above a value, as some of the paper's runs did, although others do not."""
+
+    kind: Literal["sometimes"]
+    of: Members
+    exceed: Number
+    """The value that some seeds exceed."""
+    reported: PositiveInt
+    """How many of the paper's runs exceed it."""
+    runs: Annotated[PositiveInt, Field(le=MAX_RUNS)]
+    """How many runs the paper has."""
+
+    @property
+    def members(self) -> tuple[Members, ...]:
+        """The one set."""
+        return (self.of,)
+
+    def unit(self, manifest_unit: str) -> str:
+        """Runs are counted."""
+        return "runs"
+
+    def numbers(self) -> tuple[ReportedNumber, ...]:
+        """How many runs exceed the value, as one row."""
+        return (self._number(self.epoch, float(self.reported)),)
+
+
+Claim = (
+    CurveClaim
+    | BandClaim
+    | OnsetClaim
+    | ValueClaim
+    | ExactClaim
+    | DifferenceClaim
+    | RatioClaim
+    | MeanOverClaim
+    | OrderClaim
+    | AllWithinClaim
+    | SometimesClaim
+)
 """A claim of any kind, for mypy, which fails in `harness.verdict.kinds` if one has no rule."""
 
 
@@ -405,7 +597,19 @@ def _kinds(*kinds: type[BaseClaim]) -> list[type[Claim]]:
     return cast(list[type[Claim]], [*kinds])
 
 
-KINDS = _kinds(CurveClaim, BandClaim, OnsetClaim, ValueClaim, ExactClaim)
+KINDS = _kinds(
+    CurveClaim,
+    BandClaim,
+    OnsetClaim,
+    ValueClaim,
+    ExactClaim,
+    DifferenceClaim,
+    RatioClaim,
+    MeanOverClaim,
+    OrderClaim,
+    AllWithinClaim,
+    SometimesClaim,
+)
 """The same for the program: every kind, the one whose curve tells a reader most first."""
 
 

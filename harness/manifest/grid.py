@@ -30,7 +30,7 @@ from harness.manifest.faults import Finding, suggest
 from harness.manifest.table import is_reference
 from harness.manifest.tree import Node, Path, show
 
-SECTIONS = ("grid", "exclude", "cells")
+SECTIONS = ("grid", "exclude", "cells", "comparisons")
 """The fields of a grid file that are not the cells' manifest."""
 MAX_CELLS = 10_000
 MAX_ID = 200
@@ -173,6 +173,113 @@ def expand(root: Node, grid: str) -> tuple[list[Expanded], list[Finding]]:
     return ([], reader.findings) if reader.findings else (expanded, [])
 
 
+SETS = ("of", "minus", "to", "over", "below", "above")
+"""Fields of claims between cells that hold sets of cells."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The claims between the cells of a grid, as one manifest."""
+
+    root: Node
+    origins: tuple[int, ...]
+    """For each claim, its place in the section `comparisons`; one place may make many claims."""
+    findings: tuple[Finding, ...]
+
+    def in_file(self, finding: Finding) -> Finding:
+        """Move a fault of the manifest to its place in the file."""
+        match finding.path:
+            case ("claims", int(place), *rest):
+                return Finding(("comparisons", self.origins[place], *rest), finding.message)
+        return finding
+
+
+def compared(root: Node, expanded: Sequence[Expanded]) -> Compared | None:
+    """Make a manifest of the claims between cells; None if the file has none.
+
+    An item with `each: {shape: [1*64, 2*30]}` stands for one claim for each of these labels, and
+    `$shape` in it for the label. Sets of cells become the ids of the experiments. `expected` says
+    why a claim is known not to hold.
+
+    Args:
+        root: the tree of a grid file without faults.
+        expanded: the cells.
+    """
+    section = root.get("comparisons")
+    if section is None:
+        return None
+    reader = _Reader(root)
+    if not section.items:
+        reader.find(("comparisons",), "must be a list of claims")
+    values = reader.axes()
+    claims: list[Node] = []
+    origins: list[int] = []
+    known: list[tuple[Node, Node]] = []
+    for place, item in enumerate(section.items):
+        path: Path = ("comparisons", place)
+        each = item.get("each") or Node({}, item.line)
+        over = reader.where((*path, "each"), each, values)
+        expected = item.get("expected")
+        kept = {name: child for name, child in item.fields.items() if name not in _OWN}
+        for labels in product(*over.values()):
+            filler = _Filler(
+                {
+                    axis: node
+                    for axis, label in zip(over, labels, strict=True)
+                    for axis, node in values[axis][label].items()
+                }
+            )
+            filled = filler.filled(Node(kept, item.line), path)
+            reader.findings += filler.findings
+            fields = {
+                name: reader.members((*path, name), child, values, expanded)
+                if name in SETS
+                else child
+                for name, child in filled.fields.items()
+            }
+            claims.append(Node(fields, item.line))
+            origins.append(place)
+            if expected and "name" in fields:
+                known.append((fields["name"], expected))
+    return Compared(
+        _between(root, expanded[0].root, claims, known), tuple(origins), tuple(reader.findings)
+    )
+
+
+_OWN = ("each", "expected")
+
+
+def _between(
+    root: Node, first: Node, claims: Sequence[Node], known: Sequence[tuple[Node, Node]]
+) -> Node:
+    """The manifest of claims between cells: that of a cell, with these claims for its own."""
+    line = root.fields["comparisons"].line
+    title = root.get("title")
+    paper = first.get("paper")
+    fields = {
+        name: node for name, node in first.fields.items() if name not in ("expected", "calibration")
+    }
+    fields["claims"] = Node(list(claims), line)
+    if title and title.text:
+        fields["title"] = Node(f"{title.text}: claims between cells", title.line)
+    if paper and isinstance(paper.value, dict):
+        words = {"listing": "what the text says of several cells", "command": "as for the cells"}
+        fields["paper"] = Node(
+            {**paper.fields, **{name: Node(text, paper.line) for name, text in words.items()}},
+            paper.line,
+        )
+    if known:
+        reasons = "; ".join(dict.fromkeys(f"{name.value}: {why.value}" for name, why in known))
+        fields["expected"] = Node(
+            {
+                "not_reproduced": Node([name for name, _ in known], line),
+                "reason": Node(reasons, line),
+            },
+            line,
+        )
+    return Node(fields, root.line)
+
+
 def _titled(root: Node, cell: Cell) -> Node:
     """Add the cell to the title."""
     title = root.get("title")
@@ -266,7 +373,7 @@ class _Reader:
         for place, item in enumerate(section.items if section else []):
             if not item.fields:
                 self.find(("exclude", place), "must be a mapping of an axis to labels")
-            found.append(self._where(("exclude", place), item, axes))
+            found.append(self.where(("exclude", place), item, axes))
         return found
 
     def entries(self, axes: Mapping[str, Collection[str]]) -> list[tuple[Where, dict[str, Node]]]:
@@ -287,10 +394,11 @@ class _Reader:
                     self.find((*path, name), "this is an axis; give the name another word")
             if where is not None and not where.fields:
                 self.find((*path, "where"), "must be a mapping of an axis to labels")
-            entries.append((self._where((*path, "where"), where, axes) if where else {}, fields))
+            entries.append((self.where((*path, "where"), where, axes) if where else {}, fields))
         return entries
 
-    def _where(self, path: Path, node: Node, axes: Mapping[str, Collection[str]]) -> Where:
+    def where(self, path: Path, node: Node, axes: Mapping[str, Collection[str]]) -> Where:
+        """The labels that a mapping such as `{shape: 1*64, mode: [full, hidden]}` names."""
         where: dict[str, Collection[str]] = {}
         for axis, wanted in node.fields.items():
             if axis not in axes:
@@ -305,8 +413,24 @@ class _Reader:
                 if label not in axes[axis]:
                     at = (*path, axis) if one else (*path, axis, place)
                     self.find(at, f"{axis} has no value {show(label)}{suggest(label, axes[axis])}")
-            where[axis] = frozenset(labels)
+            where[axis] = dict.fromkeys(label for label in labels if label in axes[axis])
         return where
+
+    def members(
+        self,
+        path: Path,
+        node: Node,
+        axes: Mapping[str, Collection[str]],
+        expanded: Sequence[Expanded],
+    ) -> Node:
+        """The ids of a set of cells; a list is taken for ids already."""
+        if not isinstance(node.value, dict):
+            return node
+        where = self.where(path, node, axes)
+        ids = [Node(each.cell.id, node.line) for each in expanded if _within(each.cell, where)]
+        if not ids:
+            self.find(path, "no cell is in this set")
+        return Node(ids, node.line)
 
     def check_used(
         self,

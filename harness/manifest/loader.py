@@ -167,7 +167,38 @@ def _cells(
         more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
         where = "" if len(cells) == len(expanded) else f" (cell {cells[0]}{more})"
         faults.append(replace(fault, message=fault.message + where))
+    if not faults and len(experiments) == len(expanded):
+        between, further = _between(root, expanded, path, tables, registry)
+        experiments += [between] if between else []
+        faults += further
     return experiments, faults
+
+
+def _between(
+    root: Node,
+    expanded: Sequence[grid.Expanded],
+    path: Path,
+    tables: Tables,
+    registry: Mapping[str, Workload],
+) -> tuple[Experiment | None, list[Fault]]:
+    """Make an experiment of the claims between a grid's cells; None if there are none."""
+    compared = grid.compared(root, expanded)
+    if compared is None:
+        return None, []
+    file = str(path)
+    if compared.findings:
+        return None, [fault_of(finding, root, file) for finding in compared.findings]
+    full, unread = tables.fill(compared.root)
+    source = digest(canonical_json(full.plain()))
+    experiment, wrong = _experiment(full, path, source, registry)
+    faults = [
+        replace(fault_of(finding, full, file), field=dotted(compared.in_file(finding).path))
+        for finding in _without_echoes(wrong, unread)
+    ]
+    if experiment is None or faults:
+        return None, faults
+    name = f"{path.stem}[comparisons]"
+    return experiment.model_copy(update={"id": name, "compares": path.stem}), []
 
 
 def _without_echoes(

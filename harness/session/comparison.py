@@ -80,6 +80,8 @@ def _stored(
     registry = workloads.registry()
     wanted: list[tuple[str, TrialSpec]] = []
     for experiment in experiments:
+        if experiment.compares:
+            continue
         workload = experiment.workload(registry)
         (spec,) = specs(experiment, workload, Selection(seeds=(0,)))
         wanted.append((experiment.id, spec))

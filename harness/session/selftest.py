@@ -27,7 +27,8 @@ def choose_subject(paths: Sequence[Path]) -> Subject:
     Raises:
         ManifestError: a manifest has faults. The error has every fault of every file.
     """
-    registry, experiments = workloads.registry(), load(paths)
+    registry = workloads.registry()
+    experiments = [experiment for experiment in load(paths) if not experiment.compares]
 
     def faults(experiment: Experiment) -> int:
         return len(planted_faults(experiment.workload(registry)))

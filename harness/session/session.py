@@ -72,12 +72,18 @@ class Session:
         return {
             experiment.id: self.committed_of(experiment)
             for experiment in self.experiments
-            if self.use is CommittedUse.ALWAYS
-            or not any(map(stored.__contains__, self._ids(experiment)))
+            if not experiment.compares
+            and (
+                self.use is CommittedUse.ALWAYS
+                or not any(map(stored.__contains__, self._ids(experiment)))
+            )
         }
 
     def committed_of(self, experiment: Experiment) -> Committed:
-        """The committed records of one experiment, whether or not it is judged by them."""
+        """The committed records of one experiment, whether or not it is judged by them.
+
+        The experiment must have trials of its own.
+        """
         (spec,) = self._specs(experiment, self.selection.with_seeds((0,)))
         folder = experiment.path.parent / FOLDER
         archive = self._archives.setdefault(folder, Archive(folder))
@@ -149,7 +155,7 @@ class Session:
         """
         workload = experiment.workload(self.registry)
         today = workload_code(workload)
-        if today is None or today.in_harness:
+        if today is None or today.in_harness or experiment.compares:
             return
         stored = frozenset(self.store.trials())
         committed = self.committed_of(experiment).trials
@@ -227,6 +233,8 @@ class Session:
         """
         taken, warnings = 0, list[str]()
         for experiment in self.experiments:
+            if experiment.compares:
+                continue
             committed = self.committed_of(experiment)
             epochs = self.selection.epochs_of(experiment)
             available = map(committed.trials.get, self.trials[experiment.id].values())

@@ -21,6 +21,7 @@ from harness.stats.intervals import (
     sd_bounds,
     summarise,
 )
+from harness.stats.ordered import none_p, positive_p, positive_t_p
 from harness.stats.paired import Paired, familywise, paired
 from harness.stats.sample_size import more_for_consistency, more_for_equivalence, more_for_sd
 
@@ -40,9 +41,12 @@ __all__ = [
     "more_for_consistency",
     "more_for_equivalence",
     "more_for_sd",
+    "none_p",
     "not_normal",
     "onset",
     "paired",
+    "positive_p",
+    "positive_t_p",
     "prediction_p",
     "sd_bounds",
     "summarise",

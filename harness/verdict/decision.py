@@ -50,7 +50,8 @@ class Terms:
     alpha: float
     """Level of each test."""
     guards: int
-    """How many rows of the experiment have a limit on their SD; these share alpha."""
+    """How many rows a test beside the one for consistency can refute (limits on SDs, orders); these
+    share alpha."""
     consistency: Mapping[RowKey, RowConsistency]
     calibration: Calibration | None
     bands: Mapping[RowKey, tuple[float, float]]

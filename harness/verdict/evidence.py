@@ -106,7 +106,8 @@ class Evidence:
 
 def gather(case: Case, trial_of: TrialOf) -> Evidence:
     """Read a case's trials one after the other, so that only one is in memory at a time."""
-    curve_metrics, final_metrics = _metrics(case)
+    compares = bool(case.experiment.compares)
+    curve_metrics, final_metrics = (set(), set()) if compares else _metrics(case)
     seeds = tuple(sorted(set(case.seeds)))
     shape = (len(seeds), case.epochs)
     evidence = Evidence(
@@ -119,7 +120,8 @@ def gather(case: Case, trial_of: TrialOf) -> Evidence:
         failed=np.zeros(len(seeds), dtype=np.bool_),
         missing=np.zeros(len(seeds), dtype=np.bool_),
     )
-    for row, seed in enumerate(seeds):
+    # What compares other experiments has no trials of its own: it reads what lies beside it.
+    for row, seed in enumerate(() if compares else seeds):
         trial = trial_of(case.experiment, seed)
         if trial is None:
             evidence.missing[row] = True

@@ -14,22 +14,30 @@ import numpy as np
 from harness import stats
 from harness.manifest import (
     KINDS,
+    AllWithinClaim,
     BandClaim,
     BaseClaim,
     Claim,
+    CombinedClaim,
     ComparedClaim,
     CurveClaim,
+    DifferenceClaim,
     ExactClaim,
+    MeanOverClaim,
     OnsetClaim,
+    OrderClaim,
+    RatioClaim,
     ReportedNumber,
     RowKey,
+    SometimesClaim,
     ValueClaim,
     of_seeds,
 )
 from harness.stats import Array
+from harness.verdict.between import Members, OrderedRow, order
 from harness.verdict.consistency import Tested, weights
 from harness.verdict.decision import Decision, Terms, compare
-from harness.verdict.evidence import Evidence, Mask, MeasuredRow, Takeoffs
+from harness.verdict.evidence import LIMIT, Evidence, Mask, MeasuredRow, Takeoffs
 from harness.verdict.results import Outcome
 
 BEYOND = "beyond the first {} epochs"
@@ -37,6 +45,7 @@ OUTSIDE = "{} recorded nothing here once the curves are lined up at take-off"
 
 C = TypeVar("C", bound=BaseClaim)
 Compared = TypeVar("Compared", bound=ComparedClaim)
+Combined = TypeVar("Combined", bound=CombinedClaim)
 
 
 class Rule(ABC, Generic[C]):
@@ -227,7 +236,179 @@ class OnsetRule(_ComparedRule[OnsetClaim]):
         )
 
 
-def rule_for(kind: type[Claim]) -> Rule[Any]:
+class _CombinedRule(_ComparedRule[Combined]):
+    """A number made of several experiments' values, seed by seed, and compared like a value."""
+
+    def rows(self, claim: Combined, evidence: Evidence) -> Iterator[MeasuredRow]:
+        """Each reported value."""
+        for number in claim.numbers():
+            if _not_reached(number.epoch, evidence):
+                yield _beyond(number, evidence)
+                continue
+            members = Members.of(claim.members, claim.metric, number.epoch, evidence)
+            values = self.combined(members.arrays())
+            yield MeasuredRow(
+                number=number,
+                values=np.where(members.absent, np.nan, values),
+                absent=members.absent,
+                fails=members.failed,
+                note=members.lacking,
+            )
+
+    @abstractmethod
+    def combined(self, sets: Sequence[Array]) -> Array:
+        """The number for each seed, shape (seeds,), of sets of shape (experiments, seeds)."""
+
+
+class DifferenceRule(_CombinedRule[DifferenceClaim]):
+    """The difference of two means, by seed."""
+
+    def combined(self, sets: Sequence[Array]) -> Array:
+        """Mean of `of` minus mean of `minus`."""
+        return np.asarray(sets[0].mean(axis=0) - sets[1].mean(axis=0))
+
+
+class RatioRule(_CombinedRule[RatioClaim]):
+    """The ratio of two means, by seed."""
+
+    def combined(self, sets: Sequence[Array]) -> Array:
+        """Mean of `of` over mean of `to`; a zero below counts as the smallest positive number."""
+        below = sets[1].mean(axis=0)
+        ratio = sets[0].mean(axis=0) / np.where(below == 0, np.finfo(float).tiny, below)
+        return np.asarray(np.clip(ratio, -LIMIT, LIMIT))
+
+
+class MeanOverRule(_CombinedRule[MeanOverClaim]):
+    """The mean over several experiments, by seed."""
+
+    def combined(self, sets: Sequence[Array]) -> Array:
+        """The mean."""
+        return np.asarray(sets[0].mean(axis=0))
+
+
+class OrderRule(Rule[OrderClaim]):
+    """Every experiment of one set below every one of another, on average over the seeds."""
+
+    method = "every pair of experiments: one-sided test of the seeds' differences"
+
+    def rows(self, claim: OrderClaim, evidence: Evidence) -> Iterator[MeasuredRow]:
+        """The distance of the closest pair."""
+        (number,) = claim.numbers()
+        if _not_reached(claim.epoch, evidence):
+            yield _beyond(number, evidence)
+            return
+        members = Members.of(claim.members, claim.metric, claim.epoch, evidence)
+        below, above = members.sets
+        distances = {
+            (lower, upper): above[upper] - below[lower]
+            for lower in below
+            for upper in above
+            if lower != upper
+        }
+        yield OrderedRow(
+            number=number,
+            values=min(distances.values(), key=lambda gap: float(gap.mean())),
+            absent=members.absent,
+            fails=members.failed,
+            note=members.lacking,
+            distances=distances,
+        )
+
+    def decide(self, claim: OrderClaim, row: MeasuredRow, terms: Terms) -> Decision:
+        """Shown, refuted or open; one seed refutes nothing."""
+        assert isinstance(row, OrderedRow), "`rows` makes no others"  # noqa: S101
+        if len(row.values) > 1:
+            outcome, why = order(row, terms.alpha, terms.guards)
+            return Decision(outcome=outcome, why=why, method=self.method)
+        holds = float(row.values[0]) > 0
+        outcome = Outcome.REPRODUCED if holds else Outcome.INCONCLUSIVE
+        return Decision(outcome=outcome, method="the order in one seed")
+
+    def guards(self, claim: OrderClaim) -> int:
+        """One: all claims of this kind share alpha for what refutes them."""
+        return 1
+
+
+class AllWithinRule(_EverySeed[AllWithinClaim]):
+    """Every seed of every experiment within the limits."""
+
+    method = "every seed of every experiment within the limits"
+
+    def rows(self, claim: AllWithinClaim, evidence: Evidence) -> Iterator[MeasuredRow]:
+        """Each seed's value farthest beyond a limit, or nearest to it."""
+        (number,) = claim.numbers()
+        if _not_reached(claim.epoch, evidence):
+            yield _beyond(number, evidence)
+            return
+        members = Members.of(claim.members, claim.metric, claim.epoch, evidence)
+        (values,) = members.arrays()
+        filled = np.where(np.isnan(values), number.value, values)
+        low = -LIMIT if claim.low is None else claim.low - claim.half_unit
+        high = LIMIT if claim.high is None else claim.high + claim.half_unit
+        beyond = np.maximum(filled - high, low - filled)
+        seeds = np.arange(values.shape[1])
+        worst = values[beyond.argmax(axis=0), seeds]
+        off = beyond.max(axis=0) > 0
+        named = [
+            f"{name}: {of_seeds(evidence.named(np.asarray(outside)))}"
+            for name, outside in zip(members.sets[0], beyond > 0, strict=True)
+            if outside.any()
+        ]
+        known = ~members.absent
+        yield MeasuredRow(
+            number=number,
+            values=worst,
+            absent=members.absent & ~off,
+            off=off,
+            fails=members.failed,
+            note="; ".join(filter(None, (members.lacking, *named))),
+            farthest=float(worst[known][beyond.max(axis=0)[known].argmax()])
+            if known.any()
+            else None,
+        )
+
+
+class SometimesRule(Rule[SometimesClaim]):
+    """Some seeds exceed a value, or too few were run to expect one that does."""
+
+    method = "Fisher's exact test: no run of ours, some of the paper's"
+
+    def rows(self, claim: SometimesClaim, evidence: Evidence) -> Iterator[MeasuredRow]:
+        """For each seed, in how many of the experiments it exceeds the value."""
+        (number,) = claim.numbers()
+        if _not_reached(claim.epoch, evidence):
+            yield _beyond(number, evidence)
+            return
+        members = Members.of(claim.members, claim.metric, claim.epoch, evidence)
+        (values,) = members.arrays()
+        counts = (values > claim.exceed).sum(axis=0).astype(float)
+        yield MeasuredRow(
+            number=number,
+            values=np.where(members.absent, np.nan, counts),
+            absent=members.absent,
+            fails=members.failed,
+            note=members.lacking,
+            farthest=None if members.absent.any() else float(counts.sum()),
+        )
+
+    def decide(self, claim: SometimesClaim, row: MeasuredRow, terms: Terms) -> Decision:
+        """Shown by one run; refuted if chance does not explain that there is none."""
+        if row.values.sum() > 0:
+            return Decision(outcome=Outcome.REPRODUCED, method="one run shows it")
+        runs = len(claim.of) * len(row.values)
+        p = stats.none_p(runs, claim.reported, claim.runs)
+        refuted = p <= terms.alpha / terms.guards
+        outcome = Outcome.NOT_REPRODUCED if refuted else Outcome.INCONCLUSIVE
+        theirs = f"the paper has {claim.reported} of {claim.runs}"
+        why = f"none of {runs} runs, where {theirs}; p = {p:.2g}"
+        return Decision(outcome=outcome, why=why, method=self.method)
+
+    def guards(self, claim: SometimesClaim) -> int:
+        """One: it shares alpha with the other claims that a test can refute."""
+        return 1
+
+
+def rule_for(kind: type[Claim]) -> Rule[Any]:  # noqa: PLR0911 - one for each kind
     """The rule of a kind; mypy fails at the last line and names a kind that is forgotten."""
     if issubclass(kind, ExactClaim):
         return ExactRule()
@@ -239,6 +420,18 @@ def rule_for(kind: type[Claim]) -> Rule[Any]:
         return CurveRule()
     if issubclass(kind, OnsetClaim):
         return OnsetRule()
+    if issubclass(kind, DifferenceClaim):
+        return DifferenceRule()
+    if issubclass(kind, RatioClaim):
+        return RatioRule()
+    if issubclass(kind, MeanOverClaim):
+        return MeanOverRule()
+    if issubclass(kind, OrderClaim):
+        return OrderRule()
+    if issubclass(kind, AllWithinClaim):
+        return AllWithinRule()
+    if issubclass(kind, SometimesClaim):
+        return SometimesRule()
     assert_never(kind)
 
 
@@ -271,6 +464,11 @@ def _at_own_epochs(
             absent=absent,
             off=off(number, values) & ~absent if off else None,
         )
+
+
+def _not_reached(epoch: int | None, evidence: Evidence) -> bool:
+    """Whether an epoch, or the end of the run, lies beyond the epochs that were asked for."""
+    return evidence.partial if epoch is None else epoch > evidence.epochs
 
 
 def _beyond(number: ReportedNumber, evidence: Evidence) -> MeasuredRow:

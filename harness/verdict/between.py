@@ -1,0 +1,112 @@
+"""The values of several experiments that one claim compares, with the seeds that lack one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness import stats
+from harness.manifest import of_seeds
+from harness.stats import Array
+from harness.verdict.evidence import Evidence, Mask, MeasuredRow
+from harness.verdict.results import Outcome
+
+
+@dataclass(frozen=True)
+class Members:
+    """The values of some experiments for one metric. The last axis of arrays is the seeds."""
+
+    sets: tuple[Mapping[str, Array], ...]
+    """For each set, the values by experiment, shape (seeds,); NaN where there is none."""
+    absent: Mask
+    """Seeds that lack a value in some experiment, shape (seeds,)."""
+    failed: str
+    """Names the seeds that the method failed in; empty if there are none."""
+    lacking: str
+    """Names the experiments that are not judged here, or record no such metric."""
+
+    @classmethod
+    def of(
+        cls, sets: Sequence[Sequence[str]], metric: str, epoch: int | None, evidence: Evidence
+    ) -> "Members":
+        """Look up the experiments.
+
+        Args:
+            sets: ids of experiments.
+            metric: whose values are wanted.
+            epoch: at which they are wanted; None for the final estimates.
+            evidence: of the experiment that has the claim; it knows those beside it.
+        """
+        found: dict[str, Array] = {}
+        failed, lacking = [], []
+        for name in dict.fromkeys(name for names in sets for name in names):
+            other = evidence.beside.get(name)
+            found[name] = np.full(len(evidence.seeds), np.nan)
+            recorded = {} if other is None else other.finals if epoch is None else other.curves
+            if other is None or metric not in recorded:
+                lacking.append(name)
+                continue
+            source = recorded[metric]
+            column = source if epoch is None else source[:, epoch - 1]
+            places = {seed: at for at, seed in enumerate(other.seeds)}
+            for at, seed in enumerate(evidence.seeds):
+                if seed in places:
+                    found[name][at] = column[places[seed]]
+            if other.failed.any():
+                failed.append(f"{name}: {of_seeds(other.named(other.failed))} failed")
+        values = np.array(list(found.values()))
+        return cls(
+            sets=tuple({name: found[name] for name in names} for names in sets),
+            absent=np.asarray(np.isnan(values).any(axis=0)),
+            failed="; ".join(failed),
+            lacking=f"not judged here: {', '.join(lacking)}" if lacking else "",
+        )
+
+    def arrays(self) -> list[Array]:
+        """The values of each set, shape (experiments, seeds)."""
+        return [np.array(list(members.values())) for members in self.sets]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderedRow(MeasuredRow):
+    """A row about an order. The row's own values are the distances of the closest pair."""
+
+    distances: Mapping[tuple[str, str], Array]
+    """How far the upper experiment of each pair lies above the lower one, shape (seeds,)."""
+
+
+def order(row: OrderedRow, alpha: float, tests: int) -> tuple[Outcome, str]:
+    """Decide whether every experiment of one set lies below every one of another.
+
+    The order is shown if the one-sided test of every pair shows it, each at level alpha: such an
+    intersection-union test needs no correction. It is refuted if some pair lies the other way round
+    by more than chance explains, with Holm's correction over all pairs and all claims of this kind.
+
+    Args:
+        row: two seeds or more, all of which have a value.
+        alpha: level of the tests.
+        tests: how many claims share alpha.
+
+    Returns:
+        The outcome, and the p of the pair that decides.
+
+    Source:
+        Berger (1982), Technometrics 24(4); Holm (1979), Scand. J. Stat. 6(2).
+    """
+    shown = {pair: stats.positive_p(gap) for pair, gap in row.distances.items()}
+    reversed_ = [stats.positive_t_p(-gap) * tests for gap in row.distances.values()]
+    against = dict(zip(shown, stats.holm([min(1.0, p) for p in reversed_]), strict=True))
+    p = max(shown.values())
+    if p <= alpha:
+        return Outcome.REPRODUCED, f"p = {p:.2g} in the closest pair"
+    lower, upper = min(against, key=lambda pair: against[pair])
+    if against[lower, upper] <= alpha:
+        return Outcome.NOT_REPRODUCED, _lies(row, lower, upper, against[lower, upper])
+    lower, upper = max(shown, key=lambda pair: shown[pair])
+    return Outcome.INCONCLUSIVE, _lies(row, lower, upper, p)
+
+
+def _lies(row: OrderedRow, lower: str, upper: str, p: float) -> str:
+    mean = float(row.distances[lower, upper].mean())
+    side = "above" if mean > 0 else "below"
+    return f"{upper} lies {abs(mean):.4g} {side} {lower}, p = {p:.2g}"

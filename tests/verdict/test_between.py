@@ -1,0 +1,237 @@
+"""Claims between experiments: differences, ratios, averages, orders, limits of sets."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import stats
+from harness.manifest import (
+    AllWithinClaim,
+    Claim,
+    DifferenceClaim,
+    MeanOverClaim,
+    OrderClaim,
+    RatioClaim,
+    SometimesClaim,
+)
+from harness.record import StoredTrial
+from harness.stats import Array
+from harness.verdict import ClaimResult, Outcome
+from tests.verdict.builders import TEST, experiment, failed, near, trial, value, verdicts_on
+
+LOW = [1.00, 1.02, 0.98, 1.01, 0.99]
+HIGH = [2.01, 2.02, 1.97, 2.00, 2.03]
+PUBLISHED = Path("experiments/psa/psa.csv")
+
+
+def order(below: Sequence[str], above: Sequence[str], name: str = "order") -> OrderClaim:
+    return OrderClaim(kind="order", name=name, below=tuple(below), above=tuple(above), **TEST)
+
+
+def within(of: Sequence[str], **limits: Any) -> AllWithinClaim:
+    return AllWithinClaim(kind="all_within", name="limit", of=tuple(of), **limits, **TEST)
+
+
+def sometimes(of: Sequence[str], exceed: float, reported: int, runs: int) -> SometimesClaim:
+    return SometimesClaim(
+        kind="sometimes",
+        name="some",
+        of=tuple(of),
+        exceed=exceed,
+        reported=reported,
+        runs=runs,
+        **TEST,
+    )
+
+
+def judged(claims: Sequence[Claim], **values: Sequence[float | StoredTrial]) -> list[ClaimResult]:
+    """Judge claims between experiments whose final estimates, by seed, are given by name."""
+    count = len(next(iter(values.values())))
+    members = [
+        (
+            experiment(value(1.0), id=name, epochs=1),
+            {
+                seed: given if isinstance(given, StoredTrial) else trial([0.0], test=given)
+                for seed, given in enumerate(finals)
+            },
+        )
+        for name, finals in values.items()
+    ]
+    between = experiment(*claims, id="between", epochs=1, seeds=range(count))
+    between = between.model_copy(update={"compares": "a grid"})
+    return list(verdicts_on([*members, (between, dict.fromkeys(range(count)))])[-1].results)
+
+
+def outcome(claim: Claim, **values: Sequence[float | StoredTrial]) -> Outcome:
+    (found,) = judged([claim], **values)
+    return found.verdict
+
+
+def difference(reported: float, tolerance: float = 0.1) -> DifferenceClaim:
+    return DifferenceClaim(
+        kind="difference",
+        name="by how much",
+        of=("high",),
+        minus=("low",),
+        reported=reported,
+        tolerance=near(tolerance),
+        **TEST,
+    )
+
+
+def test_a_difference_is_taken_seed_by_seed_and_compared_like_a_value() -> None:
+    (found,) = judged([difference(1.0)], high=HIGH, low=LOW)
+    assert found.verdict is Outcome.REPRODUCED
+    assert found.measured == pytest.approx(np.mean(HIGH) - np.mean(LOW))
+    assert found.by_seed[3] == pytest.approx(0.99)
+    assert outcome(difference(1.5), high=HIGH, low=LOW) is Outcome.NOT_REPRODUCED
+
+
+def test_what_the_seeds_share_cancels_out_of_a_difference() -> None:
+    shared = [0.0, 5.0, -3.0, 8.0, 1.0]
+    moved = {
+        name: [a + b for a, b in zip(finals, shared, strict=True)]
+        for name, finals in {"high": HIGH, "low": LOW}.items()
+    }
+    assert outcome(difference(1.0), **moved) is Outcome.REPRODUCED
+
+
+def test_a_ratio_and_an_average_are_compared_like_values() -> None:
+    ratio = RatioClaim(
+        kind="ratio", name="r", of=("high",), to=("low",), reported=2.0, tolerance=near(0.1), **TEST
+    )
+    over = MeanOverClaim(
+        kind="mean_over", name="m", over=("high", "low"), reported=1.5, tolerance=near(0.1), **TEST
+    )
+    found = judged([ratio, over], high=HIGH, low=LOW)
+    assert [(one.verdict, one.unit) for one in found] == [
+        (Outcome.REPRODUCED, "times"),
+        (Outcome.REPRODUCED, "bits"),
+    ]
+    assert found[1].measured == pytest.approx((np.mean(HIGH) + np.mean(LOW)) / 2)
+
+
+def test_an_order_holds_only_if_every_pair_shows_it() -> None:
+    claim = order(["low", "middle"], ["high"])
+    middle = [1.5, 1.52, 1.49, 1.51, 1.5]
+    assert outcome(claim, low=LOW, middle=middle, high=HIGH) is Outcome.REPRODUCED
+    close = [2.0, 2.03, 1.98, 1.99, 2.05]  # now above, now below
+    assert outcome(claim, low=LOW, middle=close, high=HIGH) is Outcome.INCONCLUSIVE
+    above = [3.0, 3.02, 2.98, 3.01, 2.99]
+    (found,) = judged([claim], low=LOW, middle=above, high=HIGH)
+    assert found.verdict is Outcome.NOT_REPRODUCED
+    assert "high lies 0.994 below middle" in found.note
+
+
+def test_one_seed_refutes_no_order() -> None:
+    claim = order(["low"], ["high"])
+    assert outcome(claim, low=[1.0], high=[2.0]) is Outcome.REPRODUCED
+    assert outcome(claim, low=[2.0], high=[1.0]) is Outcome.INCONCLUSIVE
+
+
+def test_equal_experiments_have_no_order() -> None:
+    assert outcome(order(["low"], ["high"]), low=[1.0] * 5, high=[1.0] * 5) is Outcome.INCONCLUSIVE
+
+
+def test_one_run_beyond_a_limit_refutes_it_and_is_named() -> None:
+    assert outcome(within(["a", "b"], high=2.1), a=LOW, b=HIGH) is Outcome.REPRODUCED
+    (found,) = judged([within(["a", "b"], high=2.02)], a=LOW, b=HIGH)
+    assert found.verdict is Outcome.NOT_REPRODUCED
+    assert "b: seed 4" in found.note
+    assert found.measured == 2.03
+    assert outcome(within(["a"], low=0.99), a=LOW, b=HIGH) is Outcome.NOT_REPRODUCED
+
+
+def test_rounding_is_not_beyond_a_limit() -> None:
+    assert outcome(within(["a"], high=11.02, decimals=2), a=[11.0249, 11.0]) is Outcome.REPRODUCED
+    assert outcome(within(["a"], high=11.02, decimals=2), a=[11.026, 11]) is Outcome.NOT_REPRODUCED
+
+
+def test_what_sometimes_happens_needs_one_run_or_too_few_to_expect_one() -> None:
+    assert outcome(sometimes(["a"], 1.5, 1, 10), a=[1.0] * 9 + [1.6]) is Outcome.REPRODUCED
+    assert outcome(sometimes(["a"], 1.5, 1, 10), a=[1.0] * 10) is Outcome.INCONCLUSIVE
+    assert outcome(sometimes(["a"], 1.5, 6, 10), a=[1.0] * 10) is Outcome.NOT_REPRODUCED
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        difference(1.0),
+        order(["low"], ["high"]),
+        within(["low", "high"], high=9.0),
+        sometimes(["low", "high"], 1.5, 1, 2),
+    ],
+    ids=lambda claim: claim.kind,
+)
+def test_a_trial_that_is_missing_or_failed_decides_before_any_value(claim: Any) -> None:
+    missing = trial([0.0], unfinished=True)
+    assert outcome(claim, low=LOW, high=[*HIGH[:4], missing]) is Outcome.INCOMPLETE
+    broken = trial([], failure=failed(0))
+    (found,) = judged([claim], low=LOW, high=[*HIGH[:4], broken])
+    assert found.verdict is Outcome.NOT_REPRODUCED
+    assert "high: seed 4 failed" in found.note
+
+
+def test_an_experiment_that_is_not_judged_here_leaves_the_claim_incomplete() -> None:
+    (found,) = judged([order(["low"], ["elsewhere"])], low=LOW)
+    assert found.verdict is Outcome.INCOMPLETE
+    assert "not judged here: elsewhere" in found.note
+
+
+def test_the_sign_flip_test_is_the_share_of_signs_that_reach_the_sum() -> None:
+    lumps = np.array([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 9.0])
+    assert stats.not_normal(lumps)
+    assert stats.positive_p(lumps) == 1 / 256
+    assert stats.positive_p(-lumps) == 1.0
+
+
+def test_none_of_ours_is_as_likely_as_all_of_them_being_the_papers() -> None:
+    assert stats.none_p(10, 1, 10) == pytest.approx(0.5)
+    assert stats.none_p(2, 2, 2) == pytest.approx(1 / 6)
+
+
+MODES = ("none", "decay", "dropout", "full", "hidden", "output")
+
+
+def _published(shape: str) -> dict[str, Array]:
+    lines = [line.split(",") for line in PUBLISHED.read_text().splitlines()[1:]]
+    rows = np.array([[float(cell) for cell in line[2:]] for line in lines if line[0] == shape])
+    return dict(zip(MODES, rows.T, strict=True))
+
+
+def _drawn(cells: dict[str, Array], rng: np.random.Generator, **as_: str) -> dict[str, Any]:
+    """Ten runs of each cell drawn from the published ones; `as_` draws a cell from another."""
+    return {name: rng.choice(cells[as_.get(name, name)], 10).tolist() for name in cells}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", ["1*64", "2*30", "4*29", "18*18"])
+def test_an_order_is_shown_or_refuted_by_chance_at_most_once_in_twenty(shape: str) -> None:
+    """All modes are drawn from one: none of the orders between them is true, and none is false."""
+    cells, rng = _published(shape), np.random.default_rng(4)
+    same = dict.fromkeys(MODES, "output" if shape == "18*18" else "none")
+    claims = [order([low], [high], f"{low} {high}") for low, high in pairwise(MODES)]
+    found = [judged(claims, **_drawn(cells, rng, **same)) for _ in range(200)]
+    refuted = sum(any(one.verdict is Outcome.NOT_REPRODUCED for one in rows) for rows in found)
+    shown = sum(one.verdict.holds for rows in found for one in rows)
+    assert refuted / 200 <= 0.05 + 0.03  # two standard errors
+    assert shown / (200 * len(claims)) <= 0.05 + 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shape", "power"), [("1*64", 0.95), ("2*30", 0.75), ("4*29", 0.9)])
+def test_the_papers_own_orders_are_mostly_shown_by_ten_runs(shape: str, power: float) -> None:
+    cells, rng = _published(shape), np.random.default_rng(5)
+    claim = order(["full", "hidden", "output"], ["none", "decay", "dropout"])
+    drawn = [outcome(claim, **_drawn(cells, rng)) for _ in range(100)]
+    assert Outcome.NOT_REPRODUCED not in drawn
+    assert drawn.count(Outcome.REPRODUCED) / 100 >= power
+    # A planted fault: two modes change places.
+    swapped = [
+        outcome(claim, **_drawn(cells, rng, hidden="none", none="hidden")) for _ in range(40)
+    ]
+    assert swapped.count(Outcome.NOT_REPRODUCED) / 40 >= 0.9
