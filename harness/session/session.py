@@ -215,6 +215,8 @@ class Session:
         """Record what the manifest declares of every experiment that has no records yet."""
         stored = self._stored_seeds()
         for experiment in self.experiments:
+            if experiment.compares:
+                continue
             today = declaration(experiment.manifest)
             if self.store.declared(experiment.id) == today or self._recorded(experiment):
                 continue
@@ -258,22 +260,22 @@ class Session:
             StoreError: records, or what was declared with them, are damaged.
         """
         stored = self._stored_seeds()
-        cases = [
-            self._case(experiment, stored.get(self._id(experiment, 0), frozenset()))
-            for experiment in self.experiments
-        ]
+        cases = [self._case(experiment, stored) for experiment in self.experiments]
         families = [[case] for case in cases] if self.apart else [cases]
         verdicts = (verdict for family in families for verdict in judge(family, self.trial))
         return tuple(map(self._noted, verdicts))
 
-    def _case(self, experiment: Experiment, stored: frozenset[int]) -> Case:
+    def _case(self, experiment: Experiment, seeds_of: Mapping[str, frozenset[int]]) -> Case:
         """What to judge: what was requested, and what the manifest dropped since its records.
 
         Args:
             experiment: to judge.
-            stored: its seeds in the workspace.
+            seeds_of: every seed in the workspace, by the id of the same trial of seed 0.
         """
         seeds, epochs = self.selection.seeds_of(experiment), self.selection.epochs_of(experiment)
+        if experiment.compares:  # it has no records of its own
+            return Case(experiment, seeds, epochs)
+        stored = seeds_of.get(self._id(experiment, 0), frozenset())
         committed = self.committed.get(experiment.id)
         if committed:
             stored = frozenset(trial.spec.seed for trial in committed.trials.values())

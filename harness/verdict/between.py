@@ -22,8 +22,8 @@ class Members:
     """Seeds that lack a value in some experiment, shape (seeds,)."""
     failed: str
     """Names the seeds that the method failed in; empty if there are none."""
-    lacking: str
-    """Names the experiments that are not judged here, or record no such metric."""
+    missing: str
+    """Names the seeds that are missing, and the experiments that are not judged here."""
 
     @classmethod
     def of(
@@ -38,13 +38,13 @@ class Members:
             evidence: of the experiment that has the claim; it knows those beside it.
         """
         found: dict[str, Array] = {}
-        failed, lacking = [], []
+        failed, missing = [], []
         for name in dict.fromkeys(name for names in sets for name in names):
             other = evidence.beside.get(name)
             found[name] = np.full(len(evidence.seeds), np.nan)
             recorded = {} if other is None else other.finals if epoch is None else other.curves
             if other is None or metric not in recorded:
-                lacking.append(name)
+                missing.append(f"{name} is not judged here")
                 continue
             source = recorded[metric]
             column = source if epoch is None else source[:, epoch - 1]
@@ -54,12 +54,15 @@ class Members:
                     found[name][at] = column[places[seed]]
             if other.failed.any():
                 failed.append(f"{name}: {of_seeds(other.named(other.failed))} failed")
+            lacking = {*evidence.seeds} - {*other.seeds} | {*other.named(other.missing)}
+            if lacking:
+                missing.append(f"{name}: {of_seeds(lacking)} missing")
         values = np.array(list(found.values()))
         return cls(
             sets=tuple({name: found[name] for name in names} for names in sets),
             absent=np.asarray(np.isnan(values).any(axis=0)),
             failed="; ".join(failed),
-            lacking=f"not judged here: {', '.join(lacking)}" if lacking else "",
+            missing="; ".join(missing),
         )
 
     def arrays(self) -> list[Array]:

@@ -220,6 +220,8 @@ class MeasuredRow:
     """Why the row fails, whatever its values are."""
     undecided: str = ""
     """Why the row is open, whatever its values are."""
+    incomplete: str = ""
+    """What is missing in other experiments that the row is about."""
     censored: Mask | None = None
     """Seeds whose value is only known to lie beyond the last epoch."""
     note: str = ""

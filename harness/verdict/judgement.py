@@ -131,6 +131,8 @@ def _decide(
     if any(faults):
         why = "; ".join(filter(None, faults))
         return Decision(outcome=Outcome.NOT_REPRODUCED, why=why, method=rule.method)
+    if row.incomplete:
+        return Decision(outcome=Outcome.INCOMPLETE, why=row.incomplete)
     if lacking := evidence.named(row.absent & evidence.missing):
         return Decision(outcome=Outcome.INCOMPLETE, why=f"{of_seeds(lacking)} missing")
     if silent := evidence.named(row.absent):

@@ -252,7 +252,7 @@ class _CombinedRule(_ComparedRule[Combined]):
                 values=np.where(members.absent, np.nan, values),
                 absent=members.absent,
                 fails=members.failed,
-                note=members.lacking,
+                incomplete=members.missing,
             )
 
     @abstractmethod
@@ -310,7 +310,7 @@ class OrderRule(Rule[OrderClaim]):
             values=min(distances.values(), key=lambda gap: float(gap.mean())),
             absent=members.absent,
             fails=members.failed,
-            note=members.lacking,
+            incomplete=members.missing,
             distances=distances,
         )
 
@@ -361,7 +361,8 @@ class AllWithinRule(_EverySeed[AllWithinClaim]):
             absent=members.absent & ~off,
             off=off,
             fails=members.failed,
-            note="; ".join(filter(None, (members.lacking, *named))),
+            incomplete=members.missing,
+            note="; ".join(named),
             farthest=float(worst[known][beyond.max(axis=0)[known].argmax()])
             if known.any()
             else None,
@@ -387,7 +388,7 @@ class SometimesRule(Rule[SometimesClaim]):
             values=np.where(members.absent, np.nan, counts),
             absent=members.absent,
             fails=members.failed,
-            note=members.lacking,
+            incomplete=members.missing,
             farthest=None if members.absent.any() else float(counts.sum()),
         )
 

@@ -179,7 +179,7 @@ def test_a_trial_that_is_missing_or_failed_decides_before_any_value(claim: Any) 
 def test_an_experiment_that_is_not_judged_here_leaves_the_claim_incomplete() -> None:
     (found,) = judged([order(["low"], ["elsewhere"])], low=LOW)
     assert found.verdict is Outcome.INCOMPLETE
-    assert "not judged here: elsewhere" in found.note
+    assert "elsewhere is not judged here" in found.note
 
 
 def test_the_sign_flip_test_is_the_share_of_signs_that_reach_the_sum() -> None:
