@@ -130,7 +130,7 @@ def test_characters_that_the_encoding_lacks_are_replaced(
     told.write_text(GAUSSIAN.read_text().replace("title: ", "title: Σ ü → ", 1), encoding="utf-8")
 
     done = subprocess.run(
-        command("check", told, "--committed", "--json", "-"),
+        command("check", told, "--committed", "--all", "--json", "-"),
         env=environment | encoding,
         capture_output=True,
         check=False,

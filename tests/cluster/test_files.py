@@ -4,7 +4,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import typer
 import yaml
 
 from harness.cli.app import app
+from harness.source import __version__
 from tests.cluster.clusters import REPOSITORY
 
 HERE = REPOSITORY / "ci" / "cluster"
@@ -128,11 +128,10 @@ def test_the_manifest_has_the_fields_of_a_rayjob(rayjob: dict[str, Any]) -> None
 
 
 def test_the_manifest_runs_the_versions_that_are_tested(rayjob: dict[str, Any]) -> None:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     pinned = (REPOSITORY / "ci" / "constraints.txt").read_text().splitlines()
     assert f"ray=={rayjob['spec']['rayClusterSpec']['rayVersion']}" in pinned
     images = {one["image"] for one in containers(rayjob)}
-    assert images == {f"registry.example/harness:{project['version']}"}
+    assert images == {f"registry.example/harness:{__version__}"}
     texts = [(HERE / name).read_text() for name in ("Dockerfile", "README.md", "rayjob.yaml")]
     assert {
         found for text in texts for found in re.findall(r"registry\S+:[\d.]+\d", text)
