@@ -308,6 +308,10 @@ def _shape(path: Path, claim: Node, name: str, metric: Metric) -> Iterator[Findi
         needs = f"a claim of kind {_text(claim, 'kind')} needs every epoch"
         message = f"{name} is estimated once, at the end; {needs}"
         yield Finding((*path, "metric"), message)
+    elif kind is not None and kind.one_number:
+        if not metric.final:
+            needs = f"a claim of kind {_text(claim, 'kind')} needs one number for each seed"
+            yield Finding((*path, "metric"), f"{name} is recorded every epoch; {needs}")
     elif every_epoch or reported is None:
         return
     elif metric.final and isinstance(reported.value, dict):

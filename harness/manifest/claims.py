@@ -6,16 +6,20 @@ No other module asks which kind a claim is. How the seeds are judged by a claim 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from math import sqrt
+from statistics import fmean, pstdev, stdev
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, cast, get_args
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Discriminator,
     Field,
     GetCoreSchemaHandler,
+    NonNegativeFloat,
     PositiveInt,
     Tag,
     ValidationInfo,
@@ -31,7 +35,9 @@ from harness.manifest.fields import (
     Number,
     PositiveNumber,
     Text,
+    of_a_size,
 )
+from harness.record import Json
 
 
 class Tolerance(Frozen):
@@ -87,6 +93,77 @@ Reported = Annotated[
 """Rows for a metric recorded every epoch, one number for a final one."""
 
 
+class MeanAndSd(Frozen):
+    """Mean and standard deviation over several runs, as a table prints them."""
+
+    mean: Number
+    sd: Annotated[NonNegativeFloat, AfterValidator(of_a_size)]
+    """As printed."""
+    runs: Annotated[int, Field(ge=2, le=MAX_RUNS)]
+    """How many runs they are computed from."""
+    ddof: Literal[0, 1]
+    """0 if the printed SD divides by the number of runs n (NumPy's default), 1 if it divides by
+    n - 1 (that of pandas and R)."""
+
+    @property
+    def printed(self) -> tuple[float, ...]:
+        """The numbers that the paper prints."""
+        return self.mean, self.sd
+
+    @property
+    def unbiased_sd(self) -> float:
+        """The SD that divides by n - 1."""
+        return self.sd if self.ddof else self.sd * sqrt(self.runs / (self.runs - 1))
+
+    @property
+    def known_values(self) -> tuple[float, ...] | None:
+        """The values of all runs: an SD of 0 says that they are equal; else they are not known."""
+        return None if self.sd else (self.mean,) * self.runs
+
+
+class AllValues(Frozen):
+    """The value of every run."""
+
+    values: Annotated[tuple[Number, ...], Field(min_length=2, max_length=MAX_RUNS)]
+
+    @property
+    def printed(self) -> tuple[float, ...]:
+        """The numbers that the paper prints."""
+        return self.values
+
+    @property
+    def mean(self) -> float:
+        """The mean over the runs."""
+        return fmean(self.values)
+
+    @property
+    def runs(self) -> int:
+        """How many runs there are."""
+        return len(self.values)
+
+    @property
+    def unbiased_sd(self) -> float:
+        """The SD that divides by n - 1."""
+        return stdev(self.values)
+
+    @property
+    def known_values(self) -> tuple[float, ...] | None:
+        """The values of all runs."""
+        return self.values
+
+
+def _sample_shape(reported: object) -> str:
+    given = isinstance(reported, Mapping) and "values" in reported
+    return "<values>" if given or isinstance(reported, AllValues) else "<summary>"
+
+
+ReportedSample = Annotated[
+    Annotated[MeanAndSd, Tag("<summary>")] | Annotated[AllValues, Tag("<values>")],
+    Discriminator(_sample_shape),
+]
+"""Several runs of the paper's: mean and SD, or all values."""
+
+
 class RowKey(NamedTuple):
     """Identifies a row within an experiment. Printed names are for people only."""
 
@@ -137,6 +214,8 @@ class BaseClaim(Frozen, ABC):
     """Whether the reported number is an epoch, and not a value of the metric."""
     holds_throughout: ClassVar[bool] = False
     """Whether the claim is about every epoch of the run, whether the paper lists it or not."""
+    one_number: ClassVar[bool] = False
+    """Whether the kind is always about one number for each seed, and not about epochs."""
 
     @field_validator("decimals", "reported", check_fields=False)
     @classmethod
@@ -146,7 +225,7 @@ class BaseClaim(Frozen, ABC):
         decimals, reported = given.get("decimals"), given.get("reported")
         if decimals is None or reported is None:
             return value
-        for number in _by_epoch(reported).values():
+        for number in _printed(reported):
             if _decimals(number) > decimals:
                 raise ValueError(f"{number!r} has more decimals than the {decimals} of `decimals`")
         return value
@@ -196,6 +275,28 @@ class BaseClaim(Frozen, ABC):
             for epoch, value in sorted(self.values.items(), key=lambda row: row[0] or 0)
         )
 
+    @property
+    def averaged(self) -> int:
+        """How many runs the paper averages in each value."""
+        return 1
+
+    @property
+    def reported_sd(self) -> float | None:
+        """The SD of the paper's runs, divided by n - 1; None if the paper does not report it."""
+        return None
+
+    def reporting(self, runs: Mapping[int | None, Sequence[float]], decimals: int) -> Json:
+        """The claim's `reported` in a manifest whose paper made these runs instead.
+
+        Args:
+            runs: the values of `averaged` runs by epoch, for every epoch of `self.values`.
+            decimals: how many the paper prints.
+        """
+        means = {epoch: round(fmean(values), decimals) for epoch, values in runs.items()}
+        if None in means:
+            return means[None]
+        return {str(epoch): mean for epoch, mean in means.items()}
+
     def row_names(self) -> dict[RowKey, str]:
         """The printed name of every row that the verdict has, by its key."""
         return {number.key: number.name for number in self.numbers()}
@@ -211,6 +312,13 @@ class BaseClaim(Frozen, ABC):
 
 def _by_epoch(reported: Mapping[int, float] | float) -> Mapping[int | None, float]:
     return dict(reported.items()) if isinstance(reported, Mapping) else {None: reported}
+
+
+def _printed(reported: object) -> Iterable[float]:
+    """The numbers of a claim's `reported`."""
+    if isinstance(reported, MeanAndSd | AllValues):
+        return reported.printed
+    return _by_epoch(cast(float, reported)).values()
 
 
 def _decimals(number: float) -> int:
@@ -253,17 +361,13 @@ class ExactClaim(BaseClaim):
         return self.half_unit
 
 
-class ComparedClaim(BaseClaim, ABC):
-    """What the claims share whose values are compared with the seeds as one more run of them."""
+class ToleratedClaim(BaseClaim, ABC):
+    """What the claims share whose mean over the seeds is compared with a reported number."""
 
     tolerance: Tolerance
     decimals: Decimals | None = None
     """How many the paper prints: half a unit of the last does not count as a difference."""
-    runs: Annotated[PositiveInt, Field(le=MAX_RUNS)] = 1
-    """How many runs the paper averages in each value."""
     largest_spread: SpreadLimit | None = None
-
-    compared: ClassVar[bool] = True
 
     @field_validator("decimals")
     @classmethod
@@ -286,6 +390,20 @@ class ComparedClaim(BaseClaim, ABC):
     def half_unit(self) -> float:
         """Half a unit of the last printed digit; 0 if `decimals` is not given."""
         return 0.0 if self.decimals is None else _half_unit(self.decimals)
+
+
+class ComparedClaim(ToleratedClaim, ABC):
+    """What the claims share whose values are compared with the seeds as one more run of them."""
+
+    runs: Annotated[PositiveInt, Field(le=MAX_RUNS)] = 1
+    """How many runs the paper averages in each value."""
+
+    compared: ClassVar[bool] = True
+
+    @property
+    def averaged(self) -> int:
+        """`runs`."""
+        return self.runs
 
     @property
     def registered_epochs(self) -> tuple[int, ...] | None:
@@ -359,6 +477,42 @@ class OnsetClaim(ComparedClaim):
     def numbers(self) -> tuple[ReportedNumber, ...]:
         """The epoch of the take-off, as one row."""
         return (self._number(None, self.reported),)
+
+
+class SampleClaim(ToleratedClaim):
+    """Several runs of the paper's, by mean and SD or by all values, compared with the seeds.
+
+    Two samples are compared, each with its own random error. The tolerance is that of the mean.
+    """
+
+    kind: Literal["sample"]
+    reported: ReportedSample
+
+    one_number: ClassVar[bool] = True
+
+    @property
+    def values(self) -> Mapping[int | None, float]:
+        """The reported mean."""
+        return {None: self.reported.mean}
+
+    @property
+    def averaged(self) -> int:
+        """How many runs the paper made."""
+        return self.reported.runs
+
+    @property
+    def reported_sd(self) -> float | None:
+        """The SD of the paper's runs."""
+        return self.reported.unbiased_sd
+
+    def reporting(self, runs: Mapping[int | None, Sequence[float]], decimals: int) -> Json:
+        """Mean and SD, or all values, of the runs."""
+        values = runs[None]
+        if isinstance(self.reported, AllValues):
+            return {"values": [round(value, decimals) for value in values]}
+        sd = stdev(values) if self.reported.ddof else pstdev(values)
+        printed = {"mean": round(fmean(values), decimals), "sd": round(sd, decimals)}
+        return self.reported.model_dump(mode="json") | printed
 
 
 class BandClaim(BaseClaim):
@@ -582,6 +736,7 @@ Claim = (
     | OnsetClaim
     | ValueClaim
     | ExactClaim
+    | SampleClaim
     | DifferenceClaim
     | RatioClaim
     | MeanOverClaim
@@ -603,6 +758,7 @@ KINDS = _kinds(
     OnsetClaim,
     ValueClaim,
     ExactClaim,
+    SampleClaim,
     DifferenceClaim,
     RatioClaim,
     MeanOverClaim,

@@ -34,7 +34,10 @@ def findings(error: ValidationError, model: type[BaseModel], root: Node) -> Iter
     for details in error.errors(include_url=False):
         path = _path(details, root)
         # pydantic does not count items that have faults, so the list need not be too short.
-        if details["type"] == "too_short" and root.at(path).items:
+        if (
+            details["type"] == "too_short"
+            and len(root.at(path).items) >= details["ctx"]["min_length"]
+        ):
             continue
         yield Finding(path, describe(details, model))
 
@@ -199,6 +202,9 @@ def _fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
         here = definitions[here["$ref"].rpartition("/")[2]] if "$ref" in here else here
         if part is None:
             break
+        if "discriminator" not in here and "oneOf" in here:  # told apart by its shape
+            shapes = [definitions[shape["$ref"].rpartition("/")[2]] for shape in here["oneOf"]]
+            return [name for shape in shapes for name in shape["properties"]]
         if "discriminator" in here:
             here = {"$ref": here["discriminator"]["mapping"][part]}
         elif part in here.get("properties", {}):

@@ -29,7 +29,12 @@ MAX_EPOCHS = 10_000_000
 """The records of one seed must fit into memory."""
 
 
-def _of_a_size(value: float) -> float:
+def of_a_size(value: float) -> float:
+    """Check that verdicts can calculate with a number.
+
+    Raises:
+        ValueError: it is too large.
+    """
     if abs(value) > LARGEST:
         raise ValueError(f"must lie between {-LARGEST:g} and {LARGEST:g}, got {value:g}")
     return value
@@ -41,11 +46,9 @@ def _not_too_small(value: float) -> float:
     return value
 
 
-Number = Annotated[float, AfterValidator(_of_a_size)]
+Number = Annotated[float, AfterValidator(of_a_size)]
 """A number that verdicts can calculate with."""
-PositiveNumber = Annotated[
-    PositiveFloat, AfterValidator(_of_a_size), AfterValidator(_not_too_small)
-]
+PositiveNumber = Annotated[PositiveFloat, AfterValidator(of_a_size), AfterValidator(_not_too_small)]
 """A positive number that verdicts can divide by."""
 Decimals = Annotated[NonNegativeInt, Field(le=MAX_DECIMALS)]
 """A number of digits after the decimal point."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scipy.stats import binom
 
-from harness.manifest import ComparedClaim, Experiment
+from harness.manifest import Experiment, ToleratedClaim
 from harness.manifest.tree import Path as Place
 from harness.record import Failure, FailureKind, Json, StoredTrial, TrialSpec
 from harness.selftest.drawn_runs import (
@@ -23,6 +23,7 @@ from harness.selftest.drawn_runs import (
     margins,
     messages,
     replayed,
+    reporting,
     write,
 )
 from harness.store import Store
@@ -173,8 +174,6 @@ DRAWS = 20
 """Number of simulated papers that are one more run. Chance rejects one in twenty of them."""
 FIRST_DRAW = 10_000
 """First seed of the generators of these papers, far from the seeds of the manifest."""
-PRINTED = 4
-"""Decimals of a reported value if the manifest does not state them."""
 CHANCE = 1e-3
 """Probability that chance alone causes more rejections than the allowed number."""
 
@@ -182,7 +181,7 @@ CHANCE = 1e-3
 def cases(subject: Subject) -> Iterator[Case]:
     """Yield the cases that this experiment allows, in the order of display."""
     claims = subject.experiment.manifest.claims
-    compared = any(isinstance(claim, ComparedClaim) and not claim.counts_epochs for claim in claims)
+    of_mean = any(isinstance(one, ToleratedClaim) and not one.counts_epochs for one in claims)
     seed = _tampered(subject)
     yield Case("an honest run", _sound, not_reproduced_fully, is_fault=False)
     yield Case(
@@ -191,7 +190,7 @@ def cases(subject: Subject) -> Iterator[Case]:
     yield Case("a curve cut short", _cut_short, missing_seed(seed, "exact"))
     yield Case("records truncated", _truncated, missing_seed(seed, "digest"))
     yield Case("one seed NaN", _not_a_number, failed_seed(seed))
-    if compared:
+    if of_mean:
         yield Case("variance inflated", _inflated, too_variable)
     if margins(subject.experiment):
         yield Case("mean shifted", _shifted, rejected)
@@ -243,23 +242,12 @@ def _sound(subject: Subject, store: Store) -> Sequence[Experiment]:
 def _one_more_draw(subject: Subject, store: Store) -> Sequence[Experiment]:
     """Replace the reported values by those of further runs, rounded as the paper prints them."""
     _write(subject, store, subject.sound_runs())
-    papers = (draw(subject.experiment, FIRST_DRAW + number) for number in range(DRAWS))
-    return [subject.changed(_reporting(subject.experiment, paper)) for paper in papers]
-
-
-def _reporting(experiment: Experiment, run: DrawnRun) -> dict[Place, Json]:
-    """Return the changes of a manifest that make its claims report the values of a run."""
-    changes: dict[Place, Json] = {}
-    for at, claim in enumerate(experiment.manifest.claims):
-        decimals = getattr(claim, "decimals", None)
-        place, decimals = ("claims", at, "reported"), PRINTED if decimals is None else decimals
-        if None in claim.values:
-            changes[place] = round(run.finals[claim.metric], decimals)
-        elif claim.values:
-            curve = run.curves[claim.metric]
-            rows = (epoch for epoch in claim.values if epoch is not None)
-            changes[place] = {str(row): round(float(curve[row - 1]), decimals) for row in rows}
-    return changes
+    most = max(claim.averaged for claim in subject.experiment.manifest.claims)
+    papers = (
+        [draw(subject.experiment, FIRST_DRAW + number + DRAWS * run) for run in range(most)]
+        for number in range(DRAWS)
+    )
+    return [subject.changed(reporting(subject.experiment, paper)) for paper in papers]
 
 
 def _too_often(verdicts: Verdicts) -> Detection | None:

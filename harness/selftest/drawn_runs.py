@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from harness.manifest import ComparedClaim, Experiment, change, declaration
+from harness.manifest import Experiment, ToleratedClaim, change, declaration
 from harness.manifest.tree import Path as Place
 from harness.plan import Selection, specs
 from harness.record import (
@@ -33,6 +33,12 @@ SD_SHARE = 0.2
 COMMON = 0.7
 """Share of the variance of a run that is common to all of its epochs."""
 
+PRINTED = 4
+"""Decimals of a reported value if the manifest does not state them."""
+
+PAPER_DRAW = 20_000
+"""First seed of the generators of the runs that a paper with an SD reports."""
+
 FEWEST_SEEDS = 10
 """With fewer seeds a sound run may be inconclusive. Then `DRAWN_SEEDS` replace them."""
 DRAWN_SEEDS = tuple(range(20))
@@ -47,6 +53,10 @@ class DrawnRun:
     finals: Mapping[str, float]
     """Final values by metric."""
     epochs: int
+
+    def at(self, metric: str, epoch: int | None) -> float:
+        """Return the value of a metric at an epoch; None stands for the final value."""
+        return float(self.finals[metric] if epoch is None else self.curves[metric][epoch - 1])
 
     def moved(self, by: Mapping[str, float]) -> "DrawnRun":
         """Return the run with some metrics shifted."""
@@ -99,9 +109,11 @@ class Subject:
 def prepared(subject: Subject) -> Subject:
     """Return the subject with the changes that the cases need.
 
-    Every compared claim gets a limit for the run-to-run SD, equal to its tolerance. A manifest with
-    few seeds gets twenty. The twin of a control, the bands for one seed and the expected verdict
-    are removed, because they apply to the manifest's own runs only.
+    Every claim about a mean gets a limit for the run-to-run SD, equal to its tolerance. A claim
+    whose paper reports an SD gets a tolerance that is large enough for it, and reports drawn runs,
+    which are normally distributed like those of the cases. A manifest with few seeds gets twenty.
+    The twin of a control, the bands for one seed and the expected verdict are removed, because they
+    apply to the manifest's own runs only.
     """
     reduced = subject.experiment.manifest.model_copy(
         update={"twin": None, "calibration": None, "expected": None}
@@ -113,11 +125,49 @@ def prepared(subject: Subject) -> Subject:
     changes: dict[Place, Json] = {
         ("claims", at, "largest_spread"): {"value": claim.tolerance.value, "reason": reason}
         for at, claim in enumerate(reduced.claims)
-        if isinstance(claim, ComparedClaim)
+        if isinstance(claim, ToleratedClaim)
     }
     if len(subject.seeds) < FEWEST_SEEDS:
         changes["seeds",] = f"{DRAWN_SEEDS[0]}-{DRAWN_SEEDS[-1]}"
-    return replace(subject, experiment=subject.changed(changes))
+    subject = replace(subject, experiment=subject.changed(changes))
+    return replace(subject, experiment=_with_drawn_samples(subject))
+
+
+def _with_drawn_samples(subject: Subject) -> Experiment:
+    """Return the experiment in which papers that report an SD report drawn runs."""
+    claims = list(enumerate(subject.experiment.manifest.claims))
+    spread = [(at, claim) for at, claim in claims if claim.reported_sd is not None]
+    if not spread:
+        return subject.experiment
+    wide: dict[Place, Json] = {
+        ("claims", at, field, "value"): max(claim.margin, (claim.reported_sd or 0.0) / SD_SHARE)
+        for at, claim in spread
+        for field in ("tolerance", "largest_spread")
+    }
+    wider = subject.changed(wide)
+    most = max(claim.averaged for _, claim in spread)
+    drawn = reporting(wider, [draw(wider, PAPER_DRAW + run) for run in range(most)])
+    places: set[Place] = {("claims", at, "reported") for at, _ in spread}
+    changes = {place: value for place, value in drawn.items() if place in places}
+    return replace(subject, experiment=wider).changed(changes)
+
+
+def reporting(experiment: Experiment, runs: Sequence[DrawnRun]) -> dict[Place, Json]:
+    """Return the changes of a manifest that make its claims report the values of these runs.
+
+    A claim whose paper averages fewer runs reports the first of them.
+    """
+    changes: dict[Place, Json] = {}
+    for at, claim in enumerate(experiment.manifest.claims):
+        values = {
+            epoch: [run.at(claim.metric, epoch) for run in runs[: claim.averaged]]
+            for epoch in claim.values
+        }
+        decimals = getattr(claim, "decimals", None)
+        if values:
+            printed = PRINTED if decimals is None else decimals
+            changes["claims", at, "reported"] = claim.reporting(values, printed)
+    return changes
 
 
 def margins(experiment: Experiment) -> dict[str, float]:

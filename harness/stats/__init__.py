@@ -24,6 +24,16 @@ from harness.stats.intervals import (
 from harness.stats.ordered import none_p, positive_p, positive_t_p
 from harness.stats.paired import Paired, familywise, paired
 from harness.stats.sample_size import more_for_consistency, more_for_equivalence, more_for_sd
+from harness.stats.samples import (
+    larger_sd_p,
+    more_for_welch,
+    more_for_welch_equivalence,
+    rank_p,
+    scale_p,
+    welch_equivalence_p,
+    welch_interval,
+    welch_p,
+)
 
 __all__ = [
     "Array",
@@ -36,11 +46,14 @@ __all__ = [
     "familywise",
     "holm",
     "howe_factor",
+    "larger_sd_p",
     "left_out",
     "mean_interval",
     "more_for_consistency",
     "more_for_equivalence",
     "more_for_sd",
+    "more_for_welch",
+    "more_for_welch_equivalence",
     "none_p",
     "not_normal",
     "onset",
@@ -48,7 +61,12 @@ __all__ = [
     "positive_p",
     "positive_t_p",
     "prediction_p",
+    "rank_p",
+    "scale_p",
     "sd_bounds",
     "summarise",
     "value_at",
+    "welch_equivalence_p",
+    "welch_interval",
+    "welch_p",
 ]

@@ -21,7 +21,7 @@ def more_for_equivalence(sample: Sample, centre: float, margin: float, alpha: fl
     """
     mean, sd = mean_and_sd(sample)
     room = margin - abs(mean - centre)
-    return _first(
+    return first_size(
         sample.n, lambda n: np.asarray(stdtrit(n - 1, 1 - alpha) * sd / np.sqrt(n) <= room)
     )
 
@@ -42,7 +42,7 @@ def more_for_consistency(sample: Sample, gap: float, runs: int, alpha: float) ->
         return np.asarray(stdtrit(n - 1, 1 - alpha / 2) * reach <= gap)
 
     # However many seeds there are, a single run still varies by its SD.
-    return _first(sample.n, shown) if gap > sd / sqrt(runs) else None
+    return first_size(sample.n, shown) if gap > sd / sqrt(runs) else None
 
 
 def more_for_sd(sample: Sample, limit: float, alpha: float) -> int | None:
@@ -52,10 +52,10 @@ def more_for_sd(sample: Sample, limit: float, alpha: float) -> int | None:
     def bounded(n: NDArray[np.int64]) -> Array:
         return np.asarray(sd * np.sqrt((n - 1) / chdtri(n - 1, 1 - alpha)) <= limit)
 
-    return _first(sample.n, bounded)
+    return first_size(sample.n, bounded)
 
 
-def _first(n: int, holds: Callable[[NDArray[np.int64]], Array]) -> int | None:
+def first_size(n: int, holds: Callable[[NDArray[np.int64]], Array]) -> int | None:
     """How much larger than n the first number is for which the condition holds."""
     fulfilled = np.flatnonzero(holds(np.arange(n + 1, n + 1 + MOST)))
     return int(fulfilled[0]) + 1 if len(fulfilled) else None

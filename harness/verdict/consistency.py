@@ -1,10 +1,12 @@
 """Could the paper's run be one more of ours? All rows of an experiment in one test.
 
-Each kind of claim says which of its rows join (`Tested`). The correction for testing many rows is
-made here, over all of them together, above the kinds.
+Each kind of claim says which of its rows join (`Tested`), and which have a test of their own
+(`OwnTest`), because the paper reports more than one run. The correction for testing many rows is
+made here, over all of them together, above the kinds: alpha is divided between the joint test and
+the others by their numbers of claims.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,10 @@ MOST_BY_DEFAULT = 4
 """How many rows count as registered if the manifest names none."""
 
 
+MEAN, SD = 0.8, 0.2
+"""Shares of a row's own alpha for the test of the mean and for that of the SD."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tested:
     """A row that joins the test for consistency."""
@@ -34,6 +40,18 @@ class Tested:
     """Its share of the alpha that its claim may spend; the rows of a claim together have 1."""
     runs: int
     """How many runs the paper averages in its value."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTest:
+    """A row that has a test of its own; it does not join the test of the others."""
+
+    row: MeasuredRow
+    p: float
+    """Of the mean, not corrected for other tests."""
+    p_sd: float
+    """Likewise, of the SD."""
+    method: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +65,8 @@ class RowConsistency:
     """The row's share of alpha in Holm's correction."""
     ranked: bool
     """Whether the rank alone decided."""
+    p_sd: float = 1.0
+    """Of the SD, if the row's own test has one; corrected likewise."""
 
 
 def alpha_of(manifest: Manifest, seeds: Sequence[int]) -> float:
@@ -79,14 +99,23 @@ def weights(rows: Sequence[MeasuredRow], registered: Sequence[int] | None) -> li
 
 
 def consistency(
-    tested: Sequence[Tested], evidence: Evidence, alpha: float
+    tested: Sequence[Tested], own: Sequence[OwnTest], evidence: Evidence, alpha: float
 ) -> tuple[Mapping[RowKey, RowConsistency], LeftOut | None]:
-    """Test all rows together, and make the leave-one-out check of the test.
+    """Test all rows, and make the leave-one-out check of the joint test.
+
+    The probability of any false rejection is at most alpha, over all rows. The joint test and the
+    rows' own tests have shares of alpha in proportion to their claims (Bonferroni); the own tests
+    divide theirs by Holm's correction.
 
     Both results are empty if there are fewer than two seeds, or no rows.
     """
-    if len(evidence.seeds) < 2 or not tested:
+    if len(evidence.seeds) < 2 or not (tested or own):
         return {}, None
+    claims = len({one.row.number.key.claim for one in tested})
+    share_of_joint = claims / (claims + len(own))
+    found = dict(_own(own, 1 - share_of_joint))
+    if not tested:
+        return found, None
     rows = [one.row for one in tested]
     values = np.column_stack([_values(row, evidence) for row in rows])
     family = Family(
@@ -96,7 +125,18 @@ def consistency(
         weights=np.array([one.weight for one in tested]),
         censored=np.array([row.any_censored for row in rows]),
     )
-    return _by_row(rows, values, family, alpha), _left_out(values, family, alpha)
+    found |= _by_row(rows, values, family, alpha, share_of_joint)
+    return found, _left_out(values, family, alpha)
+
+
+def _own(tests: Sequence[OwnTest], share: float) -> Iterator[tuple[RowKey, RowConsistency]]:
+    """Correct the rows' own tests, which together have this share of alpha."""
+    ps = [p for one in tests for p in (one.p, one.p_sd)]
+    corrected = stats.holm(ps, [MEAN, SD] * len(tests))
+    for place, one in enumerate(tests):
+        p, p_sd = (min(1.0, p / share) for p in corrected[2 * place : 2 * place + 2])
+        of_mean = share * MEAN / len(tests)
+        yield one.row.number.key, RowConsistency(p, one.method, of_mean, ranked=False, p_sd=p_sd)
 
 
 def _values(row: MeasuredRow, evidence: Evidence) -> Array:
@@ -107,15 +147,16 @@ def _values(row: MeasuredRow, evidence: Evidence) -> Array:
 
 
 def _by_row(
-    rows: Sequence[MeasuredRow], values: Array, family: Family, alpha: float
-) -> Mapping[RowKey, RowConsistency]:
-    tested = stats.consistency(values, family, alpha)
-    shares = family.weights / family.weights.sum()
+    rows: Sequence[MeasuredRow], values: Array, family: Family, alpha: float, share_of_joint: float
+) -> dict[RowKey, RowConsistency]:
+    """Test all rows together; the test has this share of alpha."""
+    tested = stats.consistency(values, family, alpha * share_of_joint)
+    shares = share_of_joint * family.weights / family.weights.sum()
     runs = len(values) + 1
     ranked = tested.ranked | tested.abnormal
     return {
         row.number.key: RowConsistency(
-            p=float(p),
+            p=min(1.0, float(p) / share_of_joint),
             method=(f"rank among {runs} runs" if by_rank else "t-test with Holm correction")
             + (", since the seeds are not normally distributed" if abnormal else ""),
             share=float(share),

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from math import ceil
 
 from harness import stats
-from harness.manifest import Calibration, ComparedClaim, RowKey, of_seeds
+from harness.manifest import Calibration, ComparedClaim, RowKey, ToleratedClaim, of_seeds
 from harness.stats import Sample
 from harness.verdict.consistency import RowConsistency
 from harness.verdict.evidence import MeasuredRow
 from harness.verdict.results import Outcome, gravest
 
-_FOUR = {
+FOUR = {
     (True, True): Outcome.REPRODUCED,
     (True, False): Outcome.IMMATERIAL_DIFFERENCE,
     (False, True): Outcome.INCONCLUSIVE,
@@ -111,12 +111,12 @@ def four_way(
     margin = number.tolerance + number.half_unit
     known = not row.any_censored
     p = stats.equivalence_p(sample, number.value, margin) if known else None
-    outcome = _FOUR[p is not None and p <= alpha, found.p > alpha]
+    outcome = FOUR[p is not None and p <= alpha, found.p > alpha]
     more, why = None, ""
     if outcome is Outcome.INCONCLUSIVE and known:
         more = _more(claim, row, sample, found, alpha)
-        why = NEVER if more is None else _so_many(more)
-    guarded, doubt = _guard(claim, row, sample, terms)
+        why = NEVER if more is None else so_many(more)
+    guarded, doubt = guard(claim, row, sample, terms)
     outcome = gravest([outcome, guarded])
     if outcome.holds and row.undecided:
         outcome = Outcome.INCONCLUSIVE
@@ -150,8 +150,8 @@ def _more(
     return min((more for more in (near, off) if more is not None), default=None)
 
 
-def _guard(
-    claim: ComparedClaim, row: MeasuredRow, sample: Sample, terms: Terms
+def guard(
+    claim: ToleratedClaim, row: MeasuredRow, sample: Sample, terms: Terms
 ) -> tuple[Outcome, str]:
     """Whether the SD over the seeds stays within the manifest's limit.
 
@@ -171,8 +171,9 @@ def _guard(
     if high <= limit.value:
         return Outcome.REPRODUCED, ""
     more = stats.more_for_sd(sample, limit.value, terms.alpha)
-    return Outcome.INCONCLUSIVE, bounds if more is None else f"{bounds}: {_so_many(more)}"
+    return Outcome.INCONCLUSIVE, bounds if more is None else f"{bounds}: {so_many(more)}"
 
 
-def _so_many(more: int) -> str:
+def so_many(more: int) -> str:
+    """How many more seeds would settle a row, as a sentence."""
     return MORE.format("one" if more == 1 else more, "s" if more != 1 else "")

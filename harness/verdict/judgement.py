@@ -97,7 +97,8 @@ def _judge_claims(
         for rule in (RULES[type(claim)],)
     ]
     tested = [one for claim, rule, rows in judged for one in rule.tested(claim, rows)]
-    found, left_out = consistency(tested, evidence, alpha)
+    own = [one for claim, rule, rows in judged for one in rule.own_tests(claim, rows)]
+    found, left_out = consistency(tested, own, evidence, alpha)
     terms = Terms(
         alpha=alpha,
         guards=sum(rule.guards(claim) for claim, rule, _ in judged),

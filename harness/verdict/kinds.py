@@ -29,13 +29,15 @@ from harness.manifest import (
     RatioClaim,
     ReportedNumber,
     RowKey,
+    SampleClaim,
     SometimesClaim,
     ValueClaim,
     of_seeds,
 )
 from harness.stats import Array
+from harness.verdict import samples
 from harness.verdict.between import Members, OrderedRow, order
-from harness.verdict.consistency import Tested, weights
+from harness.verdict.consistency import OwnTest, Tested, weights
 from harness.verdict.decision import Decision, Terms, compare
 from harness.verdict.evidence import LIMIT, Evidence, Mask, MeasuredRow, Takeoffs
 from harness.verdict.results import Outcome
@@ -66,6 +68,10 @@ class Rule(ABC, Generic[C]):
         """The rows that join the experiment's test for consistency; by default none."""
         return []
 
+    def own_tests(self, claim: C, rows: Sequence[MeasuredRow]) -> list[OwnTest]:
+        """The rows with a test for consistency of their own, and its result; by default none."""
+        return []
+
     def guards(self, claim: C) -> int:
         """How many rows have a limit on the SD over the seeds; by default none."""
         return 0
@@ -88,7 +94,7 @@ class _ComparedRule(Rule[Compared]):
 
     def tested(self, claim: Compared, rows: Sequence[MeasuredRow]) -> list[Tested]:
         """Every row that was run and that all seeds have a value of."""
-        joining = [row for row in rows if not (row.not_run or row.fails or row.absent.any())]
+        joining = [row for row in rows if _complete(row)]
         shares = weights(joining, claim.registered_epochs)
         return [Tested(row, share, claim.runs) for row, share in zip(joining, shares, strict=True)]
 
@@ -234,6 +240,26 @@ class OnsetRule(_ComparedRule[OnsetClaim]):
             # A mean over those that did take off would come out too early.
             not_run=takeoffs.censored(evidence) if evidence.partial and not fault else "",
         )
+
+
+class SampleRule(Rule[SampleClaim]):
+    """The seeds and the paper's runs, compared as two samples."""
+
+    def rows(self, claim: SampleClaim, evidence: Evidence) -> Iterator[MeasuredRow]:
+        """One row: the mean."""
+        return _at_own_epochs(claim, evidence)
+
+    def own_tests(self, claim: SampleClaim, rows: Sequence[MeasuredRow]) -> list[OwnTest]:
+        """The row, if two or more seeds have a value."""
+        return [samples.consistency(claim, row) for row in rows if _complete(row, least=2)]
+
+    def decide(self, claim: SampleClaim, row: MeasuredRow, terms: Terms) -> Decision:
+        """The four-way decision with the errors of both samples, or that of one seed."""
+        return samples.decide(claim, row, terms)
+
+    def guards(self, claim: SampleClaim) -> int:
+        """One row, if the manifest limits the SD."""
+        return 1 if claim.largest_spread else 0
 
 
 class _CombinedRule(_ComparedRule[Combined]):
@@ -433,11 +459,19 @@ def rule_for(kind: type[Claim]) -> Rule[Any]:  # noqa: PLR0911 - one for each ki
         return AllWithinRule()
     if issubclass(kind, SometimesClaim):
         return SometimesRule()
+    if issubclass(kind, SampleClaim):
+        return SampleRule()
     assert_never(kind)
 
 
 RULES: dict[type[BaseClaim], Rule[Any]] = {kind: rule_for(kind) for kind in KINDS}
 """The rule of each kind."""
+
+
+def _complete(row: MeasuredRow, *, least: int = 0) -> bool:
+    """Whether a row was run and every seed has a value, and at least so many seeds have one."""
+    lacking = row.not_run or row.fails or row.absent.any()
+    return not lacking and int((~np.isnan(row.values)).sum()) >= least
 
 
 def _at_own_epochs(

@@ -1,0 +1,57 @@
+"""Claims of the newer kinds in a manifest: what is read, and each fault by its place."""
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.manifest import Experiment
+from tests.manifest.conftest import SOUND
+
+Read = Callable[..., Experiment]
+FaultsOf = Callable[..., list[str]]
+
+CELL = """  - name: test
+    kind: sample
+    metric: test_score
+    source: table 2
+    reported: {mean: 0.9, sd: 0.1, runs: 10, ddof: 0}
+    tolerance: {value: 0.1, reason: a tenth}
+    decimals: 1
+"""
+
+
+def with_claim(claim: str) -> str:
+    """The sound manifest with this claim in place of its last."""
+    head, _, rest = SOUND.partition("  - name: test\n")
+    return head + claim + "expected:" + rest.partition("expected:")[2]
+
+
+def test_a_sample_is_read_from_mean_and_sd_or_from_all_values(read: Read) -> None:
+    summary = read(with_claim(CELL)).manifest.claims[-1]
+    values = CELL.replace("{mean: 0.9, sd: 0.1, runs: 10, ddof: 0}", "{values: [0.8, 1, 0.9]}")
+    listed = read(with_claim(values)).manifest.claims[-1]
+    assert (summary.averaged, dict(summary.values)) == (10, {None: 0.9})
+    assert (listed.averaged, listed.reported_sd) == (3, pytest.approx(0.1))
+
+
+@pytest.mark.parametrize(
+    ("there", "instead", "fault"),
+    [
+        (", ddof: 0", "", "reported.ddof: required"),
+        ("ddof: 0", "ddof: 2", "reported.ddof: must be 0 or 1, got 2"),
+        ("runs: 10", "runs: 1", "reported.runs: must be at least 2, got 1"),
+        ("sd: 0.1", "sd: -0.1", "reported.sd: must not be negative, got -0.1"),
+        ("sd: 0.1", "sd: 1e200", "reported.sd: must lie between -1e+150 and 1e+150"),
+        ("sd: 0.1", "sd: 0.12", "reported: 0.12 has more decimals than the 1 of `decimals`"),
+        ("sd: 0.1", "std: 0.1", "reported.std: unknown field; did you mean sd?"),
+        ("{mean: 0.9, sd: 0.1, runs: 10, ddof: 0}", "{values: [1]}", "at least 2 wanted"),
+        ("{mean: 0.9, sd: 0.1, runs: 10, ddof: 0}", "0.9", "reported: must be a mapping"),
+        ("metric: test_score", "metric: score", "a claim of kind sample needs one number"),
+        ("{value: 0.1, r", "{value: 0.01, r", "more than the tolerance 0.01"),
+    ],
+)
+def test_each_fault_of_a_sample_is_named_at_its_place(
+    faults_of: FaultsOf, there: str, instead: str, fault: str
+) -> None:
+    faults = faults_of(with_claim(CELL.replace(there, instead, 1)))
+    assert any("claims[2]" in found and fault in found for found in faults), faults
