@@ -55,9 +55,13 @@ def struck(folder: Path, fault: str, **fields: Any) -> Path:
     return write(folder, STRUCK_ONCE, argv=WORDS, parameters=parameters, seeds="0", **fields)
 
 
+def session_of(folder: Path, *manifests: Path) -> Session:
+    return Session(load(manifests), Selection(), Store(folder / "results"))
+
+
 def run(folder: Path, *manifests: Path, watch: Any = None, **options: Any) -> StoreSink:
     """Run what is not done, as the command line would once the commands are allowed."""
-    session = Session(load(manifests), Selection(), Store(folder / "results"))
+    session = session_of(folder, *manifests)
     sink = StoreSink(session.store, *([watch] if watch else []))
     chosen = engine.Options(**{"backoff_s": 0.01, "checkpoint_interval_s": 0.0, **options})
     with session.store.lock():
@@ -162,7 +166,7 @@ def test_commands_in_several_languages_run_side_by_side(tmp_path: Path) -> None:
         rows=r"^epoch (?P<epoch>\d+): accuracy (?P<accuracy>\S+)%",
         final={"file": "result.json"},
         metrics={"test": {"final": True}},
-        claims=[claim("accuracy", {1: 90}), claim("test", 98)],
+        claims=[claim("accuracy", {1: 90}), claim("test", 98.2)],
         seeds="0-1",
     )
     shell = write(
@@ -170,7 +174,7 @@ def test_commands_in_several_languages_run_side_by_side(tmp_path: Path) -> None:
         name="shell",
         argv=["sh", "-c", 'echo "loss $1"', "sh", "{seed}"],
         rows=r"^loss (?P<loss>\S+)",
-        claims=[claim("loss", {1: 0})],
+        claims=[claim("loss", {1: 50})],
         epochs=ONE_EPOCH,
         seeds="0-1",
     )
@@ -192,6 +196,9 @@ def test_commands_in_several_languages_run_side_by_side(tmp_path: Path) -> None:
         ("command", 0, (("loss", 0.0),)),
         ("command", 1, (("loss", 1.0),)),
     }
+
+    verdicts = {each.id: each.verdict for each in session_of(tmp_path, node, shell).verdicts()}
+    assert verdicts == {"node": "REPRODUCED", "shell": "NOT REPRODUCED"}
 
 
 def claim(metric: str, reported: Any) -> dict[str, Any]:

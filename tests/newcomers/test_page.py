@@ -96,6 +96,10 @@ def test_the_page_leads_from_a_listing_to_a_nightly(
         assert done.returncode == block.exit, f"{block.text}\n{done.stdout}\n{done.stderr}"
         outputs.append(done.stdout + done.stderr)
     whole = "".join(outputs)
+    assert "add --allow-commands (results-rings remembers it" in whole
+    assert re.search(r"REPRODUCED +rings ", whole)
+    # Before the run, and again once the script has changed.
+    assert len(re.findall(r"^rings +5 +0 +5 ", whole, re.MULTILINE)) == 2
     assert "left blank" in whole
     assert "no faults in lazzarini-1901" in whole
     assert "🟢 green (1 passing)" in whole

@@ -160,7 +160,7 @@ def test_a_script_may_report_in_many_ways(write: Write, tmp_path: Path, way: str
 
 def test_rows_may_come_from_tensorboard(write: Write, tmp_path: Path) -> None:
     if os.environ.get("CI") != "true":
-        pytest.importorskip("tensorboard", reason="the extra harness[tensorboard]")
+        pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
     script = """
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary

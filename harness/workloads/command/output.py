@@ -191,7 +191,7 @@ def _event_loader(path: Path) -> Any:
     except ImportError as error:
         raise ResourceError(
             "rows in TensorBoard's files need the package tensorboard on every node: "
-            "pip install 'harness[tensorboard]'"
+            "pip install 'reproduction-harness[tensorboard]'"
         ) from error
     return event_file_loader.LegacyEventFileLoader(str(path))
 
