@@ -11,10 +11,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from harness import stats
 from harness.manifest import BaseClaim
+from harness.report.grids import GridMap, cell_text, shift
 from harness.report.text import ClaimLine, SeedGroup, claim_lines, in_order, seed_groups
 from harness.stats import Array
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
@@ -100,6 +102,9 @@ class Panel:
     """Whether the panel is wide: curves are, single values are not."""
 
 
+_OPEN_CELL = "#e69f00"
+"""Colour of cells without a decision."""
+
 _WIDE, _NARROW, _HIGH = 4.8, 2.7, 3.4
 """Width of a wide and of a narrow panel, and height of both, in inches."""
 
@@ -138,6 +143,45 @@ def drawings(verdict: ExperimentVerdict) -> list[tuple[Panel, str]]:
                 )
         svgs.append((panel, image(single, "svg").decode()))
     return svgs
+
+
+def heat_map(grid: GridMap) -> Figure:
+    """Draw a grid: the verdict on each cell as colour and letter, and its difference in tolerances.
+
+    The farther off a cell is, up to two tolerances, the stronger is its colour.
+    """
+    colours = {True: TRUE, False: FAILS, None: _OPEN_CELL}
+    size = (1.6 + 0.85 * len(grid.columns), 1.0 + 0.32 * len(grid.rows))
+    with mpl.rc_context(STYLE):
+        drawing = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(drawing)
+        drawing.suptitle(f"{grid.title}\n{grid.counted}", x=0.02, ha="left", size=10)
+        axes = drawing.subplots()
+        for down, (_, cells) in enumerate(grid.lines()):
+            for along, cell in enumerate(cells):
+                if cell is None:
+                    continue
+                fails = cell.verdict is Outcome.NOT_REPRODUCED
+                holds = True if cell.verdict.holds else False if fails else None
+                strength = 0.25 + 0.25 * min(2.0, abs(shift(cell) or 0.0))
+                colour = mpl.colors.to_rgba(colours[holds], strength)
+                axes.add_patch(Rectangle((along, down), 1, 1, facecolor=colour, edgecolor=GRID))
+                weight = "bold" if fails else "normal"
+                axes.text(
+                    along + 0.5,
+                    down + 0.5,
+                    cell_text(cell),
+                    ha="center",
+                    va="center",
+                    weight=weight,
+                )
+        axes.set_xlim(0, len(grid.columns))
+        axes.set_ylim(len(grid.rows), 0)
+        axes.set_xticks(np.arange(len(grid.columns)) + 0.5, grid.columns)
+        axes.set_yticks(np.arange(len(grid.rows)) + 0.5, grid.rows)
+        axes.tick_params(length=0)
+        axes.xaxis.tick_top()
+    return drawing
 
 
 def image(drawing: Figure, form: str) -> bytes:

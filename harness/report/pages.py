@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from harness.manifest import of_seeds, spell
 from harness.record import WORKLOAD_CODE, Json, Provenance, canonical_json
-from harness.report import text
+from harness.report import grids, text
 from harness.verdict import Evidence, ExperimentVerdict, Outcome
 
 Filters = Mapping[str, Callable[..., Any]]
@@ -69,20 +69,26 @@ def html(verdicts: Sequence[ExperimentVerdict], links: Mapping[str, str] | None 
 
     templates = environment(_HTML_FILTERS, escape=True)
     verdicts = text.in_order(verdicts)
-    plots = {verdict.id: interactive.curves(verdict) for verdict in verdicts}
+    sections = grids.worth_a_section(verdicts)
+    plots = {verdict.id: interactive.curves(verdict) for verdict in sections}
     library = interactive.library() if any(plots.values()) else ""
     script = library + templates.get_template("report.js").render()
     return templates.get_template("report.html.jinja").render(
         verdicts=verdicts,
+        alone=grids.alone(verdicts),
+        sections=sections,
+        shown={verdict.id for verdict in sections},
+        maps=grids.grid_maps(verdicts),
+        legend=grids.LEGEND,
         overview=text.overview(verdicts),
         papers={
             (paper.author, paper.title): paper
             for verdict in verdicts
             if not (paper := verdict.experiment.manifest.paper).own_run
         }.values(),
-        forest=_forest(verdicts),
+        forest=_forest(sections),
         links=links or {},
-        drawings={verdict.id: _drawings(verdict) for verdict in verdicts},
+        drawings={verdict.id: _drawings(verdict) for verdict in sections},
         plots=plots,
         script=Markup(script),  # noqa: S704 - our own
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -209,6 +215,7 @@ def _minute(ended_ms: int) -> str:
 
 
 _HTML_FILTERS: Filters = {
+    "cell": grids.cell_text,
     "number": text.number,
     "held": text.held,
     "expectation": text.expectation,
@@ -254,13 +261,20 @@ def markdown(
 
     Args:
         verdicts: the paper's runs come first on the page, then in this order.
-        figures: the link to each experiment's figure, by experiment id.
+        figures: the link to each experiment's figure, by experiment or grid id.
         forest: the link to the overview of all claims.
     """
     template = environment(_MARKDOWN_FILTERS, escape=False).get_template("verdicts.md.jinja")
     verdicts = text.in_order(verdicts)
     return template.render(
-        verdicts=verdicts, forest=forest, overview=text.overview(verdicts), figures=figures or {}
+        verdicts=verdicts,
+        alone=grids.alone(verdicts),
+        sections=grids.worth_a_section(verdicts),
+        maps=grids.grid_maps(verdicts),
+        legend=grids.LEGEND,
+        forest=forest,
+        overview=text.overview(verdicts),
+        figures=figures or {},
     )
 
 
@@ -270,6 +284,7 @@ def _outcome(outcome: Outcome) -> str:
 
 _MARKDOWN_FILTERS: Filters = {
     "text": text.as_markdown,
+    "cell": grids.cell_text,
     "number": text.number,
     "measured": text.measured,
     "held": text.held,

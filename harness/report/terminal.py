@@ -18,6 +18,14 @@ from rich.padding import Padding
 from rich.text import Text
 
 from harness.manifest import spell
+from harness.report.grids import (
+    LEGEND,
+    GridMap,
+    alone,
+    cell_text,
+    grid_maps,
+    worth_a_section,
+)
 from harness.report.text import (
     equal_rows,
     held,
@@ -81,7 +89,7 @@ def summary(verdicts: Sequence[ExperimentVerdict]) -> RenderableType:
             Column("role", optional=True),
         )
     )
-    for verdict in in_order(verdicts):
+    for verdict in in_order(alone(verdicts)):
         table.add_row(
             badge(verdict),
             verdict.id,
@@ -92,13 +100,26 @@ def summary(verdicts: Sequence[ExperimentVerdict]) -> RenderableType:
             str(sum(not_run(verdict).values()) or ""),
             "control" if verdict.control else "",
         )
-    return Group(Text(overview(verdicts)), Text(), table)
+    maps = [part for each in grid_maps(verdicts) for part in (Text(), heat_map(each))]
+    return Group(Text(overview(verdicts)), Text(), table, *maps)
+
+
+def heat_map(grid: GridMap) -> RenderableType:
+    """Build the table of a grid: each cell's verdict and its difference in tolerances."""
+    table = FittedTable(
+        (Column(grid.axes, whole=True), *(Column(label, whole=True) for label in grid.columns)),
+        title=Text.assemble((grid.id, "bold"), f": {grid.title}. {grid.counted.capitalize()}."),
+    )
+    for label, cells in grid.lines():
+        texts = (Text(cell_text(cell), STYLES[cell.verdict] if cell else "") for cell in cells)
+        table.add_row(label, *texts)
+    return Group(table, Text(LEGEND, "dim"))
 
 
 def unsettled(verdicts: Sequence[ExperimentVerdict]) -> RenderableType:
     """List the rows that failed, passed unexpectedly or are undecided, and the verdicts' notes."""
     parts: list[RenderableType] = []
-    for verdict in in_order(verdicts):
+    for verdict in in_order(worth_a_section(verdicts)):
         lines = list(_unsettled_rows(verdict))
         if lines:
             parts += [Text(), Text(verdict.id, "bold"), *(Padding(line, _HANG) for line in lines)]

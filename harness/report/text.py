@@ -283,12 +283,16 @@ def equal_rows(verdict: ExperimentVerdict) -> EqualRows:
 def shared_notes(verdicts: Sequence[ExperimentVerdict]) -> list[str]:
     """List the notes of all verdicts, each once, with the experiments that it is about.
 
-    Notes that differ only in the experiment's own id are one note, with `*` in place of the id.
+    Notes that differ only in the experiment's own id are one note, with `*` in place of the id. The
+    cells of a grid that share a note are named by their number.
     """
     about: dict[str, list[str]] = {}
     for verdict in verdicts:
         for note in verdict.notes:
             about.setdefault(note.replace(verdict.id, "*"), []).append(verdict.id)
+    grids = {
+        verdict.id: verdict.experiment.cell.grid for verdict in verdicts if verdict.experiment.cell
+    }
     lines = []
     for note, names in about.items():
         if len(names) == 1:
@@ -296,8 +300,19 @@ def shared_notes(verdicts: Sequence[ExperimentVerdict]) -> list[str]:
         elif len(names) == len(verdicts):
             lines.append(f"all experiments: {note}")
         else:
-            lines.append(f"{', '.join(names)}: {note}")
+            lines.append(f"{', '.join(_shortened(names, grids))}: {note}")
     return lines
+
+
+def _shortened(names: Sequence[str], grids: Mapping[str, str]) -> Iterator[str]:
+    """Yield ids, but for several cells of one grid their number."""
+    cells = Counter(grids[name] for name in names if name in grids)
+    for name in dict.fromkeys(grids.get(name, name) for name in names):
+        count = cells[name]
+        if count > 1:
+            yield f"{name} ({count} cells)"
+        else:
+            yield next((one for one in names if grids.get(one) == name), name)
 
 
 def expectation(as_expected: bool | None) -> str:

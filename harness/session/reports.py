@@ -1,5 +1,6 @@
 """Write the report folder: one HTML file, one Markdown page, a figure for each experiment."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,9 @@ from typing import Self
 
 from harness.output import make_folder, write
 from harness.verdict import ExperimentVerdict
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+"""What a figure's name leaves out of an id: it would end a link, or match files in a shell."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class Reports:
     html: Path
     """The HTML page, which needs no other file."""
     drawn: Mapping[str, Path]
-    """Figures by experiment; an experiment without records has none."""
+    """Figures by experiment or grid; an experiment without records has none."""
     links: Mapping[str, str] = field(default_factory=dict)
     """Addresses of MLflow's charts by experiment."""
 
@@ -34,16 +38,18 @@ class Reports:
         Raises:
             OutputError: a file cannot be written.
         """
-        from harness.report import figures  # noqa: PLC0415 - `check` draws nothing
+        from harness.report import figures, grids  # noqa: PLC0415 - `check` draws nothing
 
         make_folder(folder)
+        sections = grids.worth_a_section(verdicts)
+        images = {verdict.id: figures.figure(verdict) for verdict in sections}
+        images |= {each.id: figures.heat_map(each) for each in grids.grid_maps(verdicts)}
         drawn = {}
-        for verdict in verdicts:
-            figure = figures.figure(verdict)
+        for name, figure in images.items():
             if figure is not None:
-                drawn[verdict.id] = folder / f"{verdict.id}.png"
-                write(drawn[verdict.id], figures.image(figure, "png"))
-        overview = figures.overview_figure(verdicts)
+                drawn[name] = folder / f"{_UNSAFE.sub('-', name).strip('-')}.png"
+                write(drawn[name], figures.image(figure, "png"))
+        overview = figures.overview_figure(sections)
         forest = None if overview is None else folder / "overview.png"
         if overview is not None and forest is not None:
             write(forest, figures.image(overview, "png"))
@@ -68,5 +74,7 @@ class Reports:
         }
 
     def files(self, verdict: ExperimentVerdict) -> tuple[Path, ...]:
-        """The figures on the pages about one experiment."""
-        return (self.drawn[verdict.id],) if verdict.id in self.drawn else ()
+        """The figures on the pages about one experiment, and the heat map of its grid."""
+        cell = verdict.experiment.cell
+        names = [verdict.id, *([cell.grid] if cell else [])]
+        return tuple(self.drawn[name] for name in names if name in self.drawn)
