@@ -39,9 +39,9 @@ def ui(
     host: Annotated[
         str, typer.Option(help="Address to listen on. The default lets only this machine connect.")
     ] = LOCAL,
-    open_: Annotated[bool, typer.Option("--open", help="Open a browser at the charts.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open a browser at the verdicts.")] = False,
 ) -> None:
-    """Start MLflow on the workspace and print the address of each experiment's charts.
+    """Start MLflow on the workspace, and print the address of the verdicts and of each chart.
 
     It serves until Ctrl-C or SIGTERM, and then exits with 0.
 
@@ -65,11 +65,13 @@ def ui(
     with stop_on_signals() as stop, _serving(command) as server:
         if not _answers(server, host, port, stop):
             return
+        landing = f"{base}/harness"
+        typer.echo(f"verdicts: {landing}")
         for name, url in urls.items():
             typer.echo(f"{name}: {url}")
         typer.echo("press Ctrl-C to stop the server")
         if open_:
-            webbrowser.open(next(iter(urls.values()), base))
+            webbrowser.open(landing)
         while not stop.wait(POLL_S):
             _refuse_ended(server)
 

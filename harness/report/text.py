@@ -381,14 +381,34 @@ def headline_result(verdict: ExperimentVerdict) -> ClaimResult | None:
     return finals[0] if finals else max(listed, key=lambda row: row.epoch or 0, default=None)
 
 
+def deciding_result(verdict: ExperimentVerdict) -> ClaimResult | None:
+    """Find the row that a reader asks about: the farthest one that fails or is open, if any is."""
+    unsettled = [
+        row
+        for row in verdict.results
+        if row.verdict in (Outcome.NOT_REPRODUCED, Outcome.INCONCLUSIVE)
+        and row.about is not None
+        and row.about.estimate
+        and row.difference is not None
+    ]
+    return max(
+        unsettled,
+        key=lambda row: (row.verdict.severity, abs(row.difference or 0) / (row.tolerance or 1)),
+        default=headline_result(verdict),
+    )
+
+
 def columns(verdict: ExperimentVerdict, seed: int | None = None) -> Mapping[str, str]:
-    """Format the headline result of one seed, or of the mean over seeds, as named short texts."""
-    row = headline_result(verdict)
+    """Format the deciding row of one seed, or of the mean over seeds, as named short texts."""
+    row = deciding_result(verdict)
     if row is None:
         return {}
     measured = row.measured if seed is None else row.by_seed.get(seed)
     difference = None if measured is None else measured - row.reported
     return {
+        "within tolerance": "-"
+        if difference is None
+        else ("yes" if abs(difference) <= row.tolerance else "no"),
         "compared": row.name,
         "reported": number(row.reported),
         "measured": number(measured),

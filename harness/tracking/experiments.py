@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from harness.errors import Exit, HarnessError, without_secrets
 from harness.manifest import Experiment, by_interest
 from harness.record import Json, canonical_json
-from harness.tracking.images import REFERENCES, Tag, described_by_user, origin, with_mark
+from harness.tracking.images import REFERENCES, Tag, described_by_user, with_mark
 
 VIEW_NAME = "curves"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_NAME}"
@@ -27,7 +27,10 @@ _MOST_RUNS = 20
 _HEADLINE, _REST = "Model metrics", ("detail", "time")
 """Sections of the view: MLflow's name for metrics without a prefix, then our prefixes."""
 
-_COLUMNS = ("compared", "reported", "measured", "difference", Tag.VERDICT, Tag.SEED, "device")
+_COLUMNS = (
+    *("within tolerance", "compared", "reported", "measured", "difference"),
+    *(Tag.SEED, "device", Tag.VERDICT),
+)
 
 
 class DeletedError(HarnessError):
@@ -132,9 +135,11 @@ def _how_to_restore(name: str, number: str, uri: str) -> str:
 
 def _note(experiment: Experiment) -> str:
     paper = experiment.manifest.paper
+    # MLflow's list of experiments shows the description as plain text, not as Markdown.
+    where = paper.own_run or f"{paper.listing}; the paper ran {paper.command}"
     return (
-        f"**{experiment.manifest.title}**\n\n"
-        f"{origin(paper)}\n\n"
+        f"{experiment.manifest.title}.\n\n"
+        f"{paper.author}: {paper.title}. {where}\n\n"
         f"The run 'paper' holds what the paper reports, in black; the runs 'seed N' are ours."
     )
 

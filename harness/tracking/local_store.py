@@ -155,9 +155,14 @@ def ui_command(workspace: Path, port: int, host: str = "127.0.0.1") -> ServerCom
         *("--artifacts-destination", _artifacts(workspace)),
         *("--host", host, "--port", str(port), "--workers", "1"),
         *("--uvicorn-opts", "--log-level warning"),  # otherwise it logs a line for each picture
+        *("--app-name", "harness"),  # `harness.tracking.web`
     )
     # Job execution would start eight more processes, which we do not need.
-    return ServerCommand(argv, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
+    settings = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "HARNESS_UI_WORKSPACE": str(workspace.resolve()),
+    }
+    return ServerCommand(argv, os.environ | settings)
 
 
 def require_answer(uri: str) -> None:

@@ -132,6 +132,6 @@ def charts(environment: dict[str, str], workspace: Path) -> Iterator[str]:  # no
     """The address of the tiny experiment's charts, as `harness ui` prints it."""
     with served(environment, workspace, free_port()) as process:
         assert process.stdout is not None
-        name, _, url = process.stdout.readline().partition(": ")
-        assert name == "tiny"
-        yield url.strip()
+        printed = dict(process.stdout.readline().strip().split(": ") for _ in range(2))
+        assert list(printed) == ["verdicts", "tiny"]
+        yield printed["tiny"]

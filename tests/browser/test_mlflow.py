@@ -46,6 +46,31 @@ def test_the_charts_show_the_paper_over_the_seeds_without_a_click(
     assert len({line["colour"] for line in lines.values()}) == 4
 
 
+def test_the_plain_address_of_an_experiment_shows_the_curves(open_page: Open, charts: str) -> None:
+    """No `workflowType`, no view: what somebody types or has bookmarked."""
+    page = open_page(charts.partition("/runs?")[0])
+    assert list(drawn(page, "mi_bits")) == RUNS
+
+
+def test_from_mlflow_s_front_page_two_clicks_lead_to_the_curves(
+    open_page: Open, charts: str
+) -> None:
+    page = open_page(charts.partition("#")[0])
+    page.get_by_role("link", name="Experiments").first.click()
+    page.get_by_role("link", name="tiny", exact=True).first.click()
+    assert list(drawn(page, "mi_bits")) == RUNS
+
+
+def test_the_landing_page_tells_verdicts_and_leads_to_the_curves(
+    open_page: Open, charts: str
+) -> None:
+    page = open_page(charts.partition("#")[0] + "harness")
+    row = page.get_by_role("row").filter(has_text="tiny")
+    expect(row).to_contain_text("REPRODUCED")
+    row.get_by_role("link", name="tiny").click()
+    assert list(drawn(page, "mi_bits")) == RUNS
+
+
 def test_detail_is_folded_away_below_what_the_paper_reports(open_page: Open, charts: str) -> None:
     page = open_page(charts)
     drawn(page, "mi_bits")

@@ -127,6 +127,7 @@ def test_the_command_repeats_what_was_asked_for() -> None:
 def test_a_runs_description_tells_its_own_difference_from_the_paper() -> None:
     verdict = studies.reproduced()
     assert columns(verdict, 0) == {
+        "within tolerance": "yes",
         "compared": "test",
         "reported": "1.6000",
         "measured": "1.6000",
@@ -140,6 +141,11 @@ def test_without_a_final_estimate_the_last_row_that_ran_is_compared() -> None:
     verdict = studies.short()
     assert columns(verdict)["compared"] == "early rows @ 1"
     assert columns(studies.broken(), 1)["measured"] == "-"
+
+
+def test_where_a_row_fails_that_row_is_compared() -> None:
+    assert columns(studies.not_reproduced())["compared"] == "early rows @ 4"
+    assert columns(studies.not_reproduced(), 0)["within tolerance"] == "no"
 
 
 @every_verdict
