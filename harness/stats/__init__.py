@@ -19,11 +19,18 @@ from harness.stats.intervals import (
     howe_factor,
     mean_interval,
     sd_bounds,
+    share_within,
     summarise,
 )
 from harness.stats.ordered import none_p, positive_p, positive_t_p
 from harness.stats.paired import Paired, familywise, paired
-from harness.stats.sample_size import more_for_consistency, more_for_equivalence, more_for_sd
+from harness.stats.sample_size import (
+    ASSURANCE,
+    Question,
+    more_for_equivalence,
+    more_for_sd,
+    more_to_settle,
+)
 from harness.stats.samples import (
     larger_sd_p,
     more_for_welch,
@@ -36,10 +43,12 @@ from harness.stats.samples import (
 )
 
 __all__ = [
+    "ASSURANCE",
     "Array",
     "Consistency",
     "Family",
     "Paired",
+    "Question",
     "Sample",
     "consistency",
     "equivalence_p",
@@ -49,11 +58,11 @@ __all__ = [
     "larger_sd_p",
     "left_out",
     "mean_interval",
-    "more_for_consistency",
     "more_for_equivalence",
     "more_for_sd",
     "more_for_welch",
     "more_for_welch_equivalence",
+    "more_to_settle",
     "none_p",
     "not_normal",
     "onset",
@@ -64,6 +73,7 @@ __all__ = [
     "rank_p",
     "scale_p",
     "sd_bounds",
+    "share_within",
     "summarise",
     "value_at",
     "welch_equivalence_p",

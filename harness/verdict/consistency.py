@@ -6,7 +6,7 @@ made here, over all of them together, above the kinds: alpha is divided between 
 the others by their numbers of claims.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,9 @@ from harness.verdict.results import LeftOut
 
 ALPHA = 0.05
 """Level of the equivalence test in each row, and of the consistency test over all rows."""
+
+EXTENDED = 0.5
+"""Share of alpha if seeds are added after the first look and no second stage was declared."""
 
 REGISTERED = 0.8
 """Share of a claim's alpha that its registered rows get; the other rows share the rest."""
@@ -69,13 +72,31 @@ class RowConsistency:
     """Of the SD, if the row's own test has one; corrected likewise."""
 
 
-def alpha_of(manifest: Manifest, seeds: Sequence[int]) -> float:
-    """The alpha of a verdict on these seeds; a manifest with a second stage divides it in two."""
+def alpha_of(manifest: Manifest, seeds: Sequence[int], first: Collection[int] = ()) -> float:
+    """The alpha of a verdict on these seeds; a manifest with a second stage divides it in two.
+
+    Args:
+        manifest: which may declare a second stage.
+        seeds: that are judged.
+        first: seeds that were declared before any record was made. Seeds that were added to them
+            are a second look at the same question, and it gets less alpha.
+    """
     stage = manifest.second_stage
     if stage is None:
-        return ALPHA
+        return ALPHA * EXTENDED if added(seeds, first) else ALPHA
     second = not set(seeds).isdisjoint(stage.seeds)
     return ALPHA * (stage.alpha_share if second else 1 - stage.alpha_share)
+
+
+def added(seeds: Collection[int], first: Collection[int]) -> frozenset[int]:
+    """Seeds that were added to the declared ones; empty if these are not judged with them."""
+    judged, declared = frozenset(seeds), frozenset(first)
+    return judged - declared if judged & declared else frozenset()
+
+
+def next_alpha(manifest: Manifest) -> float:
+    """The alpha of a verdict on these seeds and more."""
+    return ALPHA * (manifest.second_stage.alpha_share if manifest.second_stage else EXTENDED)
 
 
 def weights(rows: Sequence[MeasuredRow], registered: Sequence[int] | None) -> list[float]:

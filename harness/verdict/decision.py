@@ -27,6 +27,7 @@ NEVER = (
     "more seeds would not settle it: the mean is farther off than the tolerance, "
     "and single runs differ by as much"
 )
+DOUBTFUL = "no number of further seeds settles it with a probability of 80 %"
 MORE = "{} more seed{} would probably settle it"
 
 
@@ -49,6 +50,8 @@ class Terms:
 
     alpha: float
     """Level of each test."""
+    next_alpha: float
+    """Level of each test if seeds are added to these."""
     guards: int
     """How many rows a test beside the one for consistency can refute (limits on SDs, orders); these
     share alpha."""
@@ -114,16 +117,16 @@ def four_way(
     outcome = FOUR[p is not None and p <= alpha, found.p > alpha]
     more, why = None, ""
     if outcome is Outcome.INCONCLUSIVE and known:
-        more = _more(claim, row, sample, found, alpha)
-        why = NEVER if more is None else so_many(more)
+        more, why = _more(claim, row, sample, found, terms)
     guarded, doubt = guard(claim, row, sample, terms)
     outcome = gravest([outcome, guarded])
     if outcome.holds and row.undecided:
         outcome = Outcome.INCONCLUSIVE
+    adjusted = ", adjusted for skewness" if sample.skewed and known else ""
     return Decision(
         outcome=outcome,
         why="; ".join(filter(None, (row.undecided, why, doubt))),
-        method=f"equivalence: two one-sided t-tests; consistency: {found.method}",
+        method=f"equivalence: two one-sided t-tests{adjusted}; consistency: {found.method}",
         interval=stats.mean_interval(sample, alpha) if known else None,
         p_equivalence=p,
         p_consistency=found.p,
@@ -132,48 +135,67 @@ def four_way(
 
 
 def _more(
-    claim: ComparedClaim, row: MeasuredRow, sample: Sample, found: RowConsistency, alpha: float
-) -> int | None:
-    """How many more seeds would show that the mean is close enough, or that it is not chance."""
+    claim: ComparedClaim, row: MeasuredRow, sample: Sample, found: RowConsistency, terms: Terms
+) -> tuple[int | None, str]:
+    """How many more seeds would show that the mean is close enough, or that it is not chance.
+
+    They are a second look, so they are counted for its level.
+    """
     number = row.number
+    question = stats.Question(
+        centre=number.value,
+        margin=number.tolerance + number.half_unit,
+        rounding=number.half_unit,
+        runs=claim.runs,
+        alpha=terms.next_alpha,
+        alpha_off=terms.next_alpha * found.share,
+        # Fewer seeds cannot reach p <= alpha by rank.
+        least=ceil(1 / terms.next_alpha) - 1 if found.ranked else 0,
+    )
+    more = stats.more_to_settle(sample, question)
+    if more is not None:
+        return more, _assured(more)
     difference = abs((sample.mean or 0.0) - number.value)
-    near = stats.more_for_equivalence(
-        sample, number.value, number.tolerance + number.half_unit, alpha
-    )
-    off = stats.more_for_consistency(
-        sample, max(0.0, difference - number.half_unit), claim.runs, alpha * found.share
-    )
-    if off is not None and found.ranked:
-        off = max(
-            off, ceil(1 / alpha) - 1 - sample.n
-        )  # fewer seeds cannot reach p <= alpha by rank
-    return min((more for more in (near, off) if more is not None), default=None)
+    outside = difference > question.margin and (sample.sd or 0.0) > difference
+    return None, NEVER if outside else DOUBTFUL
 
 
 def guard(
     claim: ToleratedClaim, row: MeasuredRow, sample: Sample, terms: Terms
 ) -> tuple[Outcome, str]:
-    """Whether the SD over the seeds stays within the manifest's limit.
+    """Whether the SD over the seeds may keep the manifest's limit, and what is open about it.
 
-    A failure may come from any of many rows, so the lower bound shares alpha among them. A pass
-    needs every row, so the upper bound needs no correction.
+    The limit is about our own runs. So what the seeds leave open about it is said and changes no
+    verdict on the paper's value; only a limit that is shown to be broken does. A failure may come
+    from any of many rows, so the lower bound shares alpha among them.
     """
     limit = claim.largest_spread
     if limit is None:
         return Outcome.REPRODUCED, ""
     low, _ = stats.sd_bounds(sample, terms.alpha / terms.guards)
     _, high = stats.sd_bounds(sample, terms.alpha)
+    if high <= limit.value:
+        return Outcome.REPRODUCED, ""
     confidence = 1 - terms.alpha - terms.alpha / terms.guards
-    bounds = f"SD between {low:.4f} and {high:.4f} ({confidence:.0%} CI), limit {limit.value:g}"
+    inside = stats.share_within(claim.margin, limit.value)
+    bounds = (
+        f"SD between {low:.4f} and {high:.4f} ({confidence:.0%} CI), limit {limit.value:g} "
+        f"({inside:.0%} of single runs within the tolerance of their mean)"
+    )
     # The bounds hold for normal samples; others vary more by chance.
     if low > limit.value and not stats.not_normal(row.values):
         return Outcome.NOT_REPRODUCED, bounds
-    if high <= limit.value:
-        return Outcome.REPRODUCED, ""
     more = stats.more_for_sd(sample, limit.value, terms.alpha)
-    return Outcome.INCONCLUSIVE, bounds if more is None else f"{bounds}: {so_many(more)}"
+    return Outcome.REPRODUCED, f"{bounds}: not shown to keep it" + (
+        f"; {_assured(more)}" if more else ""
+    )
 
 
 def so_many(more: int) -> str:
     """How many more seeds would settle a row, as a sentence."""
     return MORE.format("one" if more == 1 else more, "s" if more != 1 else "")
+
+
+def _assured(more: int) -> str:
+    """The same, with the probability that it comes true."""
+    return f"{so_many(more)} ({stats.ASSURANCE:.0%})"

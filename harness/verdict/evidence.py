@@ -52,6 +52,13 @@ class Case:
         return as_declared(self.experiment.manifest, self.declared)
 
     @property
+    def first_seeds(self) -> tuple[int, ...]:
+        """The seeds that were declared before records were made; empty if that is not known."""
+        if self.declared is None or self.declared.judged is None:
+            return ()
+        return (self.as_declared or self.experiment.manifest).seeds
+
+    @property
     def full(self) -> int:
         """How many epochs the manifest asks for, now or when its records were made."""
         manifests = (self.experiment.manifest, self.as_declared)

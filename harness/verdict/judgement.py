@@ -14,7 +14,7 @@ from harness.errors import Exit, one_line
 from harness.manifest import Basis, Claim, Experiment, Manifest, of_seeds, renamed
 from harness.record import FailureKind, Overruled
 from harness.verdict.calibration import stale
-from harness.verdict.consistency import alpha_of, consistency
+from harness.verdict.consistency import added, alpha_of, consistency, next_alpha
 from harness.verdict.controls import gate, judge_twin
 from harness.verdict.decision import Decision, Terms
 from harness.verdict.declared import since_declared, stricter
@@ -50,11 +50,11 @@ def exit_code(verdicts: Sequence[ExperimentVerdict]) -> Exit:
 def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
     manifest = case.experiment.manifest
     listed = frozenset(manifest.expected.not_reproduced if manifest.expected else ())
-    alpha = alpha_of(manifest, evidence.seeds)
+    alpha = alpha_of(manifest, evidence.seeds, case.first_seeds)
     judged, left_out = _judge_claims(manifest, evidence, alpha)
     declared = case.as_declared
     if declared:
-        level = alpha_of(declared, evidence.seeds)
+        level = alpha_of(declared, evidence.seeds, case.first_seeds)
         rows, _ = _judge_claims(declared, evidence, level)
         judged = stricter(judged, rows, unchanged=renamed(declared, manifest).keys())
     results: list[ClaimResult] = []
@@ -101,6 +101,7 @@ def _judge_claims(
     found, left_out = consistency(tested, own, evidence, alpha)
     terms = Terms(
         alpha=alpha,
+        next_alpha=next_alpha(manifest),
         guards=sum(rule.guards(claim) for claim, rule, _ in judged),
         consistency=found,
         calibration=manifest.calibration,
@@ -243,6 +244,8 @@ def _notes(case: Case, evidence: Evidence, alpha: float) -> Iterator[str]:
     if len(evidence.seeds) == 1:
         yield "one seed: no statistical claim is made"
     yield from since_declared(case)
+    if (more := added(evidence.seeds, case.first_seeds)) and manifest.second_stage is None:
+        yield f"{of_seeds(more)} came after the declared seeds: a second look, at alpha {alpha:g}"
     yield from _losses(evidence)
     yield from _past_failures(evidence)
     for thing, values in sorted(evidence.environments.items()):
