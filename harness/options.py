@@ -64,6 +64,10 @@ class Options(Frozen):
     """Timeout: after so many seconds without progress a trial counts as lost and is retried."""
     isolate: Annotated[bool, Flag()] = False
     """Run every trial in a new process. Slower, because each process imports everything."""
+    pack: Annotated[
+        str, Flag(), Field(pattern=r"^[1-9][0-9]{0,3}$", coerce_numbers_to_str=True)
+    ] = "1"
+    """How many seeds of an experiment run as one program, if its workload can do that."""
     backoff_s: NonNegativeFloat = 1.0
     """Seconds before the first retry. The wait doubles with each retry, up to a minute."""
     node_wait_s: NonNegativeFloat = 600.0

@@ -1,8 +1,8 @@
-"""Run one trial in this process: turn a spec into a stream of records and checkpoints."""
+"""Run a trial, or a pack of them, in this process: turn specs into records and checkpoints."""
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from socket import gethostname
@@ -28,7 +28,7 @@ from harness.record import (
     WorkloadCode,
 )
 from harness.returned_values import InvalidValueError
-from harness.workload import Arrays, Context, Run, Workload
+from harness.workload import Arrays, Context, Packing, Run, Workload
 
 RESUMED = "resumed-checkpoint"
 """Name of the file in the attempt's folder that holds the checkpoint to resume from."""
@@ -83,15 +83,7 @@ def attempt(
         if folder is None:
             made = TemporaryDirectory(prefix="harness-trial-", ignore_cleanup_errors=True)
             folder = Path(stack.enter_context(made))
-        context = Context(
-            seed=job.spec.seed,
-            data=data,
-            device=device,
-            threads=job.resources.threads,
-            options=options or {},
-            epochs=job.spec.length,
-            folder=folder,
-        )
+        context = _context(job, data, device, options, folder)
         messages = _messages(
             job,
             workload,
@@ -102,23 +94,132 @@ def attempt(
             interval_s=checkpoint_interval_s,
         )
         epoch = checkpoint.epoch if checkpoint else 0
-        while True:
-            # The yield is outside the `try`, because the consumer causes what is thrown in there.
-            try:
-                message = next(messages)
-            except StopIteration:
-                return
-            except BaseException as error:
-                if interruptible and isinstance(error, KeyboardInterrupt):
-                    raise
-                message = failure(error, epoch)
-            if isinstance(message, Started):
-                epoch = message.resumed_from
-            elif isinstance(message, EpochRecord):
-                epoch = message.epoch
-            yield message
-            if isinstance(message, Failure):
-                return
+        yield from _until_failure(messages, epoch, interruptible=interruptible)
+
+
+def attempt_pack(
+    jobs: Sequence[Job],
+    workload: Workload,
+    *,
+    size: int,
+    data: Mapping[str, Arrays],
+    source: Source,
+    workload_code: WorkloadCode | None = None,
+    device: str = "cpu",
+    options: Mapping[str, Json] | None = None,
+    checkpoints: Sequence[Checkpoint | None],
+    checkpoint_interval_s: float = 30.0,
+    folder: Path,
+) -> Iterator[tuple[int, Message]]:
+    """Run trials of one experiment as a pack, and yield what happens to each of them.
+
+    Every trial sends what `attempt` sends, and ends by itself: its failure is its own, unless the
+    pack as a whole fails. Then each trial that has not ended sends that failure.
+
+    Args:
+        jobs: the trials. Their specs differ in their seeds only.
+        workload: the workload that they name; it has `start_pack`.
+        size: the pack's size K, which may exceed the number of trials.
+        data: as in `attempt`.
+        source: as in `attempt`.
+        workload_code: as in `attempt`.
+        device: as in `attempt`.
+        options: as in `attempt`.
+        checkpoints: where each trial resumes.
+        checkpoint_interval_s: as in `attempt`.
+        folder: the attempt's own folder, in which each trial gets one.
+
+    Yields:
+        The trial's index in `jobs`, and its message.
+    """
+    live: dict[int, _Trial] = {}
+    try:
+        assert isinstance(workload, Packing)  # noqa: S101 (the engine makes packs of these only)
+        parameters = workload.parameters.model_validate(dict(jobs[0].spec.parameters))
+        contexts = []
+        for job in jobs:
+            own = folder / job.spec.id
+            own.mkdir()
+            contexts.append(_context(job, data, device, options, own))
+        pack = workload.start_pack(parameters, contexts, size)
+        for index, (context, job, run) in enumerate(zip(contexts, jobs, pack.runs, strict=True)):
+            live[index] = _Trial(job, workload, run, context.folder, checkpoint_interval_s)
+    except BaseException as error:  # noqa: BLE001 - the workload's own code, which may even exit
+        for index, checkpoint in enumerate(checkpoints):
+            yield index, failure(error, checkpoint.epoch if checkpoint else 0)
+        return
+
+    def told(index: int, messages: Iterator[Message]) -> Iterator[tuple[int, Message]]:
+        for message in _until_failure(messages, live[index].epoch, interruptible=False):
+            if isinstance(message, Failure | Finished):
+                del live[index]
+            yield index, message
+
+    for index, checkpoint in enumerate(checkpoints):
+        yield from told(index, live[index].begin(checkpoint, source, workload_code))
+    while live:
+        for index in [index for index, trial in live.items() if trial.over]:
+            yield from told(index, live[index].end())
+        members = list(live)
+        began_s = time.perf_counter()
+        try:
+            results = list(pack.epoch(members)) if members else []
+            if len(results) != len(members):
+                raise InvalidValueError(f"{len(results)} results for {len(members)} trials")
+        except BaseException as error:  # noqa: BLE001 - the workload's own code, which may even exit
+            for index in members:
+                yield index, failure(error, live[index].epoch)
+            return
+        seconds = (time.perf_counter() - began_s) / max(1, len(members))
+        for index, result in zip(members, results, strict=True):
+            yield from told(index, live[index].record(result, seconds))
+
+
+def _context(
+    job: Job,
+    data: Mapping[str, Arrays],
+    device: str,
+    options: Mapping[str, Json] | None,
+    folder: Path,
+) -> Context:
+    return Context(
+        seed=job.spec.seed,
+        data=data,
+        device=device,
+        threads=job.resources.threads,
+        options=options or {},
+        epochs=job.spec.length,
+        folder=folder,
+    )
+
+
+def _until_failure(
+    messages: Iterator[Message], epoch: int, *, interruptible: bool
+) -> Iterator[Message]:
+    """Yield the messages. Whatever they raise becomes a Failure, which ends them.
+
+    Args:
+        messages: the messages of a trial.
+        epoch: the last epoch that is recorded before them.
+        interruptible: as in `attempt`.
+    """
+    while True:
+        # The yield is outside the `try`, because the consumer causes what is thrown in there.
+        try:
+            message = next(messages)
+        except StopIteration:
+            return
+        except BaseException as error:
+            if interruptible and isinstance(error, KeyboardInterrupt):
+                raise
+            message = failure(error, epoch)
+        if isinstance(message, Started):
+            epoch = message.resumed_from
+        elif isinstance(message, EpochRecord):
+            epoch = message.epoch
+        yield message
+        if isinstance(message, Failure):
+            return
 
 
 def _messages(
@@ -133,30 +234,76 @@ def _messages(
 ) -> Iterator[Message]:
     """Yield the messages of a trial. Raises whatever the workload raises."""
     run = workload.start(workload.parameters.model_validate(dict(job.spec.parameters)), context)
-    environment = returned_values.environment(run.environment)
-    epoch = _take_up(run, environment.form, checkpoint, context.folder)
-    yield Started(epoch, Provenance(gethostname(), source, environment, workload_code))
-    saved_s = time.monotonic()
-    while epoch < job.epochs:
+    trial = _Trial(job, workload, run, context.folder, interval_s)
+    yield from trial.begin(checkpoint, source, workload_code)
+    while not trial.over:
         began_s = time.perf_counter()
         value = run.epoch()
-        with _timed(f"epoch {epoch + 1}"):
-            row = returned_values.row(value, workload, after=epoch, last=job.epochs)
-        epoch = row.epoch if row else job.epochs
+        yield from trial.record(value, time.perf_counter() - began_s)
+    yield from trial.end()
+
+
+class _Trial:
+    """A running trial, and the messages about what it does. They raise what the workload raises.
+
+    Args:
+        job: the trial, and how far to run it.
+        workload: its workload.
+        run: its run at epoch 0.
+        folder: its own folder.
+        interval_s: seconds between checkpoints.
+    """
+
+    def __init__(
+        self, job: Job, workload: Workload, run: Run, folder: Path, interval_s: float
+    ) -> None:
+        self._job, self._workload, self._run = job, workload, run
+        self._folder, self._interval_s = folder, interval_s
+        self.epoch = 0
+        """The last epoch that was recorded."""
+
+    @property
+    def over(self) -> bool:
+        """Whether no epoch is left to run."""
+        return self.epoch >= self._job.epochs
+
+    def begin(
+        self, checkpoint: Checkpoint | None, source: Source, code: WorkloadCode | None
+    ) -> Iterator[Message]:
+        """Resume from the checkpoint, and yield Started."""
+        self.epoch = checkpoint.epoch if checkpoint else 0
+        environment = returned_values.environment(self._run.environment)
+        self._form = environment.form
+        self.epoch = _take_up(self._run, self._form, checkpoint, self._folder)
+        yield Started(self.epoch, Provenance(gethostname(), source, environment, code))
+        self._saved_s = time.monotonic()
+
+    def record(self, value: object, seconds: float) -> Iterator[Message]:
+        """Yield the record of what `epoch` returned, and a checkpoint if one is due."""
+        if isinstance(value, Exception):  # a pack returns what it cannot raise for one trial
+            raise value
+        began_s = time.perf_counter()
+        last = self._job.epochs
+        with _timed(f"epoch {self.epoch + 1}"):
+            row = returned_values.row(value, self._workload, after=self.epoch, last=last)
+        self.epoch = row.epoch if row else last
         if row:
-            seconds = float(time.perf_counter() - began_s)
-            yield EpochRecord(epoch, row.metrics, _now_ms(), seconds)
-        if epoch == job.epochs or time.monotonic() - saved_s >= interval_s:
-            yield Checkpoint(epoch, environment.form, returned_values.payload(run.save()))
-            saved_s = time.monotonic()
-    # A run that resumes beyond the requested epochs keeps them, and ends there.
-    reached = max(epoch, job.epochs)
-    began_s = time.perf_counter()
-    value = run.final()
-    with _timed(f"final, after epoch {reached}"):
-        metrics = returned_values.metrics(value, workload, final=True)
-    yield FinalRecord(reached, metrics, _now_ms(), float(time.perf_counter() - began_s))
-    yield Finished(reached)
+            taken_s = float(seconds + time.perf_counter() - began_s)
+            yield EpochRecord(row.epoch, row.metrics, _now_ms(), taken_s)
+        if self.over or time.monotonic() - self._saved_s >= self._interval_s:
+            payload = returned_values.payload(self._run.save())
+            yield Checkpoint(self.epoch, self._form, payload)
+            self._saved_s = time.monotonic()
+
+    def end(self) -> Iterator[Message]:
+        """Yield the final estimates, and Finished."""
+        # A run that resumed beyond the requested epochs keeps them, and ends there.
+        began_s = time.perf_counter()
+        value = self._run.final()
+        with _timed(f"final, after epoch {self.epoch}"):
+            metrics = returned_values.metrics(value, self._workload, final=True)
+        yield FinalRecord(self.epoch, metrics, _now_ms(), float(time.perf_counter() - began_s))
+        yield Finished(self.epoch)
 
 
 def _take_up(run: Run, form: str, checkpoint: Checkpoint | None, folder: Path) -> int:

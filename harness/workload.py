@@ -1,7 +1,7 @@
 """The protocol of a workload: everything that the core knows about a paper's method."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,6 +137,32 @@ class Run(Protocol):
         """
 
 
+class Pack(Protocol):
+    """K trials of one experiment in this process that compute their epochs together.
+
+    Each trial keeps its own random numbers, and its records are those of the trial alone but for
+    rounding. What a trial computes must depend on the pack's size K alone, not on which trials are
+    with it, so that it can go on from a checkpoint after others have ended.
+    """
+
+    runs: Sequence[Run]
+    """The trials, in the order of their contexts. Their environments have the same form, which
+    names K. Their `epoch` is not called, and `save` returns bytes."""
+
+    def epoch(
+        self, members: Sequence[int]
+    ) -> Sequence[Mapping[str, float] | Row | Exception | None]:
+        """Run the next epoch of some of the trials, which may be at different epochs.
+
+        Args:
+            members: indices into `runs`, in rising order.
+
+        Returns:
+            For each of them what `Run.epoch` returns, or the exception with which that trial alone
+            has failed. Whatever this method raises has happened to all of them.
+        """
+
+
 class Workload(Protocol):
     """A paper's method. It is cheap to import: `start` loads torch and the like.
 
@@ -145,6 +171,8 @@ class Workload(Protocol):
 
     A workload may bring faults for the self-test: an attribute `faults` with planted faults by
     name.
+
+    A workload may run several trials as one program; see `Packing`.
     """
 
     name: str
@@ -237,6 +265,24 @@ def remarks_of(workload: Workload) -> tuple[str, ...]:
     """Return the workload's own remarks for every verdict; usually none."""
     remarks: tuple[str, ...] = getattr(workload, "remarks", ())
     return remarks
+
+
+@runtime_checkable
+class Packing(Protocol):
+    """What a workload has besides if it can run several trials of one experiment as one program."""
+
+    def start_pack(self, parameters: Any, contexts: Sequence[Context], size: int) -> Pack:
+        """Set up trials at epoch 0.
+
+        Args:
+            parameters: of all of them.
+            contexts: one for each trial. They differ in their seeds and folders only.
+            size: K, at least as many as there are contexts. It is larger if some trials of the
+                pack have ended before.
+
+        Raises:
+            ResourceError: the requested device is missing.
+        """
 
 
 class Registry(Mapping[str, Workload]):

@@ -8,8 +8,10 @@ import logging
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from types import MappingProxyType
 from typing import Protocol
 
 import ray
@@ -20,6 +22,7 @@ from harness.engine.interface import (
     AttemptTasks,
     ClusterNodes,
     Lost,
+    OfTrial,
     Placed,
     Refused,
     Request,
@@ -28,6 +31,7 @@ from harness.engine.interface import (
     request,
 )
 from harness.engine.nodes import Nodes, require
+from harness.engine.packs import pack_sizes
 from harness.engine.retries import NodeHealth, Suspicion, TrialAttempts, backoff_s
 from harness.engine.tasks import Tasks
 from harness.options import Options
@@ -89,7 +93,8 @@ def run(
     nodes = Nodes()
     require(jobs, nodes, wait_s=options.node_wait_s)
     tasks = Tasks(workloads, load_data, options)
-    driver = Driver(jobs, sink, tasks=tasks, nodes=nodes, options=options)
+    packs = pack_sizes(jobs, workloads, options)
+    driver = Driver(jobs, sink, tasks=tasks, nodes=nodes, options=options, packs=packs)
     with watching_head(ray.get_runtime_context().gcs_address) as head:
         driver.run(head, stop or threading.Event())
     return driver.notes
@@ -115,26 +120,27 @@ class _Trial:
 
     job: Job
     attempts: TrialAttempts
+    epoch: int = 0
+    """The last epoch that the driver has heard of from the latest attempt."""
 
 
 @dataclass(eq=False)
 class _Attempt:
-    """One attempt at one trial. It runs on a node or waits for a worker."""
+    """One attempt at one trial, or at the trials of a pack. It runs on a node or waits for one."""
 
-    trial: _Trial
+    job: Job
+    """The trial's job, or that of the pack's first trial."""
+    trials: dict[int, _Trial]
+    """The trials that have not ended, by their place in the pack."""
     stream: Stream
-    epoch: int
-    """The last epoch that the driver has heard of."""
+    blamed: bool = False
+    """Whether the node has been blamed for a loss or a failure in this attempt. It is blamed once,
+    however many trials the pack has."""
     node: str = ""
     """Ray's id of the node on which it runs; empty while it waits for a worker."""
     host: str = ""
     heard_s: float | None = None
     """When the last message came; None while it waits for a worker."""
-
-    @property
-    def job(self) -> Job:
-        """The trial's job."""
-        return self.trial.job
 
 
 class Driver:
@@ -146,6 +152,7 @@ class Driver:
         tasks: starts attempts.
         nodes: the cluster's nodes.
         options: the options of the run.
+        packs: the size of the packs of each experiment whose trials run in packs.
         clock: a monotonic clock in seconds. It leaves out the time in which this process was
             stopped.
     """
@@ -158,6 +165,7 @@ class Driver:
         tasks: AttemptTasks,
         nodes: ClusterNodes,
         options: Options,
+        packs: Mapping[str, int] = MappingProxyType({}),
         clock: Callable[[], float] = awake_s,
     ) -> None:
         self._sink = sink
@@ -165,11 +173,12 @@ class Driver:
         self._nodes = nodes
         self._options = options
         self._clock = clock
-        self._queues: defaultdict[Request, deque[Job]] = defaultdict(deque)
-        """Jobs that have not started, by what they request. A job that waits for a GPU delays no
-        others."""
-        for job in jobs:
-            self._queues[request(job)].append(job)
+        self._packs = packs
+        self._queues: defaultdict[Request, deque[list[Job]]] = defaultdict(deque)
+        """Jobs that have not started, as attempts will run them, by what they request. A job that
+        waits for a GPU delays no others."""
+        for together in self._together(jobs):
+            self._queues[request(together[0])].append(together)
         self._running: dict[Stream, _Attempt] = {}
         self._again: list[tuple[float, _Trial]] = []
         """Trials to retry, each with the time of its next attempt."""
@@ -205,46 +214,78 @@ class Driver:
     def _hand_out(self) -> None:
         """Start attempts, so that a few wait for a worker. Retries come first."""
         self._give_up_without_nodes()
-        for trial in self._due():
-            self._start(trial)
+        for trials in self._due():
+            self._start(trials)
         waiting = Counter(request(each.job) for each in self._waiting())
         for asked, queue in self._queues.items():
             while queue and waiting[asked] < self._ahead:
-                self._start(_Trial(queue.popleft(), TrialAttempts(self._options.retries)))
+                jobs = queue.popleft()
+                self._start([_Trial(job, TrialAttempts(self._options.retries)) for job in jobs])
                 waiting[asked] += 1
 
-    def _due(self) -> list[_Trial]:
-        """Remove and return the failed trials whose retry is due."""
+    def _together(self, jobs: Iterable[Job]) -> Iterator[list[Job]]:
+        """Put the jobs of each experiment that runs in packs together, and every other by itself.
+
+        A pack stands where its first job stood.
+        """
+        open_packs: dict[str, list[Job]] = {}
+        groups: list[list[Job]] = []
+        for job in jobs:
+            group = open_packs.get(job.experiment)
+            if group is None or len(group) == self._packs[job.experiment]:
+                group = []
+                groups.append(group)
+                if job.experiment in self._packs:
+                    open_packs[job.experiment] = group
+            group.append(job)
+        return iter(groups)
+
+    def _due(self) -> list[list[_Trial]]:
+        """Remove the failed trials whose retry is due, and return them as attempts will run them.
+
+        The trials of a lost pack run as a pack again. A trial whose method may have failed runs in
+        a pack by itself, so that the others do not wait in a fresh process.
+        """
         if not self._again:
             return []
         now_s = self._clock()
         due = [trial for when_s, trial in self._again if when_s <= now_s]
         self._again = [entry for entry in self._again if entry[0] > now_s]
-        return due
+        lost = {each.job.spec.id: each for each in due if not each.attempts.suspicions}
+        packs = self._together(trial.job for trial in lost.values())
+        return [
+            *([trial] for trial in due if trial.attempts.suspicions),
+            *([lost[job.spec.id] for job in jobs] for jobs in packs),
+        ]
 
     def _waiting(self) -> list[_Attempt]:
         return [attempt for attempt in self._running.values() if not attempt.node]
 
-    def _start(self, trial: _Trial) -> None:
-        checkpoint = self._sink.resume_point(trial.job)
+    def _start(self, trials: Sequence[_Trial]) -> None:
+        checkpoints = [self._sink.resume_point(trial.job) for trial in trials]
+        for trial, checkpoint in zip(trials, checkpoints, strict=True):
+            trial.epoch = checkpoint.epoch if checkpoint else 0
+        job = trials[0].job
         stream = self._tasks.start(
-            trial.job,
-            checkpoint,
-            fresh=bool(trial.attempts.suspicions),
-            avoided=self._avoided(trial),
+            [trial.job for trial in trials],
+            checkpoints,
+            pack=self._packs.get(job.experiment, 0),
+            fresh=any(trial.attempts.suspicions for trial in trials),
+            avoided=self._avoided(trials),
         )
-        self._running[stream] = _Attempt(trial, stream, checkpoint.epoch if checkpoint else 0)
+        self._running[stream] = _Attempt(job, dict(enumerate(trials)), stream)
 
-    def _avoided(self, trial: _Trial) -> Collection[str]:
-        """Return the nodes that the trial's next attempt avoids.
+    def _avoided(self, trials: Sequence[_Trial]) -> Collection[str]:
+        """Return the nodes that the trials' next attempt avoids.
 
         It never uses an unfit node. It avoids the other nodes on the list only if some node remains
         that can run the trial.
         """
         never = set(self._health.unfit)
-        rather_not = trial.attempts.avoided | self._health.avoided | self._health.held()
-        for some in (rather_not, trial.attempts.avoided):
-            if some and self._nodes.can_meet(request(trial.job), without=never | some):
+        own = set().union(*(trial.attempts.avoided for trial in trials))
+        rather_not = own | self._health.avoided | self._health.held()
+        for some in (rather_not, own):
+            if some and self._nodes.can_meet(request(trials[0].job), without=never | some):
                 return never | some
         return never
 
@@ -254,90 +295,125 @@ class Driver:
         for stream in self._tasks.ready(list(self._running), timeout_s=_POLL_S):
             # The loss of another attempt may have just cancelled this one.
             if attempt := self._running.get(stream):
-                batch.extend((attempt.job, message) for message in self._next(attempt))
+                batch.extend(self._next(attempt))
         if batch:
             self._sink.receive(batch)
 
-    def _next(self, attempt: _Attempt) -> list[Message]:
-        """Read the attempt's next messages and act on its end. Return the messages to record."""
-        kept: list[Message] = []
-        for message in self._tasks.read(attempt.stream, placed=bool(attempt.node)):
+    def _next(self, attempt: _Attempt) -> list[tuple[Job, Message]]:
+        """Read the attempt's next messages and act on ends. Return the messages to record."""
+        kept: list[tuple[Job, Message]] = []
+        for sent in self._tasks.read(attempt.stream, placed=bool(attempt.node)):
             attempt.heard_s = self._clock()
-            match message:
+            match sent:
                 case Placed():
-                    attempt.node, attempt.host = message.node, message.host
-                    continue
+                    attempt.node, attempt.host = sent.node, sent.host
                 case Refused():
-                    self._refused(attempt, message)
-                    continue
+                    self._refused(attempt, sent)
                 case Lost():
-                    kept += self._lost(attempt, message.error, message.message)
-                    continue
-                case Failure(kind=FailureKind.INFRASTRUCTURE):
-                    kept += self._lost(
-                        attempt, message.error, message.message, trace=message.traceback
-                    )
-                    continue
-                case Failure():
-                    kept += self._failed(attempt, message)
-                    continue
-                case Started():
-                    attempt.epoch = message.resumed_from
-                case EpochRecord():
-                    attempt.epoch = message.epoch
-                    self._passed(attempt, message.epoch, final=False)
-                case FinalRecord():
-                    self._passed(attempt, message.epoch, final=True)
-                case Finished():
-                    del self._running[attempt.stream]
-                    self._health.succeeded(attempt.node)
-            kept.append(message)
+                    kept += self._lost(attempt, list(attempt.trials), sent.error, sent.message)
+                case OfTrial():
+                    kept += self._hear(attempt, sent.index, sent.message)
+                case _:
+                    kept += self._hear(attempt, 0, sent)
         return kept
 
-    def _passed(self, attempt: _Attempt, epoch: int, *, final: bool) -> None:
-        """Record the suspected failures that this attempt got past as the machine's."""
-        if not attempt.trial.attempts.suspicions:
-            return
-        for suspicion in attempt.trial.attempts.passed(epoch, final=final):
-            self._remember(attempt.job, suspicion, Overruled.PASSED)
-            self._health.prove(suspicion.node, attempt.job.spec.id)
-            self._judge_node(suspicion.node, attempt.job, suspicion.failure.error)
+    def _hear(
+        self, attempt: _Attempt, index: int, message: Message
+    ) -> Sequence[tuple[Job, Message]]:
+        """Act on the message of one trial. Return what to record."""
+        trial = attempt.trials[index]
+        match message:
+            case Failure(kind=FailureKind.INFRASTRUCTURE):
+                why, trace = (message.error, message.message), message.traceback
+                return self._lost(attempt, [index], *why, trace=trace)
+            case Failure():
+                return [(trial.job, each) for each in self._failed(attempt, index, message)]
+            case Started():
+                trial.epoch = message.resumed_from
+            case EpochRecord():
+                trial.epoch = message.epoch
+                self._passed(trial, message.epoch, final=False)
+            case FinalRecord():
+                self._passed(trial, message.epoch, final=True)
+            case Finished():
+                self._end(attempt, index)
+                self._health.succeeded(attempt.node)
+        return [(trial.job, message)]
 
-    def _failed(self, attempt: _Attempt, failure: Failure) -> list[Message]:
+    def _end(self, attempt: _Attempt, index: int) -> _Trial:
+        """Take a trial out of its attempt, which is over once it has none left."""
+        trial = attempt.trials.pop(index)
+        if not attempt.trials:
+            del self._running[attempt.stream]
+        return trial
+
+    def _passed(self, trial: _Trial, epoch: int, *, final: bool) -> None:
+        """Record the suspected failures that this trial got past as the machine's."""
+        if not trial.attempts.suspicions:
+            return
+        for suspicion in trial.attempts.passed(epoch, final=final):
+            self._remember(trial.job, suspicion, Overruled.PASSED)
+            self._health.prove(suspicion.node, trial.job.spec.id)
+            self._judge_node(suspicion.node, trial.job, suspicion.failure.error)
+
+    def _failed(self, attempt: _Attempt, index: int, failure: Failure) -> list[Message]:
         """Handle a failure of the method: retry to see whether it happens again, or record it."""
-        del self._running[attempt.stream]
-        attempts, trial_id = attempt.trial.attempts, attempt.job.spec.id
+        trial = self._end(attempt, index)
+        attempts, trial_id = trial.attempts, trial.job.spec.id
         suspects = {suspicion.node for suspicion in attempts.suspicions}
         outcome = attempts.failed(failure, attempt.node, attempt.host)
         if outcome is None:
-            self._health.suspect(attempt.node, trial_id)
+            if not attempt.blamed:
+                self._health.suspect(attempt.node, trial_id)
+            attempt.blamed = True
             held = self._health.held()
             never = {*self._health.unfit, *self._health.avoided, *held}
             if attempt.node in held and self._nodes.can_meet(request(attempt.job), without=never):
                 self._call_back_waiting()
-            self._try_again(attempt.trial, failure)
+            self._try_again(trial, failure)
             return []
         if outcome.kind is FailureKind.SCIENTIFIC:
             for node in {attempt.node, *suspects}:
                 self._health.succeeded(node)  # the method failed, not the node
         else:
-            self._remember_all(attempt.trial)
+            self._remember_all(trial)
         return [outcome]
 
     def _lost(
-        self, attempt: _Attempt, error: str, message: str, *, trace: str = "", avoid: bool = False
-    ) -> list[Message]:
-        """Handle a loss to infrastructure: retry the trial, or give it up and record the loss."""
-        del self._running[attempt.stream]
-        failure = Failure(FailureKind.INFRASTRUCTURE, error, message, attempt.epoch, trace)
-        self._health.lost(attempt.node, attempt.job.spec.id)
-        self._judge_node(attempt.node, attempt.job, error)
-        outcome = attempt.trial.attempts.lost(failure, attempt.node, avoid=avoid)
-        if outcome is None:
-            self._try_again(attempt.trial, failure)
-            return []
-        self._remember_all(attempt.trial)
-        return [outcome]
+        self,
+        attempt: _Attempt,
+        indices: Sequence[int],
+        error: str,
+        message: str,
+        *,
+        trace: str = "",
+        avoid: bool = False,
+    ) -> list[tuple[Job, Message]]:
+        """Handle a loss to infrastructure: retry the trials, or give them up and record the loss.
+
+        Args:
+            attempt: the attempt.
+            indices: the lost trials, by their place in it.
+            error: name of what happened.
+            message: what happened.
+            trace: the traceback.
+            avoid: whether the trials avoid the node at once.
+        """
+        trials = [self._end(attempt, index) for index in indices]
+        if not attempt.blamed:
+            self._health.lost(attempt.node, attempt.job.spec.id)
+            self._judge_node(attempt.node, attempt.job, error)
+        attempt.blamed = True
+        given_up: list[tuple[Job, Message]] = []
+        for trial in trials:
+            failure = Failure(FailureKind.INFRASTRUCTURE, error, message, trial.epoch, trace)
+            outcome = trial.attempts.lost(failure, attempt.node, avoid=avoid)
+            if outcome is None:
+                self._try_again(trial, failure)
+            else:
+                self._remember_all(trial)
+                given_up.append((trial.job, outcome))
+        return given_up
 
     def _try_again(self, trial: _Trial, failure: Failure) -> None:
         number = trial.attempts.number
@@ -373,7 +449,7 @@ class Driver:
         """Mark the node as unfit and requeue the trial. This costs the trial no attempt."""
         del self._running[attempt.stream]
         node = refused.node or attempt.node
-        self._again.append((self._clock(), attempt.trial))
+        self._requeue(attempt)
         if node not in self._health.unfit:
             self._health.unfit[node] = refused.why
             self._note(f"{self._nodes.name(node)}: {refused.why}")
@@ -391,7 +467,10 @@ class Driver:
         self._tasks.cancel([attempt.stream for attempt in waiting])
         for attempt in waiting:
             del self._running[attempt.stream]
-            self._again.append((self._clock(), attempt.trial))
+            self._requeue(attempt)
+
+    def _requeue(self, attempt: _Attempt) -> None:
+        self._again += [(self._clock(), trial) for trial in attempt.trials.values()]
 
     def _give_up_without_nodes(self) -> None:
         """Record trials as lost if the cluster has had no node for them for too long."""
@@ -432,11 +511,11 @@ class Driver:
         self._tasks.cancel([attempt.stream for attempt in waiting])
         for attempt in waiting:
             del self._running[attempt.stream]
-            ended.append(attempt.trial)
+            ended += attempt.trials.values()
         for trial in ended:
             self._remember_all(trial)
         queue = self._queues.pop(asked, deque())
-        jobs = [*(trial.job for trial in ended), *queue]
+        jobs = [*(trial.job for trial in ended), *chain.from_iterable(queue)]
         self._sink.receive([(job, replace(failure)) for job in jobs])
 
     def _check_progress(self) -> None:
@@ -451,9 +530,9 @@ class Driver:
             self._tasks.cancel([attempt.stream])
             # If the node is cut off, Ray believes for another minute that it is free.
             why = f"nothing was heard for {self._deadline_s(attempt.job):g} s"
-            last = self._lost(attempt, "NoProgress", why, avoid=True)
+            last = self._lost(attempt, list(attempt.trials), "NoProgress", why, avoid=True)
             if last:
-                self._sink.receive([(attempt.job, message) for message in last])
+                self._sink.receive(last)
 
     def _late(self) -> Iterator[_Attempt]:
         now_s = self._clock()

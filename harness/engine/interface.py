@@ -53,6 +53,15 @@ class Placed:
 
 
 @dataclass(frozen=True)
+class OfTrial:
+    """A message of one trial of a pack."""
+
+    index: int
+    """The trial's place among the pack's jobs."""
+    message: Message
+
+
+@dataclass(frozen=True)
 class Refused:
     """The last message of an attempt that did not begin, because its node can run no trial."""
 
@@ -69,17 +78,28 @@ class Lost:
     message: str
 
 
+Sent = Message | OfTrial | Placed | Refused | Lost
+"""What a stream gives. Messages of a single trial need no `OfTrial`."""
+
+
 class AttemptTasks(Protocol):
     """Starts attempts on workers and reads what they send."""
 
     def start(
-        self, job: Job, checkpoint: Checkpoint | None, *, fresh: bool, avoided: Collection[str]
+        self,
+        jobs: Sequence[Job],
+        checkpoints: Sequence[Checkpoint | None],
+        *,
+        pack: int,
+        fresh: bool,
+        avoided: Collection[str],
     ) -> Stream:
-        """Queue one attempt.
+        """Queue one attempt at one trial, or at the trials of a pack.
 
         Args:
-            job: the trial.
-            checkpoint: where the trial resumes; None if it starts at the beginning.
+            jobs: the trials. Those of a pack differ in their seeds only.
+            checkpoints: where each trial resumes; None if it starts at the beginning.
+            pack: the pack's size, at least as many as there are jobs; 0 for a trial by itself.
             fresh: whether it needs a process in which no trial has run.
             avoided: Ray's ids of the nodes on which it must not run.
         """
@@ -87,7 +107,7 @@ class AttemptTasks(Protocol):
     def ready(self, streams: Sequence[Stream], *, timeout_s: float) -> Sequence[Stream]:
         """Wait until a stream can be read, and return all streams that can be read."""
 
-    def read(self, stream: Stream, *, placed: bool) -> Sequence[Message | Placed | Refused | Lost]:
+    def read(self, stream: Stream, *, placed: bool) -> Sequence[Sent]:
         """Return the next messages of a ready stream. `placed`: it has already sent Placed."""
 
     def cancel(self, streams: Sequence[Stream], *, wait_s: float = 0.0) -> None:

@@ -12,16 +12,16 @@ from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 
 from harness.engine.attempt_folders import attempt_folder, session_folder
-from harness.engine.interface import Lost, Placed, Refused, Stream
+from harness.engine.interface import Lost, Placed, Refused, Sent, Stream
 from harness.engine.nodes import alive
 from harness.engine.retirement import MANY_CALLS, retire
 from harness.engine.software import software
-from harness.engine.worker import Call, stream
+from harness.engine.worker import Call, for_all, stream
 from harness.engine.worker_env import settings
 from harness.errors import HarnessError
 from harness.options import Options
 from harness.plan import Job
-from harness.record import Checkpoint, CheckpointFile, Failure, FailureKind, Message
+from harness.record import Checkpoint, CheckpointFile, Failure, FailureKind
 from harness.source import source, workload_code
 from harness.trial import failure
 from harness.variables import Variables, carried, trial_environment
@@ -45,7 +45,7 @@ def placed_stream(
     variables: Variables,
     workload: bytes | Failure,
     *data: Arrays,
-) -> Iterator[Sequence[Message | Placed | Refused]]:
+) -> Iterator[Sequence[Sent]]:
     """Run one attempt on the worker, which runs no further trial unless this one left it clean.
 
     Args:
@@ -69,7 +69,7 @@ def placed_stream(
             try:
                 folder = stack.enter_context(attempt_folder(session_folder()))
             except OSError as error:  # this node's disk is full, say
-                yield [failure(error, call.checkpoint.epoch if call.checkpoint else 0)]
+                yield list(for_all(call.checkpoints, failure(error, 0)))
                 return
             stack.enter_context(trial_environment(variables))
             clean = yield from stream(
@@ -112,29 +112,39 @@ class Tasks:
         """References by name and digest, so that workloads that read the same data set share it."""
 
     def start(
-        self, job: Job, checkpoint: Checkpoint | None, *, fresh: bool, avoided: Collection[str]
+        self,
+        jobs: Sequence[Job],
+        checkpoints: Sequence[Checkpoint | None],
+        *,
+        pack: int,
+        fresh: bool,
+        avoided: Collection[str],
     ) -> Stream:
         """Queue one attempt; see `harness.engine.interface.AttemptTasks`."""
+        job = jobs[0]
         resources = job.resources
         call = Call(
-            job=job,
+            jobs=tuple(jobs),
             source=self._source,
             software=software(),
             device="cuda" if resources.gpus else "cpu",
             options=self._options.workload,
-            checkpoint=checkpoint,
+            checkpoints=tuple(checkpoints),
             checkpoint_interval_s=self._options.checkpoint_interval_s,
             workload_code=self._code[job.spec.program],
+            pack=pack,
         )
+        seeds = ", ".join(str(each.spec.seed) for each in jobs)
         task = (self._fresh if fresh else self._warm).options(
-            name=f"{job.experiment} seed {job.spec.seed}",
+            name=f"{job.experiment} seed{'s' if len(jobs) > 1 else ''} {seeds}",
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
             label_selector={_NODE_ID: f"!in({','.join(sorted(avoided))})"} if avoided else None,
             runtime_env={"env_vars": settings(resources.threads) | (_FRESH if fresh else {})},
             _generator_backpressure_num_objects=UNREAD,
         )
-        payload = checkpoint.payload if checkpoint else b""
+        # A pack has no files as checkpoints: what a file holds is of another form.
+        payload = checkpoints[0].payload if checkpoints[0] and not pack else b""
         parts = map(ray.put, payload.parts()) if isinstance(payload, CheckpointFile) else ()
         return task.remote(call, [*parts], *self._prepared(job))
 
@@ -158,10 +168,10 @@ class Tasks:
             ready, _ = ray.wait(list(streams), num_returns=len(streams), timeout=0)
         return ready
 
-    def read(self, stream: Stream, *, placed: bool) -> Sequence[Message | Placed | Refused | Lost]:
+    def read(self, stream: Stream, *, placed: bool) -> Sequence[Sent]:
         """Return the next messages of a ready stream. `placed`: it has already sent Placed."""
         try:
-            messages: Sequence[Message | Placed | Refused] = ray.get(next(stream))
+            messages: Sequence[Sent] = ray.get(next(stream))
         except StopIteration:
             return [Lost("StreamEnded", "the worker ended without a last word")]
         except RayError as error:

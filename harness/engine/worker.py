@@ -1,4 +1,4 @@
-"""Run one trial on a worker, and send its messages in batches."""
+"""Run a trial or a pack on a worker, and send its messages in batches."""
 
 import logging
 import pickle
@@ -8,7 +8,9 @@ from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
+from harness.engine.interface import OfTrial
 from harness.engine.process_state import ProcessState, watch_imports
 from harness.engine.software import Software
 from harness.plan import Job
@@ -26,7 +28,7 @@ from harness.record import (
     WorkloadCode,
 )
 from harness.source import package_digest, workload_digest
-from harness.trial import RESUMED, attempt, failure
+from harness.trial import RESUMED, attempt, attempt_pack, failure
 from harness.workload import Arrays, Workload
 
 _log = logging.getLogger(__name__)
@@ -42,18 +44,21 @@ _seen: dict[tuple[str, str], Arrays] = {}
 
 @dataclass(frozen=True)
 class Call:
-    """One attempt at a trial, as it is sent to a worker."""
+    """One attempt at a trial or a pack, as it is sent to a worker."""
 
-    job: Job
+    jobs: tuple[Job, ...]
     source: Source
     software: Software
     """The driver's versions."""
     device: str
     options: Mapping[str, Json]
-    checkpoint: Checkpoint | None
+    checkpoints: tuple[Checkpoint | None, ...]
+    """Where each trial resumes."""
     checkpoint_interval_s: float
     workload_code: WorkloadCode | None = None
     """The workload's code on the driver. The worker records the digest of its own files."""
+    pack: int = 0
+    """Size of the pack; 0 for a trial by itself."""
 
 
 def stream(
@@ -62,7 +67,7 @@ def stream(
     *data: Arrays,
     folder: Path,
     parts: Iterable[bytes] = (),
-) -> Generator[list[Message], None, bool]:
+) -> Generator[list[Message | OfTrial], None, bool]:
     """Run the attempt, and yield its messages in batches.
 
     Args:
@@ -71,29 +76,34 @@ def stream(
             the trial's outcome.
         data: the data sets that the spec names, in its order.
         folder: the attempt's own folder.
-        parts: the checkpoint's payload, if it is a file.
+        parts: the payload of a single trial's checkpoint, if it is a file.
 
     Returns:
-        Whether this process may run another trial: this one finished, and what it changed in the
-        process was restored.
+        Whether this process may run another trial: all of this attempt finished, and what they
+        changed in the process was restored.
     """
     source = replace(call.source, digest=package_digest())
     messages = _messages(call, workload, data, source, folder=folder, parts=parts)
     watch_imports()
     # The trial's id seeds the global generators, so that they are equal in every process.
-    state = ProcessState(int(call.job.spec.id[:8], 16))
-    finished = False
+    state = ProcessState(int(call.jobs[0].spec.id[:8], 16))
+    finished = 0
     for batch in batches(_in_context(messages)):
-        finished = isinstance(batch[-1], Finished)
+        finished += sum(isinstance(message_of(each), Finished) for each in batch)
         yield batch
     try:
         left = state.restore()
     except Exception:  # noqa: BLE001 - the trial may have broken anything that this needs
-        _log.exception("%s: the process cannot be put back", call.job.spec.id)
+        _log.exception("%s: the process cannot be put back", call.jobs[0].spec.id)
         return False
     if left:
-        _log.info("%s left behind: %s", call.job.spec.id, ", ".join(left))
-    return finished and not left
+        _log.info("%s left behind: %s", call.jobs[0].spec.id, ", ".join(left))
+    return finished == len(call.jobs) and not left
+
+
+def message_of(sent: Message | OfTrial) -> Message:
+    """Return the message itself, whichever trial of a pack sent it."""
+    return sent.message if isinstance(sent, OfTrial) else sent
 
 
 def _messages(
@@ -104,10 +114,10 @@ def _messages(
     *,
     folder: Path,
     parts: Iterable[bytes],
-) -> Iterator[Message]:
+) -> Iterator[Message | OfTrial]:
     """Yield the attempt's messages, or a failure if its workload cannot be unpickled."""
     if isinstance(workload, Failure):
-        yield workload
+        yield from for_all(call.checkpoints, workload)
         return
     loaded: Workload
     try:
@@ -115,17 +125,34 @@ def _messages(
         code = _code_here(call.workload_code, loaded)
     except BaseException as error:  # noqa: BLE001 - its own code, which may even exit
         # The driver could import it, so this node lacks something. The method has not run.
-        yield _machines(error, call, "the workload cannot be loaded")
+        yield from for_all(call.checkpoints, _machines(error, "the workload cannot be loaded"))
+        return
+    arrays = _same(call.jobs[0].spec.data, data)
+    if call.pack:
+        pack = attempt_pack(
+            call.jobs,
+            loaded,
+            size=call.pack,
+            data=arrays,
+            source=source,
+            workload_code=code,
+            device=call.device,
+            options=call.options,
+            checkpoints=call.checkpoints,
+            checkpoint_interval_s=call.checkpoint_interval_s,
+            folder=folder,
+        )
+        yield from (OfTrial(index, message) for index, message in pack)
         return
     try:
-        checkpoint = _received(call.checkpoint, folder, parts)
+        checkpoint = _received(call.checkpoints[0], folder, parts)
     except Exception as error:  # noqa: BLE001 - a full disk, or whatever Ray raises
-        yield _machines(error, call, "the checkpoint cannot be fetched")
+        yield from for_all(call.checkpoints, _machines(error, "the checkpoint cannot be fetched"))
         return
     messages = attempt(
-        call.job,
+        call.jobs[0],
         loaded,
-        data=_same(call.job.spec.data, data),
+        data=arrays,
         source=source,
         workload_code=code,
         device=call.device,
@@ -141,14 +168,18 @@ def _messages(
             try:
                 yield from map(CheckpointPart, message.payload.parts())
             except (OSError, EOFError) as error:
-                yield _machines(error, call, "the checkpoint cannot be sent", message.epoch)
+                yield _machines(error, "the checkpoint cannot be sent", message.epoch)
                 return
 
 
-def _machines(error: BaseException, call: Call, what: str, epoch: int | None = None) -> Failure:
+def for_all(checkpoints: Sequence[Checkpoint | None], why: Failure) -> Iterator[OfTrial]:
+    """Yield the failure for each trial, at the epoch from which it would have gone on."""
+    for index, checkpoint in enumerate(checkpoints):
+        yield OfTrial(index, replace(why, epoch=checkpoint.epoch if checkpoint else 0))
+
+
+def _machines(error: BaseException, what: str, epoch: int = 0) -> Failure:
     """Return the failure of a machine, which says what it kept from happening."""
-    if epoch is None:
-        epoch = call.checkpoint.epoch if call.checkpoint else 0
     why = failure(error, epoch)
     return replace(why, kind=FailureKind.INFRASTRUCTURE, message=f"{what}: {why.message}")
 
@@ -165,7 +196,11 @@ def _received(
     return replace(checkpoint, payload=replace(checkpoint.payload, path=file, offset=0))
 
 
-def _in_context(messages: Iterator[Message]) -> Iterator[Message]:
+_T = TypeVar("_T")
+_M = TypeVar("_M", bound=Message | OfTrial)
+
+
+def _in_context(messages: Iterator[_T]) -> Iterator[_T]:
     """Yield the messages. Their changes of context variables (decimal's, say) stay among them."""
     context = copy_context()
     while True:
@@ -196,14 +231,14 @@ def _same(digests: Mapping[str, str], data: Sequence[Arrays]) -> dict[str, Array
 
 
 def batches(
-    messages: Iterable[Message], clock: Callable[[], float] = time.monotonic
-) -> Iterator[list[Message]]:
+    messages: Iterable[_M], clock: Callable[[], float] = time.monotonic
+) -> Iterator[list[_M]]:
     """Group the messages in order. Those of `_AT_ONCE` leave at once; others may wait."""
-    batch: list[Message] = []
+    batch: list[_M] = []
     sent_s = clock()
     for message in messages:
         batch.append(message)
-        if isinstance(message, _AT_ONCE) or clock() - sent_s >= EVERY_S:
+        if isinstance(message_of(message), _AT_ONCE) or clock() - sent_s >= EVERY_S:
             yield batch
             batch, sent_s = [], clock()
     if batch:

@@ -102,8 +102,15 @@ class FakeCluster:
     # The tasks.
 
     def start(
-        self, job: Job, checkpoint: Checkpoint | None, *, fresh: bool, avoided: Collection[str]
+        self,
+        jobs: Sequence[Job],
+        checkpoints: Sequence[Checkpoint | None],
+        *,
+        pack: int,
+        fresh: bool,
+        avoided: Collection[str],
     ) -> Attempt:
+        (job,), (checkpoint,) = jobs, checkpoints
         number = 1 + len(self.of(job.spec.seed))
         resumed_from = checkpoint.epoch if checkpoint else 0
         attempt = Attempt(job, number, fresh, frozenset(avoided), resumed_from)

@@ -76,7 +76,7 @@ def test_a_process_is_given_the_same_arrays_for_the_same_digest(
     monkeypatch.setattr(Watched, "seen", [])
     workload = Watched()
     for digest in ("one", "one", "other"):
-        call = Call(job(data={DATA: digest}), SOURCE, software(), "cpu", {}, None, 1000.0)
+        call = Call((job(data={DATA: digest}),), SOURCE, software(), "cpu", {}, (None,), 1000.0)
         list(
             stream(call, pickle.dumps(workload), workload.load_data(DATA, Path()), folder=tmp_path)
         )
@@ -90,7 +90,7 @@ def test_a_node_that_joined_late_with_other_software_runs_nothing(
 ) -> None:
     monkeypatch.setattr("ray.get_runtime_context", lambda: Mock(get_node_id=lambda: "a"))
     other = replace(software(), torch="1.13.1")
-    call = Call(job(), SOURCE, other, "cpu", {}, None, 1000.0)
+    call = Call((job(),), SOURCE, other, "cpu", {}, (None,), 1000.0)
     ((placed,), (refused,)) = list(placed_stream(call, [], Variables(), b""))
     assert placed == Placed("a", gethostname())
     assert isinstance(refused, Refused)

@@ -6,7 +6,7 @@ Ablation" (2025).
 Importing this loads neither torch nor data; `start` does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from harness.errors import DataError
-from harness.workload import Arrays, Context, DataSet, Metric, Parameters, Run, Workload
+from harness.workload import Arrays, Context, DataSet, Metric, Pack, Parameters, Run, Workload
 from harness.workloads import mnist
 
 __all__ = ["PersistentAblationParameters", "persistent_ablation"]
@@ -99,6 +99,20 @@ class PersistentAblation:
         )
 
         return AblationRun(parameters, context)
+
+    def start_pack(
+        self, parameters: PersistentAblationParameters, contexts: Sequence[Context], size: int
+    ) -> Pack:
+        """Set up trials that train together, before their first meta-loop.
+
+        Raises:
+            ResourceError: a GPU is asked for and there is none.
+        """
+        from harness.workloads.persistent_ablation.pack import (  # noqa: PLC0415 (loads torch)
+            AblationPack,
+        )
+
+        return AblationPack(parameters, contexts, size)
 
 
 persistent_ablation: Workload = PersistentAblation()

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from harness.errors import StoreError
 from harness.record import Environment
-from harness.workload import Context
+from harness.workload import Arrays, Context
 from harness.workloads import mnist
 from harness.workloads.mine.checkpoint import BROKEN
 from harness.workloads.persistent_ablation import PersistentAblationParameters
@@ -36,12 +36,45 @@ class Stream(IntEnum):
     ABLATION = 3
 
 
+class Images:
+    """MNIST on a device, with the training images split as the parameters say.
+
+    Args:
+        parameters: how many images are split off for validation, and by which seed.
+        arrays: MNIST.
+        device: where the training and validation images are kept.
+    """
+
+    def __init__(
+        self, parameters: PersistentAblationParameters, arrays: Arrays, device: torch.device
+    ) -> None:
+        images = torch.from_numpy(np.array(arrays["train_images"])).flatten(1)
+        labels = torch.from_numpy(np.array(arrays["train_labels"])).long()
+        self.device = device
+        self.digest = mnist.measure(arrays).digest
+        self.images, self.labels = images.to(device), labels.to(device)
+        self.training, self.validation = split(
+            len(images), parameters.validation_images, parameters.split_seed
+        )
+        """Indices of the images, on the CPU."""
+        self.validated = self.images[self.validation], self.labels[self.validation]
+        """The validation images and their labels."""
+        self._test = arrays["test_images"], arrays["test_labels"]
+
+    def test(self) -> tuple[Tensor, Tensor]:
+        """Return the test images and their labels."""
+        images, labels = (torch.from_numpy(np.array(array)) for array in self._test)
+        return images.flatten(1).to(self.device), labels.long().to(self.device)
+
+
 class AblationRun:
     """A trial; keeps the protocol `harness.workload.Run`. One epoch is one meta-loop.
 
     Args:
         parameters: the cell of the grid.
         context: what the trial may use.
+        images: MNIST, if other trials of this process share it; else it is read from the context.
+        form: name of the form of the step.
 
     Raises:
         ResourceError: the context asks for a device that is not there.
@@ -49,30 +82,22 @@ class AblationRun:
 
     environment: Environment
 
-    def __init__(self, parameters: PersistentAblationParameters, context: Context) -> None:
+    def __init__(
+        self,
+        parameters: PersistentAblationParameters,
+        context: Context,
+        images: Images | None = None,
+        form: str = "plain",
+    ) -> None:
         self._parameters, self._seed = parameters, context.seed
-        self._device = configure(context.device, context.threads)
-        arrays = context.data[mnist.DATA_SET.name]
-        self._images = torch.from_numpy(np.array(arrays["train_images"])).flatten(1)
-        self._labels = torch.from_numpy(np.array(arrays["train_labels"])).long()
-        self._test = (arrays["test_images"], arrays["test_labels"])
-        self._training, validation = split(
-            len(self._images), parameters.validation_images, parameters.split_seed
-        )
-        self._images = self._images.to(self._device)
-        self._labels = self._labels.to(self._device)
-        self._validation_images = self._images[validation]
-        self._validation_labels = self._labels[validation]
+        device = configure(context.device, context.threads)
+        self._data = images or Images(parameters, context.data[mnist.DATA_SET.name], device)
         # The "last known good" network, which every meta-loop starts from.
-        self._best = network(parameters, generator(context.seed, Stream.INITIALISATION)).to(
-            self._device
-        )
+        self._best = network(parameters, generator(context.seed, Stream.INITIALISATION)).to(device)
         self._best_accuracy: float | None = None
         self._loop = 0
-        digest = mnist.measure(arrays).digest
-        self.environment = describe(
-            self._device, context.threads, "plain", {mnist.DATA_SET.name: digest}
-        )
+        digests = {mnist.DATA_SET.name: self._data.digest}
+        self.environment = describe(device, context.threads, form, digests)
 
     def epoch(self) -> Mapping[str, float]:
         """Run the next meta-loop: ablate (from the second on), train one epoch, keep the better.
@@ -80,47 +105,50 @@ class AblationRun:
         Returns:
             Accuracies on the validation set, in percent.
         """
+        candidate = self.candidate()
+        self._train(candidate)
+        return self.judge(candidate, self._accuracy(candidate, *self._data.validated))
+
+    def candidate(self) -> nn.Sequential:
+        """Return the next meta-loop's network before its training."""
         loop = self._loop + 1
         candidate = deepcopy(self._best)
         if loop > 1:
             ablate(candidate, self._parameters.mode, generator(self._seed, Stream.ABLATION, loop))
-        self._train(candidate, loop)
-        accuracy = self._accuracy(candidate, self._validation_images, self._validation_labels)
+        return candidate
+
+    def order(self) -> Tensor:
+        """Return the training images in the order of the next meta-loop, as indices."""
+        training = self._data.training
+        shuffling = generator(self._seed, Stream.SHUFFLING, self._loop + 1)
+        return training[torch.randperm(len(training), generator=shuffling)]
+
+    def masks(self) -> Generator:
+        """Return what draws the dropped units of the next meta-loop."""
+        return generator(self._seed, Stream.DROPOUT, self._loop + 1)
+
+    def judge(self, candidate: nn.Sequential, accuracy: float) -> Mapping[str, float]:
+        """End the meta-loop that trained `candidate` to this validation accuracy, in percent."""
         if self._best_accuracy is None or accuracy > self._best_accuracy:
             self._best, self._best_accuracy = candidate, accuracy
-        self._loop = loop
+        self._loop += 1
         return {"validation_accuracy": accuracy, "best_so_far": self._best_accuracy}
 
     def final(self) -> Mapping[str, float]:
         """The best validation accuracy, and the test accuracy of the same network, in percent."""
-        images, labels = (torch.from_numpy(np.array(array)) for array in self._test)
-        accuracy = self._accuracy(
-            self._best, images.flatten(1).to(self._device), labels.long().to(self._device)
-        )
+        accuracy = self._accuracy(self._best, *self._data.test())
         assert self._best_accuracy is not None, "no meta-loop was run"  # noqa: S101 (epochs >= 1)
         return {"bounty": self._best_accuracy, "test_accuracy": accuracy}
 
-    def _train(self, candidate: nn.Sequential, loop: int) -> None:
+    def _train(self, candidate: nn.Sequential) -> None:
         """One epoch of AdamW on the training images, in an order drawn for this meta-loop."""
-        parameters = self._parameters
-        optimiser = torch.optim.AdamW(
-            candidate.parameters(),
-            lr=parameters.learning_rate,
-            betas=(0.9, 0.999),
-            eps=1e-8,
-            weight_decay=parameters.weight_decay if parameters.mode == "decay" else 0.0,
-            fused=True,
-        )
-        rate = parameters.dropout if parameters.mode == "dropout" else 0.0
-        masks = generator(self._seed, Stream.DROPOUT, loop)
-        shuffling = generator(self._seed, Stream.SHUFFLING, loop)
-        order = self._training[torch.randperm(len(self._training), generator=shuffling)]
-        for batch in order.to(self._device).split(parameters.batch_size):
+        optimiser = adamw(list(candidate.parameters()), self._parameters)
+        rate, masks = dropout_rate(self._parameters), self.masks()
+        images, labels = self._data.images, self._data.labels
+        for batch in self.order().to(self._data.device).split(self._parameters.batch_size):
             optimiser.zero_grad()
-            scores = forward(
-                candidate, normalised(self._images.index_select(0, batch)), rate, masks
-            )
-            functional.cross_entropy(scores, self._labels.index_select(0, batch)).backward()
+            scores = forward(candidate, normalised(images.index_select(0, batch)), rate, masks)
+            functional.cross_entropy(scores, labels.index_select(0, batch)).backward()
             optimiser.step()
 
     @torch.no_grad()
@@ -170,6 +198,23 @@ def split(images: int, validation: int, seed: int) -> tuple[Tensor, Tensor]:
 def normalised(images: Tensor) -> Tensor:
     """Pixels of 0 to 255 scaled to [0, 1], less the mean, over the standard deviation."""
     return images.to(torch.get_default_dtype()).div_(255).sub_(MEAN).div_(DEVIATION)
+
+
+def adamw(tensors: list[Tensor], parameters: PersistentAblationParameters) -> torch.optim.AdamW:
+    """Return a fresh AdamW, as every meta-loop uses."""
+    return torch.optim.AdamW(
+        tensors,
+        lr=parameters.learning_rate,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=parameters.weight_decay if parameters.mode == "decay" else 0.0,
+        fused=True,
+    )
+
+
+def dropout_rate(parameters: PersistentAblationParameters) -> float:
+    """Return the dropout rate of the mode; 0 is none."""
+    return parameters.dropout if parameters.mode == "dropout" else 0.0
 
 
 def network(parameters: PersistentAblationParameters, draws: Generator) -> nn.Sequential:

@@ -1,0 +1,178 @@
+"""Packs on a real cluster: K trials in one task, each with its own records and outcome."""
+
+import os
+import signal
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import engine
+from harness.plan import Job
+from harness.record import EpochRecord, FailureKind, Message
+from harness.store import Store
+from harness.workload import Context, Packing, Run
+from tests.engine.sinks import StoreSink, load
+from tests.store.trials import curve, final, quiet
+from tests.toy import Toy, Walk, job
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@dataclass
+class Walks:
+    """Walks that go together. A walk that fails does not stop the others."""
+
+    runs: Sequence[Run]
+
+    def epoch(self, members: Sequence[int]) -> Sequence[Mapping[str, float] | Exception]:
+        return [self._step(member) for member in members]
+
+    def _step(self, member: int) -> Mapping[str, float] | Exception:
+        walk = self.runs[member]
+        assert isinstance(walk, Walk)
+        try:
+            return walk.epoch()
+        except RuntimeError as error:
+            return error
+
+
+class PackedToy(Toy):
+    """The toy, in packs. The walk of seed 1 alone can be told to fail."""
+
+    def start_pack(self, parameters: Any, contexts: Sequence[Context], size: int) -> Walks:
+        runs = []
+        for context in contexts:
+            told = parameters
+            if parameters.fault in ("nan", "raise") and context.seed != 1:
+                told = parameters.model_copy(update={"fault": ""})
+            walk = self.start(told, context)
+            walk.environment = replace(walk.environment, form=f"pack of {size}")
+            runs.append(walk)
+        return Walks(runs)
+
+
+def run(folder: Path, jobs: Sequence[Job], *, pack: str = "3", **options: Any) -> StoreSink:
+    store = Store(folder / "results")
+    sink = StoreSink(store)
+    if "watch" in options:
+        sink.watch = options.pop("watch")
+    stop = options.pop("stop", None)
+    left = [each for each in jobs if not store.settled(each.spec.id, each.epochs)]
+    settings = {"backoff_s": 0.01, "checkpoint_interval_s": 0.0, "pack": pack} | options
+    chosen = engine.Options(**settings)
+    with store.lock():
+        engine.run(
+            left, sink, workloads={"toy": PackedToy()}, load_data=load, options=chosen, stop=stop
+        )
+    return sink
+
+
+def pids(sink: StoreSink, jobs: Sequence[Job], attempt: int = 0) -> list[str]:
+    """The process of each trial's attempt."""
+    return [sink.started(each)[attempt].provenance.environment.hardware["pid"] for each in jobs]
+
+
+def assert_quiet(sink: StoreSink, jobs: Sequence[Job]) -> None:
+    """Every trial is done, and equals the trial alone."""
+    for each in jobs:
+        stored = sink.store.read(each.spec.id)
+        assert stored is not None
+        assert stored.done == each.epochs
+        assert [record.epoch for record in stored.epochs] == [*range(1, each.epochs + 1)]
+        assert curve(stored) == quiet(each)
+        assert dict(stored.finals[each.epochs].metrics) == final(each)
+
+
+def test_a_pack_runs_in_one_process_and_each_trial_is_the_trial_alone(tmp_path: Path) -> None:
+    jobs = [job(seed) for seed in range(5)]
+    sink = run(tmp_path, jobs)
+    assert_quiet(sink, jobs)
+    processes = pids(sink, jobs)
+    assert len(set(processes[:3])) == len(set(processes[3:])) == 1
+    forms = {sink.started(each)[0].provenance.environment.form for each in jobs}
+    assert forms == {"pack of 3"}
+
+
+@pytest.mark.parametrize("fault", ["raise", "nan"])
+def test_a_seed_that_fails_ends_alone(fault: str, tmp_path: Path) -> None:
+    jobs = [job(seed, fault=fault, at=3) for seed in range(3)]
+    sink = run(tmp_path, jobs)
+    stored = sink.store.read(jobs[1].spec.id)
+    assert stored is not None
+    assert stored.failure is not None
+    assert (stored.failure.kind, stored.failure.epoch) == (FailureKind.SCIENTIFIC, 2)
+    for each in (jobs[0], jobs[2]):
+        assert sink.store.done(each.spec.id) == 5
+        assert len(sink.started(each)) == 1
+    first, second = sink.started(jobs[1])
+    assert second.resumed_from == 2  # the second attempt had the pack's form
+    assert first.provenance.environment.form == second.provenance.environment.form
+
+
+def test_a_killed_pack_goes_on_from_its_checkpoints(tmp_path: Path) -> None:
+    jobs = [job(seed, epochs=20, sleep_s=0.02) for seed in range(3)]
+    killed: list[int] = []
+
+    def kill(each: Job, message: Message) -> None:
+        if isinstance(message, EpochRecord) and message.epoch == 5 and not killed:
+            (started,) = sink_of[0].started(each)
+            killed.append(int(started.provenance.environment.hardware["pid"]))
+            os.kill(killed[0], signal.SIGKILL)
+
+    sink_of: list[StoreSink] = []
+    original = StoreSink.receive
+
+    class Keeping(StoreSink):
+        def receive(self, batch: Sequence[tuple[Job, Message]]) -> None:
+            sink_of.append(self)
+            original(self, batch)
+
+    store = Store(tmp_path / "results")
+    sink = Keeping(store, kill)
+    chosen = engine.Options(backoff_s=0.01, checkpoint_interval_s=0.0, pack="3")
+    with store.lock():
+        engine.run(jobs, sink, workloads={"toy": PackedToy()}, load_data=load, options=chosen)
+    assert killed
+    assert_quiet(sink, jobs)
+    for each in jobs:
+        assert sink.started(each)[-1].resumed_from >= 4
+    assert len(set(pids(sink, jobs, -1))) == 1  # as one pack again
+
+
+def test_a_stopped_run_goes_on_as_a_pack_of_the_same_size(tmp_path: Path) -> None:
+    jobs = [job(seed, epochs=15, sleep_s=0.02) for seed in range(3)]
+    stop = threading.Event()
+
+    def watch(each: Job, message: Message) -> None:
+        if isinstance(message, EpochRecord) and message.epoch == 4:
+            stop.set()
+
+    run(tmp_path, jobs, watch=watch, stop=stop, stop_s=1.0)
+    sink = run(tmp_path, jobs)
+    assert_quiet(sink, jobs)
+    assert all(sink.started(each)[0].resumed_from >= 3 for each in jobs)
+
+
+def test_a_pack_that_hangs_is_lost_as_one_and_retried(tmp_path: Path) -> None:
+    marker = str(tmp_path / "struck")
+    jobs = [job(seed, fault="hang", at=3, marker=marker) for seed in range(2)]
+    sink = run(tmp_path, jobs, deadline_s=2.0)
+    assert_quiet(sink, jobs)
+    assert {error for _, error, _ in sink.retries} == {"NoProgress"}
+    assert len(sink.retries) == len(jobs)
+
+
+def test_a_workload_says_whether_it_can_run_packs() -> None:
+    assert isinstance(PackedToy(), Packing)
+    assert not isinstance(Toy(), Packing)
+
+
+@pytest.mark.parametrize("pack", ["0", "-1", "many", "1.5"])
+def test_a_pack_s_size_is_a_number(pack: str) -> None:
+    with pytest.raises(ValueError, match="pack"):
+        engine.Options(pack=pack)
+    assert engine.Options(pack=7).pack == "7"  # type: ignore[arg-type]
