@@ -254,6 +254,18 @@ class Experiment(Frozen):
     """The grid between whose cells the claims are. Such an experiment has no trials of its own."""
 
     @property
+    def group(self) -> str:
+        """The id of what readers see as one: the grid of a cell, or the experiment itself."""
+        return self.cell.grid if self.cell else self.compares or self.id
+
+    @property
+    def place(self) -> str:
+        """Which part of its group the experiment is: '1*64, none'; empty if it is the whole."""
+        if self.cell:
+            return ", ".join(self.cell.labels.values())
+        return "between cells" if self.compares else ""
+
+    @property
     def argument(self) -> str:
         """The experiment as commands take it: the file, and the cell in brackets."""
         return f"{self.path}[{self.cell.name}]" if self.cell else str(self.path)

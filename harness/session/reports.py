@@ -75,6 +75,5 @@ class Reports:
 
     def files(self, verdict: ExperimentVerdict) -> tuple[Path, ...]:
         """The figures on the pages about one experiment, and the heat map of its grid."""
-        cell = verdict.experiment.cell
-        names = [verdict.id, *([cell.grid] if cell else [])]
+        names = dict.fromkeys((verdict.id, verdict.experiment.group))
         return tuple(self.drawn[name] for name in names if name in self.drawn)

@@ -199,13 +199,19 @@ def conclusions(
     """Turn verdicts into the tags, descriptions and files of MLflow's runs."""
     from harness.tracking import Conclusion, Telling  # noqa: PLC0415 - as above
 
+    groups: dict[str, list[ExperimentVerdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault(verdict.experiment.group, []).append(verdict)
+    # A grid's pages are about all of its cells. They go to one run: the last, on what is between
+    # cells, if there is one.
+    about = {group[-1].id: group for group in groups.values()}
     return [
         Conclusion(
             experiment=verdict.id,
             verdict=verdict.verdict,
             as_expected=bool(verdict.as_expected),
-            pages=reports.pages([verdict]),
-            files=reports.files(verdict),
+            pages=reports.pages(about[verdict.id]) if verdict.id in about else {},
+            files=reports.files(verdict) if verdict.id in about else (),
             whole=Telling(description(verdict), columns(verdict)),
             trials={
                 trial_id: Telling(description(verdict, seed), columns(verdict, seed))

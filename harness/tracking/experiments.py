@@ -53,7 +53,8 @@ def open_experiment(
 
     Args:
         client: the client of the MLflow server or database.
-        experiment: the experiment. A new one gets its id as name.
+        experiment: the experiment, or any cell of a grid, whose cells share one in MLflow. A new
+            one gets the id of the experiment or of the grid as name.
         artifacts: where a new experiment keeps its artifacts; None to let the server choose.
         known: the experiments that `ours` returned.
 
@@ -63,21 +64,23 @@ def open_experiment(
     """
     wanted = {
         Tag.NOTE: _note(experiment),
-        Tag.EXPERIMENT: experiment.id,
+        Tag.EXPERIMENT: experiment.group,
         VIEW_TAG: view_tag(experiment),
         "mlflow.experimentKind": "custom_model_development",  # avoids MLflow's page for agents
     }
-    found = _best(experiment.id, known) or client.get_experiment_by_name(experiment.id)
+    found = _best(experiment.group, known) or client.get_experiment_by_name(experiment.group)
     if found is None:
         try:
-            return str(client.create_experiment(experiment.id, artifacts, with_mark(wanted)))
+            return str(client.create_experiment(experiment.group, artifacts, with_mark(wanted)))
         except MlflowException as error:
             # If several drivers start at once, one creates the experiment and the others find it.
-            found = client.get_experiment_by_name(experiment.id)
+            found = client.get_experiment_by_name(experiment.group)
             if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
                 raise
     if found.lifecycle_stage != LifecycleStage.ACTIVE:
-        raise DeletedError(_how_to_restore(experiment.id, found.experiment_id, client.tracking_uri))
+        raise DeletedError(
+            _how_to_restore(experiment.group, found.experiment_id, client.tracking_uri)
+        )
     if described_by_user(found.tags):
         del wanted[Tag.NOTE]
     for name, text in with_mark(wanted).items():
@@ -134,12 +137,14 @@ def _how_to_restore(name: str, number: str, uri: str) -> str:
 
 
 def _note(experiment: Experiment) -> str:
-    paper = experiment.manifest.paper
+    cell, paper = experiment.cell, experiment.manifest.paper
+    title = cell.title if cell else experiment.manifest.title
     # MLflow's list of experiments shows the description as plain text, not as Markdown.
-    where = paper.own_run or f"{paper.listing}; the paper ran {paper.command}"
+    of_one = paper.own_run or f"{paper.listing}; the paper ran {paper.command}"
+    where = "" if experiment.place else f" {of_one}"
     return (
-        f"{experiment.manifest.title}.\n\n"
-        f"{paper.author}: {paper.title}. {where}\n\n"
+        f"{title}.\n\n"
+        f"{paper.author}: {paper.title}.{where}\n\n"
         f"The run 'paper' holds what the paper reports, in black; the runs 'seed N' are ours."
     )
 

@@ -146,7 +146,7 @@ def seed_image(experiment: Experiment, trial: StoredTrial, *, live: bool) -> Ima
     return Image(
         key=trial.spec.id,
         kind=Kind.SEED,
-        name=f"seed {trial.spec.seed}",
+        name=_placed(experiment, f"seed {trial.spec.seed}"),
         origin=_origin(first, named) if first else "",
         note=_trial_note(experiment, trial.spec.seed),
         rows=_trial_rows(trial, named),
@@ -323,12 +323,22 @@ def _true_values(experiment: Experiment) -> Points:
     return points
 
 
+def reference_key(experiment: Experiment, kind: Kind) -> str:
+    """The key of a reference's run. Each cell of a grid has its own in the grid's experiment."""
+    return _placed(experiment, kind)
+
+
+def _placed(experiment: Experiment, name: str) -> str:
+    """Put the cell of a grid before a name: '1*64, none: seed 3'."""
+    return f"{experiment.place}: {name}" if experiment.place else name
+
+
 def _reference_image(experiment: Experiment, kind: Kind, name: str, points: Points) -> Image:
     colour = _PAPER_COLOUR if kind is Kind.PAPER else _TRUE_COLOUR
     return Image(
-        key=kind,
+        key=reference_key(experiment, kind),
         kind=kind,
-        name=name,
+        name=_placed(experiment, name),
         # A corrected reported value needs a new run, because MLflow cannot change points.
         origin=digest(canonical_json([[*at, value] for at, value in sorted(points.items())]))[:12],
         note=_reference_note(experiment, kind),

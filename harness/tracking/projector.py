@@ -20,6 +20,7 @@ from harness.tracking.images import (
     Tag,
     ended_ms,
     reference_images,
+    reference_key,
     seed_image,
 )
 from harness.tracking.local_store import (
@@ -134,9 +135,13 @@ class Projector:
             self._close_orphans(client, known, identity.name)
             runs: dict[str, Runs] = {}
             self.deleted = {}
-            for name in self._tracked:
+            groups: dict[str, Runs] = {}  # the cells of a grid share an experiment in MLflow
+            for name, item in self._tracked.items():
+                group = item.experiment.group
                 try:
-                    runs[name] = self._open(client, name, known, identity.name)
+                    if group not in groups:
+                        groups[group] = self._open(client, name, known, identity.name)
+                    runs[name] = groups[group]
                 except DeletedError as error:
                     self.deleted[name] = str(error)
             for name, opened in runs.items():
@@ -169,7 +174,9 @@ class Projector:
         if runs is None:
             return
         self._project_references(name, runs)
-        runs.attach(Kind.PAPER, pages=conclusion.pages, files=conclusion.files)
+        if conclusion.pages:  # those on a grid are attached once
+            key = reference_key(self._tracked[name].experiment, Kind.PAPER)
+            runs.attach(key, pages=conclusion.pages, files=conclusion.files)
 
     def settle(self) -> None:
         """End all runs that MLflow shows as running. A trial that is unfinished was interrupted."""
@@ -181,8 +188,9 @@ class Projector:
     def _open(
         self, client: MlflowClient, name: str, known: list[MlflowExperiment], identity: str
     ) -> Runs:
-        artifacts = artifact_location(self._uri, self._workspace, name)
-        number = open_experiment(client, self._tracked[name].experiment, artifacts, known)
+        experiment = self._tracked[name].experiment
+        artifacts = artifact_location(self._uri, self._workspace, experiment.group)
+        number = open_experiment(client, experiment, artifacts, known)
         return Runs(client, number, identity=identity, workspace=self._workspace)
 
     def _project_references(self, name: str, runs: Runs) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.manifest import Cell
 from harness.record import Failure, FailureKind, StoredTrial
 from harness.tracking import Conclusion, Summary, Telling, Tracked, sync
 from tests.tracking.conftest import (
@@ -317,3 +318,39 @@ def test_the_verdict_and_the_report_go_to_the_runs(database: Database, tmp_path:
 def test_a_run_longer_than_one_call_may_be_arrives_whole(database: Database) -> None:
     replay(database, Shelf(make_trial(epochs=450, done=450)))
     assert len(database.points("seed 0")) == 450 * 4
+
+
+def test_the_cells_of_a_grid_are_one_experiment_with_runs_named_by_cell(database: Database) -> None:
+    axes = {"shape": ("1*64", "8*8")}
+    cells = [
+        make_experiment(cell.id).model_copy(update={"cell": cell})
+        for cell in (Cell("toys", "Toys", axes, {"shape": shape}) for shape in axes["shape"])
+    ]
+    own = [make_trial(epochs=3, done=3), make_trial(epochs=3, done=3)]
+    trials = {
+        trial.spec.id: trial
+        for shape, trial in zip(axes["shape"], own, strict=True)
+        for trial in (replace(trial, spec=replace(trial.spec, parameters={"shape": shape})),)
+    }
+    tracked = [Tracked(cell, (name,)) for cell, name in zip(cells, trials, strict=True)]
+    pages = Conclusion(
+        experiment=cells[1].id,
+        verdict="REPRODUCED",
+        as_expected=True,
+        pages={"report.md": "# Toys"},
+    )
+    for _ in range(2):  # the second time nothing is left to send
+        summary = sync(
+            database.uri,
+            workspace=database.workspace,
+            read=trials.get,
+            tracked=tracked,
+            conclusions=[pages],
+        )
+        assert (summary.trouble, summary.left) == (None, 0)
+    names = database.rows("SELECT name FROM experiments WHERE name != 'Default'")
+    assert names == [("toys",)]
+    runs = sorted(name for (name,) in database.rows("SELECT name FROM runs"))
+    assert runs == sorted(
+        f"{shape}: {name}" for shape in axes["shape"] for name in ("seed 0", "paper", "true value")
+    )
