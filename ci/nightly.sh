@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One night, from wherever it is called: by a workflow, by cron, by hand.
 #
-#   ci/nightly.sh [NIGHT] [OPTION...]     NIGHT: light (default), full, or another of nightly.yaml
+#   ci/nightly.sh [NIGHT] [OPTION...]     NIGHT: light (default), grid, full, or another of nightly.yaml
 #
 # Exits as `harness nightly` does: 0 as expected, 1 something not, 2 usage, 3 inconclusive,
 # 4 incomplete or infrastructure.

@@ -250,6 +250,8 @@ class Experiment(Frozen):
     """What a study changed, each as an argument of --vary; usually nothing."""
     cell: Cell | None = None
     """The place in the grid, if the file is one."""
+    tables: tuple[str, ...] = ()
+    """The tables that the file reads, relative to its folder."""
     compares: str = ""
     """The grid between whose cells the claims are. Such an experiment has no trials of its own."""
 

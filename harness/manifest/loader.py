@@ -141,7 +141,9 @@ def _read(path: Path, registry: Mapping[str, Workload]) -> tuple[list[Experiment
         found = [fault_of(finding, full, file) for finding in _without_echoes(wrong, unread)]
         experiments = [experiment] if experiment else []
     faults += [*found, *tables.faults]
-    return ([], faults) if faults else (experiments, [])
+    if faults:
+        return [], faults
+    return [item.model_copy(update={"tables": tables.names}) for item in experiments], []
 
 
 def _cells(

@@ -55,6 +55,11 @@ class Tables:
     """Faults inside the tables."""
     _read: dict[str, _Table | None] = field(default_factory=dict)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tables that were read, as the manifest names them."""
+        return tuple(sorted(self._read))
+
     def fill(self, root: Node) -> tuple[Node, list[tuple[Place, Finding]]]:
         """Replace every reference to a table by the numbers that it names.
 
@@ -133,6 +138,8 @@ class Tables:
     def _load(self, name: str) -> _Table | None:
         """Read a table; None if it has faults."""
         path = self.folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise _WrongError("a table lies beside the manifest, or in a folder below", ("table",))
         separator = _SEPARATORS.get(path.suffix.lower())
         if separator is None:
             raise _WrongError(

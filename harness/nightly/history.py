@@ -195,6 +195,10 @@ class History:
             (folder / MANIFESTS).mkdir(parents=True)
             for experiment in experiments:
                 shutil.copy(experiment.path, folder / MANIFESTS / experiment.path.name)
+                for name in experiment.tables:
+                    table = folder / MANIFESTS / name
+                    table.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(experiment.path.parent / name, table)
         return OpenNight(name, folder, now)
 
     def close(self, night: OpenNight, record: NightRecord) -> None:

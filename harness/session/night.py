@@ -164,7 +164,11 @@ def _compared(
 ) -> dict[str, nightly.NightComparison]:
     """Compare each experiment with its baseline night; one multiple-comparison correction."""
     baseline = nightly.baselines(before, choose)
-    experiments = {item.id: item for item in session.experiments if item.id in baseline}
+    experiments = {
+        item.id: item
+        for item in session.experiments
+        if item.id in baseline and not item.compares  # it has no records to compare
+    }
     base = nightly.baseline_side(history, baseline)
     comparisons = compare(experiments.values(), base, _tonight(session))
     return {

@@ -227,6 +227,11 @@ def test_excluded_cells_are_left_out(grid: Callable[..., Sequence[Experiment]]) 
         ("number: $mode", "number: quick", "toys.yaml:26: claims[0].reported.number: "),
         ("number: $mode", "numbr: $mode", "toys.yaml:26: claims[0].reported: say which column"),
         ("table: table.csv,", "table: tabel.csv,", "toys.yaml:26: claims[0].reported.table: tabel"),
+        (
+            "table: table.csv,",
+            "table: ../t.csv,",
+            "toys.yaml:26: claims[0].reported.table: a table",
+        ),
         ("table: table.csv,", "table: table.txt,", "toys.yaml:26: claims[0].reported.table: must"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from harness.cli.nightly import tell
 from harness.errors import ManifestError, UsageError
+from harness.manifest import discover
 from harness.nightly import load
 
 REPOSITORY = Path(__file__).parents[2]
@@ -41,11 +42,11 @@ def test_our_own_nights_are_sound_and_light_is_light() -> None:
     assert light.time_limit_min < 60
     for night in nights.nights.values():
         for path in night.experiments:
-            assert (REPOSITORY / "ci" / path).is_dir()
+            assert discover([REPOSITORY / "ci" / path])
 
 
 def test_a_night_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(UsageError, match=r"'heavy'; there are light, full"):
+    with pytest.raises(UsageError, match=r"'heavy'; there are light, grid, full"):
         load(REPOSITORY / "ci" / "nightly.yaml").night("heavy")
 
 
