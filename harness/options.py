@@ -65,9 +65,10 @@ class Options(Frozen):
     isolate: Annotated[bool, Flag()] = False
     """Run every trial in a new process. Slower, because each process imports everything."""
     pack: Annotated[
-        str, Flag(), Field(pattern=r"^[1-9][0-9]{0,3}$", coerce_numbers_to_str=True)
+        str, Flag(), Field(pattern=r"^(auto|[1-9][0-9]{0,3})$", coerce_numbers_to_str=True)
     ] = "1"
-    """How many seeds of an experiment run as one program, if its workload can do that."""
+    """How many seeds of an experiment run as one program, if its workload can do that; 'auto'
+    measures the first epochs and chooses."""
     backoff_s: NonNegativeFloat = 1.0
     """Seconds before the first retry. The wait doubles with each retry, up to a minute."""
     node_wait_s: NonNegativeFloat = 600.0

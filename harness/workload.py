@@ -146,8 +146,8 @@ class Pack(Protocol):
     """
 
     runs: Sequence[Run]
-    """The trials, in the order of their contexts. Their environments have the same form, which
-    names K. Their `epoch` is not called, and `save` returns bytes."""
+    """The trials, in the order of their contexts. Their environments have the same form, which ends
+    in 'pack of K'. Their `epoch` is not called, and `save` returns bytes."""
 
     def epoch(
         self, members: Sequence[int]

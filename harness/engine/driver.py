@@ -83,7 +83,8 @@ def run(
             returns.
 
     Returns:
-        A line for each node that the run avoided, with the reason.
+        A line for each size of packs that was measured, and for each node that the run avoided,
+        with the reason.
 
     Raises:
         ResourceError: a job asks for more than any node has, and then no job starts; or the
@@ -93,11 +94,11 @@ def run(
     nodes = Nodes()
     require(jobs, nodes, wait_s=options.node_wait_s)
     tasks = Tasks(workloads, load_data, options)
-    packs = pack_sizes(jobs, workloads, options)
+    packs, notes = pack_sizes(jobs, workloads, options, sink=sink, tasks=tasks)
     driver = Driver(jobs, sink, tasks=tasks, nodes=nodes, options=options, packs=packs)
     with watching_head(ray.get_runtime_context().gcs_address) as head:
         driver.run(head, stop or threading.Event())
-    return driver.notes
+    return (*notes, *driver.notes)
 
 
 class Head(Protocol):

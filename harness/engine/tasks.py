@@ -14,6 +14,7 @@ from ray.exceptions import RayError, RayTaskError
 from harness.engine.attempt_folders import attempt_folder, session_folder
 from harness.engine.interface import Lost, Placed, Refused, Sent, Stream
 from harness.engine.nodes import alive
+from harness.engine.packs import Measured, measured
 from harness.engine.retirement import MANY_CALLS, retire
 from harness.engine.software import software
 from harness.engine.worker import Call, for_all, stream
@@ -161,6 +162,29 @@ class Tasks:
         except BaseException as error:  # noqa: BLE001 - the workload's own code, which may even exit
             return [Variables(), replace(failure(error, 0), kind=FailureKind.INFRASTRUCTURE)]
 
+    def measure(self, jobs: Sequence[Sequence[Job]]) -> Sequence[Measured]:
+        """Time packs on workers; see `harness.engine.packs.MeasuringTasks`."""
+        found = []
+        for group in jobs:
+            asked = group[0].resources
+            task = _measured.options(
+                num_cpus=asked.cpus,
+                num_gpus=asked.gpus,
+                runtime_env={"env_vars": settings(asked.threads)},
+            )
+            device = "cuda" if asked.gpus else "cpu"
+            arguments = self._options.workload, *self._prepared(group[0])
+            found.append(task.remote(group, device, *arguments))
+        return [self._choice(each) for each in found]
+
+    def _choice(self, reference: Any) -> Measured:
+        try:
+            choice: Measured = ray.get(reference)
+        except RayError as error:  # the worker is lost, or the workload raised
+            why = getattr(error, "cause", None) or error
+            return Measured(1, f"single trials; measuring failed with {type(why).__name__}: {why}")
+        return choice
+
     def ready(self, streams: Sequence[Stream], *, timeout_s: float) -> Sequence[Stream]:
         """Wait until a stream can be read, and return all streams that can be read."""
         ready, _ = ray.wait(list(streams), num_returns=1, timeout=timeout_s)
@@ -210,6 +234,9 @@ class Tasks:
                 self._data_refs[key] = ray.put(_plain(self._load_data(workload, key[0])))
         data = [self._data_refs[key] for key in job.spec.data.items()]
         return [self._workload_refs[program], *data]
+
+
+_measured = ray.remote(max_calls=1, max_retries=0)(measured)
 
 
 def _remote(*, max_calls: int) -> Any:

@@ -3,10 +3,11 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -171,8 +172,59 @@ def test_a_workload_says_whether_it_can_run_packs() -> None:
     assert not isinstance(Toy(), Packing)
 
 
+class Slow(PackedToy):
+    """Each walk takes its time alone, and in a pack the time of one walk or of all."""
+
+    shared: ClassVar[bool] = True
+
+    def start_pack(self, parameters: Any, contexts: Sequence[Context], size: int) -> Walks:
+        quick = parameters.model_copy(update={"sleep_s": 0.0})
+        shared = self.shared
+
+        class Sleepy(Walks):
+            def epoch(self, members: Sequence[int]) -> Sequence[Mapping[str, float] | Exception]:
+                time.sleep(parameters.sleep_s * (1 if shared else len(members)))
+                return super().epoch(members)
+
+        return Sleepy(super().start_pack(quick, contexts, size).runs)
+
+
+class Unshared(Slow):
+    shared = False
+
+
+@pytest.mark.parametrize(("workload", "form"), [(Slow(), "pack of 4"), (Unshared(), "plain")])
+def test_auto_chooses_packs_where_they_help_and_only_there(
+    workload: Toy, form: str, tmp_path: Path
+) -> None:
+    jobs = [job(seed, epochs=2, sleep_s=0.2) for seed in range(4)]
+    sink = StoreSink(Store(tmp_path / "results"))
+    chosen = engine.Options(backoff_s=0.01, pack="auto")
+    with sink.store.lock():
+        (note,) = engine.run(
+            jobs, sink, workloads={"toy": workload}, load_data=load, options=chosen
+        )
+    assert_quiet(sink, jobs)
+    assert {sink.started(each)[0].provenance.environment.form for each in jobs} == {form}
+    assert ("packs of 4" in note) == (form == "pack of 4")
+
+
+def test_auto_keeps_the_size_that_checkpoints_have(tmp_path: Path) -> None:
+    jobs = [job(seed, epochs=15, sleep_s=0.02) for seed in range(3)]
+    stop = threading.Event()
+
+    def watch(each: Job, message: Message) -> None:
+        if isinstance(message, EpochRecord) and message.epoch == 4:
+            stop.set()
+
+    run(tmp_path, jobs, watch=watch, stop=stop, stop_s=1.0)
+    sink = run(tmp_path, jobs, pack="auto")
+    assert_quiet(sink, jobs)
+    assert all(sink.started(each)[0].resumed_from >= 3 for each in jobs)
+
+
 @pytest.mark.parametrize("pack", ["0", "-1", "many", "1.5"])
-def test_a_pack_s_size_is_a_number(pack: str) -> None:
+def test_a_pack_s_size_is_a_number_or_auto(pack: str) -> None:
     with pytest.raises(ValueError, match="pack"):
         engine.Options(pack=pack)
     assert engine.Options(pack=7).pack == "7"  # type: ignore[arg-type]
