@@ -85,7 +85,7 @@ def tell(text: str, webhook_env: str | None) -> None:
     if page:
         try:
             with Path(page).open("a", encoding="utf-8") as file:
-                file.write(text)
+                file.write(text + _artifacts())
         except OSError as error:
             log.warning("GITHUB_STEP_SUMMARY: not written: %s", error.strerror)
     url = os.environ.get(webhook_env, "") if webhook_env else ""
@@ -93,6 +93,18 @@ def tell(text: str, webhook_env: str | None) -> None:
         fault = nights.post(url, text)
         if fault:
             log.warning("webhook: the summary was not delivered: %s", fault)
+
+
+def _artifacts() -> str:
+    """Link to the files that the workflow keeps: the paths in the summary end with the runner."""
+    names = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
+    server, repository, run = (os.environ.get(name, "") for name in names)
+    if not (server and repository and run):
+        return ""
+    url = f"{server}/{repository}/actions/runs/{run}#artifacts"
+    return (
+        f"\n[The night's files]({url}): report, records, history.html. Unpack them to run these.\n"
+    )
 
 
 def _selection(chosen: Night) -> Selection:

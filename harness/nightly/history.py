@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import distributions
@@ -145,6 +145,14 @@ class NightEntry:
     """The manifest's digest."""
     trials: Mapping[int, str]
     """The id of each trial, by seed."""
+    row: str = ""
+    """The row that the history shows; empty in records of older versions, and without a value."""
+    reported: float | None = None
+    measured: float | None = None
+    share: float | None = None
+    """Measured minus reported, in tolerances."""
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    """What the trials ran with (source, versions, hardware), by name."""
 
     @property
     def status(self) -> Status:

@@ -14,7 +14,7 @@ from harness.errors import Exit
 from harness.manifest import spell
 from harness.nightly.config import Quarantine
 from harness.nightly.history import NightRecord
-from harness.report.text import as_markdown, expectation, measured, number
+from harness.report.text import as_markdown, expectation, measured, number, row_names
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 COLOURS = {
@@ -63,6 +63,7 @@ def markdown(summary: NightSummary) -> str:
         _heading(summary),
         _table(summary),
         _section("Not as expected", _failures(summary.verdicts)),
+        _section("Undecided", _undecided(summary.verdicts)),
         _section("What changed", _changes(summary)),
         _section("What is missing", _missing(summary)),
         _section("Quarantine", _quarantine(summary)),
@@ -126,6 +127,20 @@ def _failures(verdicts: Iterable[ExperimentVerdict]) -> Iterator[str]:
             parts.append(f"and {len(rows) - SHOWN} more rows")
         parts += [note for note in verdict.notes if "failed" in note]
         yield f"**{verdict.id}**: " + as_markdown("; ".join([verdict.verdict, *parts]))
+
+
+def _undecided(verdicts: Iterable[ExperimentVerdict]) -> Iterator[str]:
+    """Yield the reason of each inconclusive row, the rows of one reason together."""
+    for verdict in verdicts:
+        reasons: dict[str, list[ClaimResult]] = {}
+        for row in verdict.results:
+            if row.verdict is Outcome.INCONCLUSIVE:
+                reasons.setdefault(row.note or "no reason given", []).append(row)
+        parts = [f"{row_names(rows)}: {why}" for why, rows in reasons.items()]
+        if not parts and verdict.verdict is Outcome.INCONCLUSIVE:
+            parts = list(verdict.notes)
+        if parts:
+            yield f"**{verdict.id}**: {as_markdown('; '.join(parts))}"
 
 
 def _row(row: ClaimResult) -> str:

@@ -4,16 +4,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness import nightly
 from harness.compare import Side, compare
 from harness.errors import Exit, HarnessError
 from harness.nightly import History, NightEntry, NightRecord, OpenNight, Quarantine, State, Status
 from harness.nightly.history import FORMAT, ChooseBaseline
+from harness.nightly.page import PAGE, history_page
 from harness.output import write
 from harness.report import arrow_tables
 from harness.report.documents import comparisons_document, verdicts_document
 from harness.report.junit import junit
+from harness.report.text import headline_result
 from harness.session.reports import Reports
 from harness.session.session import Session
 from harness.verdict import ExperimentVerdict, exit_code
@@ -76,7 +79,8 @@ def finish_night(
         return _not_judged(history, night, rules, trouble, Trouble.of(error))
     try:
         history.prune(rules.keep)
-    except HarnessError as error:  # the next night prunes again
+        write(history.folder / PAGE, history_page(rules.name, history.nights()))
+    except HarnessError as error:  # the next night does both again
         _log.warning("%s", error)
     return summary
 
@@ -156,7 +160,25 @@ def _entry(
         failing=now.failing,
         manifest=experiment.digest,
         trials=session.trials[verdict.id],
+        conditions={
+            thing: " / ".join(sorted(values))
+            for thing, values in sorted(verdict.evidence.environments.items())
+        },
+        **_estimate(verdict),
     )
+
+
+def _estimate(verdict: ExperimentVerdict) -> dict[str, Any]:
+    """Return what the history shows of an experiment: its final estimate, or its last row."""
+    row = headline_result(verdict)
+    if row is None or row.difference is None:
+        return {}
+    return {
+        "row": row.name,
+        "reported": row.reported,
+        "measured": row.measured,
+        "share": row.difference / row.tolerance if row.tolerance else None,
+    }
 
 
 def _compared(

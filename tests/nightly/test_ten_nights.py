@@ -85,6 +85,23 @@ def test_a_version_bump_that_moves_results_within_tolerance_is_told(nights: Nigh
     assert "torch 2.1 → 2.2" in markdown(summary)
 
 
+def test_the_history_shows_each_night_s_estimate_and_the_night_of_a_bump(nights: Nights) -> None:
+    simulation, summaries = nights
+    page = (simulation.history.folder / "history.html").read_text(encoding="utf-8")
+    section = page.partition(f"<h2>{BUMPED}</h2>")[2].partition("<h2>")[0]
+    rows = [line for line in section.splitlines() if line.startswith("<tr><th")]
+    assert len(rows) == len(simulation.history.nights())
+    (bump,) = (row for row in rows if "→" in row)
+    assert summaries[2].record.night in bump
+    assert "torch 2.1 → 2.2" in bump
+    for summary in summaries:
+        entry = summary.record.experiments[BUMPED]
+        (row,) = (row for row in rows if summary.record.night in row)
+        assert f"<td>{entry.measured:.4f}</td>" in row
+    points = section.partition('points="')[2].partition('"')[0].split()
+    assert len(points) == len(rows)
+
+
 def test_equal_nights_are_unchanged_and_not_tested(nights: Nights) -> None:
     for day in (2, *range(4, 11)):
         found = nights[1][day - 1].last[BUMPED].comparison

@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ def test_a_workflow_has_the_form_that_github_wants(path: Path) -> None:
         assert job["timeout-minutes"] <= 120
         for step in job["steps"]:
             assert ("run" in step) != ("uses" in step)
-            assert re.fullmatch(r"[\w/-]+@v\d+", step.get("uses", "a@v1"))
+            # A tag can be moved to other code; a commit cannot.
+            assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step.get("uses", "a@" + 40 * "0"))
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -51,6 +54,22 @@ def test_no_secret_or_input_is_pasted_into_a_command() -> None:
     """What an expression puts into a script would be run; into the environment it is not."""
     for path in WORKFLOWS:
         assert not [step for step in steps(path) if "${{" in step.get("run", "")]
+
+
+@pytest.mark.parametrize(
+    ("night", "step"), [(0, 0), (1, 1), (2, 2), (3, 0), (4, 0), (70, 70), (143, 143)]
+)
+def test_an_undecided_night_is_a_warning_and_only_a_surprise_is_red(
+    tmp_path: Path, night: int, step: int
+) -> None:
+    folder = tmp_path / "ci"
+    folder.mkdir()
+    shutil.copy(REPOSITORY / "ci" / "github-night.sh", folder)
+    (folder / "nightly.sh").write_text(f"#!/bin/sh\nexit {night}\n")
+    (folder / "nightly.sh").chmod(0o755)
+    done = subprocess.run([folder / "github-night.sh"], capture_output=True, text=True, check=False)
+    assert done.returncode == step
+    assert ("::warning" in done.stdout) is (night in (3, 4))
 
 
 def test_the_script_makes_its_environment_by_a_rule_that_exists() -> None:
