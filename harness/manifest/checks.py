@@ -308,10 +308,19 @@ def _shape(path: Path, claim: Node, name: str, metric: Metric) -> Iterator[Findi
         needs = f"a claim of kind {_text(claim, 'kind')} needs every epoch"
         message = f"{name} is estimated once, at the end; {needs}"
         yield Finding((*path, "metric"), message)
+    elif metric.final and _text(claim, "reduce"):
+        message = f"{name} is estimated once, at the end: there is nothing to reduce"
+        yield Finding((*path, "reduce"), message)
+    elif not metric.final and _text(claim, "reduce"):
+        if isinstance(reported and reported.value, dict) and not (kind and kind.one_number):
+            message = "one number is wanted, since `reduce` makes one of all epochs"
+            yield Finding((*path, "reported"), message)
     elif kind is not None and kind.one_number:
-        if not metric.final:
+        parsed = _claim(claim)
+        if parsed is not None and parsed.every_epoch == metric.final:
             needs = f"a claim of kind {_text(claim, 'kind')} needs one number for each seed"
-            yield Finding((*path, "metric"), f"{name} is recorded every epoch; {needs}")
+            why = "recorded every epoch" if not metric.final else "estimated once, at the end"
+            yield Finding((*path, "metric"), f"{name} is {why}; {needs}: see `reduce`")
     elif every_epoch or reported is None:
         return
     elif metric.final and isinstance(reported.value, dict):

@@ -46,6 +46,33 @@ class Tolerance(Frozen):
     value: PositiveNumber
     reason: Text
 
+    def around(self, reported: float) -> float:
+        """The half-width around a reported value."""
+        return self.value
+
+
+class RelativeTolerance(Frozen):
+    """Half-width of the agreement band as a share of each reported value, and the reason for it."""
+
+    relative: PositiveNumber
+    reason: Text
+
+    def around(self, reported: float) -> float:
+        """The half-width around a reported value."""
+        return self.relative * abs(reported)
+
+
+def _tolerance_shape(tolerance: object) -> str:
+    given = isinstance(tolerance, Mapping) and "relative" in tolerance
+    return "<relative>" if given or isinstance(tolerance, RelativeTolerance) else "<value>"
+
+
+AnyTolerance = Annotated[
+    Annotated[Tolerance, Tag("<value>")] | Annotated[RelativeTolerance, Tag("<relative>")],
+    Discriminator(_tolerance_shape),
+]
+"""A tolerance in the claim's unit, or as a share of the reported value."""
+
 
 class SpreadLimit(Frozen):
     """The largest standard deviation over the seeds that is allowed, in the claim's unit, and why.
@@ -201,6 +228,9 @@ class BaseClaim(Frozen, ABC):
     """One of the workload's metrics."""
     source: Text
     """Where the paper says so: the listing and the column or line."""
+    reduce: Literal["max", "min", "last", "mean"] | None = None
+    """Makes one number of a metric that is recorded every epoch. The best epoch is the `max` of an
+    accuracy and the `min` of a loss."""
 
     needs_every_epoch: ClassVar[bool] = False
     """Whether the kind makes sense only for a metric that is recorded after every epoch."""
@@ -255,6 +285,15 @@ class BaseClaim(Frozen, ABC):
         return 0.0
 
     @property
+    def series(self) -> str:
+        """The name of what the claim reads: its metric, or what `reduce` makes of it."""
+        return f"{self.reduce} of {self.metric}" if self.reduce else self.metric
+
+    def margin_at(self, value: float) -> float:
+        """How far off a value may be from this reported one, in the claim's unit."""
+        return self.margin
+
+    @property
     def every_epoch(self) -> bool:
         """Whether the claim is about values of every epoch, and not about the final estimate."""
         return self.needs_every_epoch or None not in self.values
@@ -285,6 +324,11 @@ class BaseClaim(Frozen, ABC):
         """The SD of the paper's runs, divided by n - 1; None if the paper does not report it."""
         return None
 
+    @property
+    def reported_runs(self) -> tuple[float, ...]:
+        """The values of the paper's single runs, if the paper reports them."""
+        return ()
+
     def reporting(self, runs: Mapping[int | None, Sequence[float]], decimals: int) -> Json:
         """The claim's `reported` in a manifest whose paper made these runs instead.
 
@@ -307,7 +351,8 @@ class BaseClaim(Frozen, ABC):
 
     def _number(self, epoch: int | None, value: float) -> ReportedNumber:
         name = self.name if epoch is None else f"{self.name} @ {epoch}"
-        return ReportedNumber(RowKey(self.name, epoch), name, value, self.margin, self.half_unit)
+        margin = self.margin_at(value)
+        return ReportedNumber(RowKey(self.name, epoch), name, value, margin, self.half_unit)
 
 
 def _by_epoch(reported: Mapping[int, float] | float) -> Mapping[int | None, float]:
@@ -319,6 +364,15 @@ def _printed(reported: object) -> Iterable[float]:
     if isinstance(reported, MeanAndSd | AllValues):
         return reported.printed
     return _by_epoch(cast(float, reported)).values()
+
+
+def _not_relative(reported: object, tolerance: object) -> object:
+    """Check that a relative tolerance has something to be relative to."""
+    if isinstance(tolerance, RelativeTolerance) and reported is not None:
+        middle = [reported.mean] if isinstance(reported, MeanAndSd | AllValues) else None
+        if 0.0 in (middle or _printed(reported)):
+            raise ValueError("a tolerance relative to 0 allows nothing; give its value")
+    return reported
 
 
 def _decimals(number: float) -> int:
@@ -361,10 +415,38 @@ class ExactClaim(BaseClaim):
         return self.half_unit
 
 
-class ToleratedClaim(BaseClaim, ABC):
+class _WithTolerance(BaseClaim, ABC):
+    """What the claims share that have a tolerance."""
+
+    tolerance: AnyTolerance
+
+    @field_validator("reported", check_fields=False)
+    @classmethod
+    def _not_relative_to_zero(cls, reported: Any, info: ValidationInfo) -> Any:
+        return _not_relative(reported, info.data.get("tolerance"))
+
+    @field_validator("tolerance")
+    @classmethod
+    def _relative_to_something(cls, tolerance: Any, info: ValidationInfo) -> Any:
+        _not_relative(info.data.get("reported"), tolerance)
+        return tolerance
+
+    @property
+    def margin(self) -> float:
+        """The tolerance; the largest, if it is relative to several values."""
+        return max(map(self.margin_at, self._compared_with()))
+
+    def margin_at(self, value: float) -> float:
+        """The tolerance around a reported value."""
+        return self.tolerance.around(value)
+
+    def _compared_with(self) -> Iterable[float]:
+        return self.values.values()
+
+
+class ToleratedClaim(_WithTolerance, ABC):
     """What the claims share whose mean over the seeds is compared with a reported number."""
 
-    tolerance: Tolerance
     decimals: Decimals | None = None
     """How many the paper prints: half a unit of the last does not count as a difference."""
     largest_spread: SpreadLimit | None = None
@@ -373,18 +455,17 @@ class ToleratedClaim(BaseClaim, ABC):
     @classmethod
     def _rounded_within(cls, decimals: int | None, info: ValidationInfo) -> int | None:
         """Rounding as the paper rounds must not move a value by more than the tolerance."""
-        tolerance = info.data.get("tolerance")
-        if decimals is None or tolerance is None or tolerance.value >= _half_unit(decimals):
+        tolerance, reported = info.data.get("tolerance"), info.data.get("reported")
+        if decimals is None or tolerance is None:
+            return decimals
+        numbers = [1.0] if reported is None else _printed(reported)
+        least = min(map(tolerance.around, numbers))
+        if least >= _half_unit(decimals):
             return decimals
         raise ValueError(
             f"half a unit of decimal {decimals} is {_half_unit(decimals):g}, more than the "
-            f"tolerance {tolerance.value:g}; raise the tolerance, or use kind exact"
+            f"tolerance {least:g}; raise the tolerance, or use kind exact"
         )
-
-    @property
-    def margin(self) -> float:
-        """The tolerance."""
-        return self.tolerance.value
 
     @property
     def half_unit(self) -> float:
@@ -474,6 +555,9 @@ class OnsetClaim(ComparedClaim):
         """None: the paper reports an epoch."""
         return {}
 
+    def _compared_with(self) -> Iterable[float]:
+        return (self.reported,)
+
     def numbers(self) -> tuple[ReportedNumber, ...]:
         """The epoch of the take-off, as one row."""
         return (self._number(None, self.reported),)
@@ -505,6 +589,11 @@ class SampleClaim(ToleratedClaim):
         """The SD of the paper's runs."""
         return self.reported.unbiased_sd
 
+    @property
+    def reported_runs(self) -> tuple[float, ...]:
+        """The values of the runs; empty if only mean and SD are known."""
+        return self.reported.known_values or ()
+
     def reporting(self, runs: Mapping[int | None, Sequence[float]], decimals: int) -> Json:
         """Mean and SD, or all values, of the runs."""
         values = runs[None]
@@ -515,12 +604,11 @@ class SampleClaim(ToleratedClaim):
         return self.reported.model_dump(mode="json") | printed
 
 
-class BandClaim(BaseClaim):
+class BandClaim(_WithTolerance):
     """A control: every recorded epoch of every seed stays within the tolerance of the reported."""
 
     kind: Literal["band"]
     reported: Reported
-    tolerance: Tolerance
 
     holds_throughout: ClassVar[bool] = True
 
@@ -528,11 +616,6 @@ class BandClaim(BaseClaim):
     def values(self) -> Mapping[int | None, float]:
         """Every reported value."""
         return _by_epoch(self.reported)
-
-    @property
-    def margin(self) -> float:
-        """The tolerance."""
-        return self.tolerance.value
 
     @property
     def throughout(self) -> tuple[RowKey, str] | None:
@@ -549,6 +632,129 @@ class BandClaim(BaseClaim):
         """The reported rows; one number holds from the first epoch to the last."""
         ends = {1: self.values[None], last_epoch: self.values[None]} if not self.every_epoch else {}
         return ends or super().reference(last_epoch)
+
+
+class LimitClaim(_WithTolerance, ABC):
+    """What the claims share that give a limit for the mean over the seeds, on one side."""
+
+    reported: Reported
+    decimals: Decimals | None = None
+    """How many the paper prints: half a unit of the last does not count as a difference."""
+
+    upper: ClassVar[bool]
+    """Whether the mean must not lie above the limit."""
+
+    @property
+    def values(self) -> Mapping[int | None, float]:
+        """Every reported limit."""
+        return _by_epoch(self.reported)
+
+    @property
+    def half_unit(self) -> float:
+        """Half a unit of the last printed digit; 0 if `decimals` is not given."""
+        return 0.0 if self.decimals is None else _half_unit(self.decimals)
+
+
+class AtLeastClaim(LimitClaim):
+    """The mean is at least as large as reported; the tolerance is how far below does not matter."""
+
+    kind: Literal["at_least"]
+
+    upper: ClassVar[bool] = False
+
+
+class AtMostClaim(LimitClaim):
+    """The mean is at most as large as reported; the tolerance is how far above does not matter."""
+
+    kind: Literal["at_most"]
+
+    upper: ClassVar[bool] = True
+
+
+class ExtremeClaim(_WithTolerance):
+    """The highest or lowest of several runs of the paper's, compared with that of as many of ours.
+
+    Of n seeds, every choice of `runs` is as good as another, so the mean over all choices is
+    compared. With fewer seeds than `runs` it is not known.
+    """
+
+    kind: Literal["extreme"]
+    reported: Number
+    which: Literal["highest", "lowest"]
+    runs: Annotated[PositiveInt, Field(le=MAX_RUNS)]
+    """How many runs of the paper's it is the extreme of."""
+    decimals: Decimals | None = None
+    """How many the paper prints: half a unit of the last does not count as a difference."""
+    normal: Text | None = None
+    """Why single runs may be taken to be normally distributed. Only then can few seeds show that a
+    reported extreme is too extreme: else one outlying run of the paper's explains it."""
+
+    one_number: ClassVar[bool] = True
+
+    @property
+    def values(self) -> Mapping[int | None, float]:
+        """The reported extreme."""
+        return {None: self.reported}
+
+    @property
+    def half_unit(self) -> float:
+        """Half a unit of the last printed digit; 0 if `decimals` is not given."""
+        return 0.0 if self.decimals is None else _half_unit(self.decimals)
+
+    @property
+    def averaged(self) -> int:
+        """How many runs the paper made."""
+        return self.runs
+
+    def reporting(self, runs: Mapping[int | None, Sequence[float]], decimals: int) -> Json:
+        """The extreme of the runs."""
+        return round((max if self.which == "highest" else min)(runs[None]), decimals)
+
+
+class NeverClaim(BaseClaim):
+    """No run gets above a limit, or below it: at the end, or at any epoch.
+
+    If the paper says so of its own runs, `runs` is their number: a single run of ours beyond the
+    limit may then be chance. Without `runs` the claim holds for all runs, and one refutes it.
+    """
+
+    kind: Literal["never"]
+    reported: Number
+    """The limit. Reaching it is allowed."""
+    beyond: Literal["above", "below"] = "above"
+    every: bool = False
+    """Whether it holds at every epoch, of a metric that is recorded so."""
+    runs: Annotated[PositiveInt, Field(le=MAX_RUNS)] | None = None
+    """How many runs the paper made; leave it out if the claim is about all runs there can be."""
+    decimals: Decimals | None = None
+    """How many the paper prints: half a unit of the last beyond the limit is only rounding."""
+
+    estimate: ClassVar[bool] = False
+    one_number: ClassVar[bool] = True
+
+    @property
+    def values(self) -> Mapping[int | None, float]:
+        """None: the paper reports no value of the metric itself."""
+        return {}
+
+    @property
+    def every_epoch(self) -> bool:
+        """Whether it holds at every epoch."""
+        return self.every
+
+    @property
+    def margin(self) -> float:
+        """Nothing beyond the limit is allowed."""
+        return 0.0
+
+    @property
+    def half_unit(self) -> float:
+        """Half a unit of the last printed digit; 0 if `decimals` is not given."""
+        return 0.0 if self.decimals is None else _half_unit(self.decimals)
+
+    def numbers(self) -> tuple[ReportedNumber, ...]:
+        """The limit, as one row."""
+        return (self._number(None, self.reported),)
 
 
 Members = Annotated[tuple[Line, ...], Field(min_length=1)]
@@ -737,6 +943,10 @@ Claim = (
     | ValueClaim
     | ExactClaim
     | SampleClaim
+    | AtLeastClaim
+    | AtMostClaim
+    | ExtremeClaim
+    | NeverClaim
     | DifferenceClaim
     | RatioClaim
     | MeanOverClaim
@@ -759,6 +969,10 @@ KINDS = _kinds(
     ValueClaim,
     ExactClaim,
     SampleClaim,
+    AtLeastClaim,
+    AtMostClaim,
+    ExtremeClaim,
+    NeverClaim,
     DifferenceClaim,
     RatioClaim,
     MeanOverClaim,

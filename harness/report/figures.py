@@ -216,7 +216,7 @@ def themed(svg: str) -> str:
 def panels(verdict: ExperimentVerdict) -> tuple[Panel, ...]:
     """List the panels of an experiment, the most important first; none if nothing was run."""
     rows = [row for row in verdict.results if row.epoch is not None]
-    finals = [row for row in _ran(verdict) if row.metric in verdict.evidence.finals]
+    finals = [row for row in _ran(verdict) if row.series in verdict.evidence.finals]
     shown = []
     if rows:
         shown.append(Panel("Every epoch", partial(_curves, verdict=verdict, rows=rows), wide=True))
@@ -304,7 +304,7 @@ def _lined_up(
 
 
 def _finals(axes: Axes, *, verdict: ExperimentVerdict, finals: Rows) -> None:
-    values = [verdict.evidence.finals[row.metric] for row in finals]
+    values = [verdict.evidence.finals[row.series] for row in finals]
     _values(axes, finals, values, seed_groups(verdict))
     name_axes(axes, "", verdict.unit)
 
@@ -328,6 +328,19 @@ def _values(axes: Axes, rows: Rows, values: Iterable[Array], groups: Sequence[Se
                 bar = None if sample.sd is None else [sample.sd]
                 axes.errorbar([place], [sample.mean], bar, fmt="D", color=MEAN, markersize=4.5)
         _mark(axes, [place + 0.25], [row], with_bars=True)
+        _reported_runs(axes, place, row)
+
+
+def _reported_runs(axes: Axes, place: float, row: ClaimResult) -> None:
+    """Draw the paper's runs as dots, and their mean and SD, if the paper reports several runs."""
+    claim = row.about
+    if claim is None or claim.reported_sd is None:
+        return
+    runs = claim.reported_runs
+    beside = place + np.linspace(0.3, 0.45, len(runs) + 2)[1:-1]
+    axes.plot(beside, runs, ".", color=INK, markersize=6)
+    at = [place + 0.15]
+    axes.errorbar(at, [row.reported], [claim.reported_sd], fmt="d", color=INK, markersize=4.5)
 
 
 def _seeds(axes: Axes, epochs: Array, curves: Array, groups: Sequence[SeedGroup]) -> None:

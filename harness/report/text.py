@@ -376,7 +376,7 @@ def headline_result(verdict: ExperimentVerdict) -> ClaimResult | None:
         for row in verdict.results
         if row.verdict is not Outcome.NOT_RUN and row.about is not None and row.about.estimate
     ]
-    finals = [row for row in rows if row.epoch is None and row.metric in verdict.evidence.finals]
+    finals = [row for row in rows if row.epoch is None and row.series in verdict.evidence.finals]
     listed = [row for row in rows if row.epoch is not None]
     return finals[0] if finals else max(listed, key=lambda row: row.epoch or 0, default=None)
 

@@ -123,7 +123,7 @@ def prepared(subject: Subject) -> Subject:
     )
     reason = "single runs may differ by what matters, and not by more"
     changes: dict[Place, Json] = {
-        ("claims", at, "largest_spread"): {"value": claim.tolerance.value, "reason": reason}
+        ("claims", at, "largest_spread"): {"value": claim.margin, "reason": reason}
         for at, claim in enumerate(reduced.claims)
         if isinstance(claim, ToleratedClaim)
     }

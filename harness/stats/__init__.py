@@ -22,13 +22,21 @@ from harness.stats.intervals import (
     share_within,
     summarise,
 )
-from harness.stats.ordered import none_p, positive_p, positive_t_p
+from harness.stats.ordered import (
+    above_p,
+    best_of,
+    none_p,
+    positive_p,
+    positive_t_p,
+    too_extreme_p,
+)
 from harness.stats.paired import Paired, familywise, paired
 from harness.stats.sample_size import (
     ASSURANCE,
     Question,
     more_for_equivalence,
     more_for_sd,
+    more_for_side,
     more_to_settle,
 )
 from harness.stats.samples import (
@@ -50,6 +58,8 @@ __all__ = [
     "Paired",
     "Question",
     "Sample",
+    "above_p",
+    "best_of",
     "consistency",
     "equivalence_p",
     "familywise",
@@ -60,6 +70,7 @@ __all__ = [
     "mean_interval",
     "more_for_equivalence",
     "more_for_sd",
+    "more_for_side",
     "more_for_welch",
     "more_for_welch_equivalence",
     "more_to_settle",
@@ -75,6 +86,7 @@ __all__ = [
     "sd_bounds",
     "share_within",
     "summarise",
+    "too_extreme_p",
     "value_at",
     "welch_equivalence_p",
     "welch_interval",

@@ -1,11 +1,13 @@
 """One-sided questions: does one mean lie above another, and is it chance that no run did it?"""
 
+from math import sqrt
+
 import numpy as np
-from scipy.special import comb, stdtr
+from scipy.special import comb, gammaln, stdtr
 
 from harness.stats.consistency import not_normal
 from harness.stats.curves import Array
-from harness.stats.intervals import NOISE, mean_and_sd, summarise
+from harness.stats.intervals import NOISE, Sample, mean_and_sd, summarise
 
 EXACT = range(5, 17)
 """Numbers of differences for which all 2^n signs are counted. Fewer could never reach p = 0.05."""
@@ -68,3 +70,68 @@ def none_p(ours: int, reported: int, runs: int) -> float:
         Fisher (1935), The logic of inductive inference, J. R. Stat. Soc. 98(1).
     """
     return float(comb(runs, reported) / comb(runs + ours, reported))
+
+
+def above_p(sample: Sample, limit: float) -> float:
+    """One-sided p that the mean does not lie above a limit (Student's t-test).
+
+    If the SD is 0, the mean is known: p is 0 or 1, and 0 at the limit.
+
+    Args:
+        sample: of two values or more.
+        limit: in the unit of the values.
+
+    Source:
+        Student (1908), The probable error of a mean, Biometrika 6(1).
+    """
+    mean, sd = mean_and_sd(sample)
+    if sd == 0.0:
+        return 0.0 if mean >= limit else 1.0
+    return float(stdtr(sample.n - 1, -(mean - limit) / (sd / sqrt(sample.n))))
+
+
+def best_of(values: Array, k: int) -> float:
+    """The mean, over all choices of k of n values, of the largest of the k.
+
+    The i-th smallest of n is the largest of C(i - 1, k - 1) of the C(n, k) choices. For n = k it is
+    the largest value.
+
+    Args:
+        values: shape (n,), n at least k.
+        k: how many are chosen.
+
+    Source:
+        Arnold, Balakrishnan and Nagaraja (1992), A First Course in Order Statistics, section 5.3.
+    """
+    n = len(values)
+    places = np.arange(k, n + 1)
+
+    def log_choices(total: Array, chosen: int) -> Array:
+        chosen_from = gammaln(total + 1) - gammaln(total - chosen + 1) - gammaln(chosen + 1)
+        return np.asarray(chosen_from)
+
+    share = np.exp(log_choices(places - 1.0, k - 1) - log_choices(np.array([float(n)]), k))
+    return float((share * np.sort(values)[k - 1 :]).sum() / share.sum())
+
+
+def too_extreme_p(sample: Sample, largest: float, runs: int) -> float:
+    """p that the largest of further normal values is at least as large as this one.
+
+    Bonferroni's bound for any of the runs: runs times P(T > (largest - mean) / (s sqrt(1 + 1 / n)))
+    with n - 1 degrees of freedom.
+
+    Args:
+        sample: of two values or more, normally distributed.
+        largest: of the further values.
+        runs: how many further values there are.
+
+    Source:
+        Hahn and Meeker (1991), Statistical Intervals, section 4.8: intervals for all of m further
+        observations.
+    """
+    mean, sd = mean_and_sd(sample)
+    if sd == 0.0:
+        return 1.0 if largest <= mean else 0.0
+    return min(
+        1.0, runs * float(stdtr(sample.n - 1, -(largest - mean) / (sd * sqrt(1 + 1 / sample.n))))
+    )

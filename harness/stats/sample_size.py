@@ -131,6 +131,15 @@ def _chi_square(df: int, deviate: Array) -> Array:
     return np.asarray(df * np.maximum(cube, 0.0) ** 3)
 
 
+def more_for_side(sample: Sample, limit: float, alpha: float) -> int | None:
+    """How many seeds to add until the mean is shown to lie on its side of a limit."""
+    mean, sd = mean_and_sd(sample)
+    room = abs(mean - limit)
+    return first_size(
+        sample.n, lambda n: np.asarray(stdtrit(n - 1, 1 - alpha) * sd / np.sqrt(n) <= room)
+    )
+
+
 def first_size(n: int, holds: Callable[[NDArray[np.int64]], Array]) -> int | None:
     """How much larger than n the first number is for which the condition holds."""
     fulfilled = np.flatnonzero(holds(np.arange(n + 1, n + 1 + MOST)))

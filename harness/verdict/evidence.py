@@ -75,7 +75,7 @@ class Evidence:
     """The manifest's number of epochs; final estimates are used only after all of them."""
     curves: Mapping[str, Array]
     """By metric, shape (seeds, epochs); NaN where nothing was recorded."""
-    finals: Mapping[str, Array]
+    finals: dict[str, Array]
     """By metric, shape (seeds,); NaN if there is none."""
     recorded: NDArray[np.int64]
     """The last epoch that each seed recorded or ran through, shape (seeds,)."""
@@ -137,7 +137,32 @@ def gather(case: Case, trial_of: TrialOf) -> Evidence:
             evidence.distrusted[seed] = f"read other data than its digest names: {other}"
         else:
             _enter(evidence, row, trial)
+    _reduce(case, evidence)
     return evidence
+
+
+REDUCTIONS: Mapping[str, Callable[[Array], Array]] = {
+    "max": lambda curves: np.asarray(np.nanmax(curves, axis=1)),
+    "min": lambda curves: np.asarray(np.nanmin(curves, axis=1)),
+    "mean": lambda curves: np.asarray(np.nanmean(curves, axis=1)),
+    "last": lambda curves: np.asarray(curves[:, -1]),
+}
+"""What `reduce` of a claim makes of curves of shape (seeds, epochs): shape (seeds,)."""
+
+
+def _reduce(case: Case, evidence: Evidence) -> None:
+    """Add the numbers that claims make of whole curves; a seed that broke off has none."""
+    done = evidence.recorded == evidence.epochs
+    declared = case.as_declared.claims if case.as_declared else ()
+    for claim in (*case.experiment.manifest.claims, *declared):
+        if claim.reduce is None or claim.metric not in evidence.curves:
+            continue
+        curves = evidence.curves[claim.metric]
+        known = done & ~np.isnan(curves).all(axis=1)
+        values = np.full(len(evidence.seeds), np.nan)
+        if known.any():
+            values[known] = REDUCTIONS[claim.reduce](curves[known])
+        evidence.finals[claim.series] = values
 
 
 def _metrics(case: Case) -> tuple[set[str], set[str]]:
@@ -146,7 +171,7 @@ def _metrics(case: Case) -> tuple[set[str], set[str]]:
     finals: set[str] = set()
     declared = case.as_declared.claims if case.as_declared else ()
     for claim in (*case.experiment.manifest.claims, *declared):
-        (curves if claim.every_epoch else finals).add(claim.metric)
+        (curves if claim.every_epoch or claim.reduce else finals).add(claim.metric)
     return curves, finals
 
 

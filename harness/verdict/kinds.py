@@ -7,6 +7,7 @@ their key (claim, epoch). The test for consistency is made over all rows of all 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar, assert_never
 
 import numpy as np
@@ -15,6 +16,8 @@ from harness import stats
 from harness.manifest import (
     KINDS,
     AllWithinClaim,
+    AtLeastClaim,
+    AtMostClaim,
     BandClaim,
     BaseClaim,
     Claim,
@@ -23,7 +26,10 @@ from harness.manifest import (
     CurveClaim,
     DifferenceClaim,
     ExactClaim,
+    ExtremeClaim,
+    LimitClaim,
     MeanOverClaim,
+    NeverClaim,
     OnsetClaim,
     OrderClaim,
     RatioClaim,
@@ -35,7 +41,7 @@ from harness.manifest import (
     of_seeds,
 )
 from harness.stats import Array
-from harness.verdict import samples
+from harness.verdict import limits, samples
 from harness.verdict.between import Members, OrderedRow, order
 from harness.verdict.consistency import OwnTest, Tested, weights
 from harness.verdict.decision import Decision, Terms, compare
@@ -146,16 +152,17 @@ class BandRule(_EverySeed[BandClaim]):
         )
         curves = evidence.curves[claim.metric]
         distance = np.where(np.isnan(curves), -1.0, np.abs(curves - centre))
-        worst = distance.argmax(axis=1)
+        margins = np.array([claim.margin_at(float(value)) for value in centre])
+        worst = (distance / margins).argmax(axis=1)
         seeds = np.arange(len(evidence.seeds))
-        farthest = int(distance[seeds, worst].argmax())
+        farthest = int((distance / margins)[seeds, worst].argmax())
         epoch = int(worst[farthest])
         recorded, seed = bool((distance >= 0).any()), evidence.seeds[farthest]
         return MeasuredRow(
-            number=ReportedNumber(key, name, float(centre[epoch]), claim.margin),
+            number=ReportedNumber(key, name, float(centre[epoch]), float(margins[epoch])),
             values=curves[seeds, worst],
             absent=(evidence.recorded < evidence.epochs) | np.isnan(curves).all(axis=1),
-            off=distance.max(axis=1) > claim.margin,
+            off=np.asarray((distance > margins).any(axis=1)),
             note=f"farthest off: seed {seed}, epoch {epoch + 1}" if recorded else "",
             farthest=float(curves[farthest, epoch]) if recorded else None,
         )
@@ -435,7 +442,85 @@ class SometimesRule(Rule[SometimesClaim]):
         return 1
 
 
-def rule_for(kind: type[Claim]) -> Rule[Any]:  # noqa: PLR0911 - one for each kind
+class LimitRule(Rule[LimitClaim]):
+    """The mean over the seeds on the right side of a limit."""
+
+    method = "one-sided t-test of the mean against the limit and its tolerance"
+
+    def rows(self, claim: LimitClaim, evidence: Evidence) -> Iterator[MeasuredRow]:
+        """Each reported limit."""
+        return _at_own_epochs(claim, evidence)
+
+    def decide(self, claim: LimitClaim, row: MeasuredRow, terms: Terms) -> Decision:
+        """Shown to hold, shown to fail, or open."""
+        return limits.mean_beside(row, terms, self.method, upper=claim.upper)
+
+    def guards(self, claim: LimitClaim) -> int:
+        """All rows: they share alpha for what refutes them."""
+        return len(claim.numbers())
+
+
+class ExtremeRule(Rule[ExtremeClaim]):
+    """The highest or lowest of k seeds, on average over all choices of k."""
+
+    def rows(self, claim: ExtremeClaim, evidence: Evidence) -> Iterator[MeasuredRow]:
+        """One row; the extreme of all seeds is shown if there are fewer than k."""
+        for row in _at_own_epochs(claim, evidence):
+            extreme = limits.extreme_of(row.values, claim.runs, highest=claim.which == "highest")
+            yield replace(row, farthest=extreme)
+
+    def decide(self, claim: ExtremeClaim, row: MeasuredRow, terms: Terms) -> Decision:
+        """By nearness, and by the order of the paper's runs and ours."""
+        return limits.extreme(claim, row, terms)
+
+    def guards(self, claim: ExtremeClaim) -> int:
+        """One: it shares alpha with the other claims that a test can refute."""
+        return 1
+
+
+class NeverRule(Rule[NeverClaim]):
+    """No seed beyond the limit."""
+
+    method = "no seed beyond the limit"
+
+    def rows(self, claim: NeverClaim, evidence: Evidence) -> Iterator[MeasuredRow]:
+        """Each seed's value farthest beyond the limit."""
+        (number,) = claim.numbers()
+        sign = 1.0 if claim.beyond == "above" else -1.0
+        if claim.every:
+            curves = evidence.curves[claim.metric]
+            highest = np.where(np.isnan(curves), -np.inf, sign * curves).max(axis=1)
+            values = np.where(np.isinf(highest), np.nan, sign * highest)
+            lacking = np.isnan(curves).any(axis=1)
+        elif evidence.partial:
+            yield _beyond(number, evidence)
+            return
+        else:
+            values = evidence.finals[claim.series]
+            lacking = np.isnan(values)
+        over = np.nan_to_num(sign * (values - number.value), nan=-np.inf) > number.half_unit
+        known = ~np.isnan(values)
+        # Later epochs may still pass the limit, and cannot undo that one did.
+        open_yet = claim.every and evidence.partial and not over.any()
+        yield MeasuredRow(
+            number=number,
+            values=values,
+            absent=lacking & ~over,
+            off=over if claim.runs is None else None,
+            not_run=BEYOND.format(evidence.epochs) if open_yet else "",
+            farthest=float(sign * (sign * values[known]).max()) if known.any() else None,
+        )
+
+    def decide(self, claim: NeverClaim, row: MeasuredRow, terms: Terms) -> Decision:
+        """If the paper made so many runs, chance may explain that one of ours is beyond."""
+        return limits.never(claim, row, terms, self.method)
+
+    def guards(self, claim: NeverClaim) -> int:
+        """One if chance may explain it, which shares alpha; else none."""
+        return 0 if claim.runs is None else 1
+
+
+def rule_for(kind: type[Claim]) -> Rule[Any]:  # noqa: PLR0911, PLR0912 - one for each kind
     """The rule of a kind; mypy fails at the last line and names a kind that is forgotten."""
     if issubclass(kind, ExactClaim):
         return ExactRule()
@@ -461,6 +546,12 @@ def rule_for(kind: type[Claim]) -> Rule[Any]:  # noqa: PLR0911 - one for each ki
         return SometimesRule()
     if issubclass(kind, SampleClaim):
         return SampleRule()
+    if issubclass(kind, AtLeastClaim | AtMostClaim):
+        return LimitRule()
+    if issubclass(kind, ExtremeClaim):
+        return ExtremeRule()
+    if issubclass(kind, NeverClaim):
+        return NeverRule()
     assert_never(kind)
 
 
@@ -486,7 +577,7 @@ def _at_own_epochs(
     """
     for number in claim.numbers():
         if number.epoch is None and not evidence.partial:
-            values = evidence.finals[claim.metric]
+            values = evidence.finals[claim.series]
         elif number.epoch is not None and number.epoch <= evidence.epochs:
             values = evidence.curves[claim.metric][:, number.epoch - 1]
         else:

@@ -104,6 +104,11 @@ class ClaimResult:
         return RowKey(self.claim, self.epoch)
 
     @property
+    def series(self) -> str:
+        """What of the evidence the row reads: its metric, or what `reduce` makes of it."""
+        return self.metric if self.about is None else self.about.series
+
+    @property
     def difference(self) -> float | None:
         """Measured less reported."""
         return None if self.measured is None else self.measured - self.reported

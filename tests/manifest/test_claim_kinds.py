@@ -55,3 +55,64 @@ def test_each_fault_of_a_sample_is_named_at_its_place(
 ) -> None:
     faults = faults_of(with_claim(CELL.replace(there, instead, 1)))
     assert any("claims[2]" in found and fault in found for found in faults), faults
+
+
+ONE_NUMBER = """  - name: test
+    kind: KIND
+    metric: METRIC
+    source: table 2
+    reported: 0.9
+"""
+TOLERANCE = "    tolerance: {value: 0.1, reason: a tenth}\n"
+EXTREME = TOLERANCE + "    which: highest\n    runs: 10\n"
+
+
+def claim(kind: str, more: str, metric: str = "test_score") -> str:
+    return with_claim(ONE_NUMBER.replace("KIND", kind).replace("METRIC", metric) + more)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "metric"),
+    [
+        ("at_least", TOLERANCE, "test_score"),
+        ("at_most", TOLERANCE + "    reduce: max\n", "score"),
+        ("extreme", EXTREME, "test_score"),
+        ("extreme", EXTREME + "    reduce: last\n", "score"),
+        ("never", "", "test_score"),
+        ("never", "    every: true\n    runs: 10\n", "score"),
+        ("value", TOLERANCE.replace("value:", "relative:") + "    reduce: mean\n", "score"),
+    ],
+)
+def test_claims_about_one_number_are_read(read: Read, kind: str, more: str, metric: str) -> None:
+    assert read(claim(kind, more, metric)).manifest.claims[-1].kind == kind
+
+
+def test_a_relative_tolerance_is_a_share_of_each_reported_value(read: Read) -> None:
+    relative = "{relative: 0.1, reason: a tenth}"
+    text = SOUND.replace("{value: 0.1, reason: a tenth of a point}", relative, 1)
+    rows = read(text).manifest.claims[0]
+    assert [number.tolerance for number in rows.numbers()] == pytest.approx([0.05, 0.1])
+    assert rows.margin == 0.1
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "metric", "fault"),
+    [
+        ("at_least", "", "test_score", "tolerance: required"),
+        ("extreme", TOLERANCE, "test_score", "which: required"),
+        ("never", "", "score", "score is recorded every epoch; a claim of kind never needs one"),
+        ("never", "    every: true\n", "test_score", "test_score is estimated once, at the end"),
+        ("value", TOLERANCE + "    reduce: best\n", "score", "must be max or min or last or mean"),
+        ("value", TOLERANCE + "    reduce: max\n", "test_score", "there is nothing to reduce"),
+    ],
+)
+def test_each_fault_of_claims_about_one_number_is_named(
+    faults_of: FaultsOf, kind: str, more: str, metric: str, fault: str
+) -> None:
+    faults = faults_of(claim(kind, more, metric))
+    assert any("claims[2]" in found and fault in found for found in faults), faults
+
+
+def test_a_tolerance_relative_to_zero_is_refused(faults_of: FaultsOf) -> None:
+    text = claim("value", TOLERANCE.replace("value:", "relative:")).replace(": 0.9", ": 0.0", 1)
+    assert any("relative to 0 allows nothing" in fault for fault in faults_of(text))

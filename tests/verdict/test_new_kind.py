@@ -34,10 +34,10 @@ from tests.verdict.builders import trial
 REPOSITORY = Path(__file__).parents[2]
 
 
-class NeverClaim(BaseClaim):
+class UnderClaim(BaseClaim):
     """No seed's curve ever reaches the threshold."""
 
-    kind: Literal["never"]
+    kind: Literal["under"]
     threshold: PositiveFloat
 
     needs_every_epoch: ClassVar[bool] = True
@@ -55,12 +55,12 @@ class NeverClaim(BaseClaim):
         return (self._number(None, self.threshold),)
 
 
-class NeverRule(Rule[NeverClaim]):
+class UnderRule(Rule[UnderClaim]):
     """Every seed's highest value lies below the threshold."""
 
     method = "every seed below the threshold"
 
-    def rows(self, claim: NeverClaim, evidence: Evidence) -> Iterator[MeasuredRow]:
+    def rows(self, claim: UnderClaim, evidence: Evidence) -> Iterator[MeasuredRow]:
         highest = evidence.curves[claim.metric].max(axis=1)
         (number,) = claim.numbers()
         absent = np.isnan(highest)
@@ -71,7 +71,7 @@ class NeverRule(Rule[NeverClaim]):
             off=~absent & (highest >= claim.threshold),
         )
 
-    def decide(self, claim: NeverClaim, row: MeasuredRow, terms: Terms) -> Decision:
+    def decide(self, claim: UnderClaim, row: MeasuredRow, terms: Terms) -> Decision:
         return Decision(outcome=Outcome.REPRODUCED, method=self.method)
 
 
@@ -84,7 +84,7 @@ workload: {name: toy, parameters: {}}
 epochs: {value: 3, stated: page 1}
 seeds: 0-1
 claims:
-  - {name: bounded, kind: never, metric: mi_bits, source: page 2, threshold: THRESHOLD}
+  - {name: bounded, kind: under, metric: mi_bits, source: page 2, threshold: THRESHOLD}
   - name: rows
     kind: value
     metric: mi_bits
@@ -101,12 +101,12 @@ TOY: Any = SimpleNamespace(
 @pytest.fixture
 def _with_the_kind() -> Iterator[None]:
     """Put the class and the rule into the tables that hold those of every other kind."""
-    KINDS.append(NeverClaim)  # type: ignore[arg-type]
-    RULES[NeverClaim] = NeverRule()
+    KINDS.append(UnderClaim)  # type: ignore[arg-type]
+    RULES[UnderClaim] = UnderRule()
     _read_again()
     yield
-    KINDS.remove(NeverClaim)  # type: ignore[arg-type]
-    del RULES[NeverClaim]
+    KINDS.remove(UnderClaim)  # type: ignore[arg-type]
+    del RULES[UnderClaim]
     _read_again()
 
 
@@ -139,11 +139,11 @@ def test_a_new_kind_is_loaded_judged_and_reported_everywhere(
     experiment = loaded(tmp_path, threshold)
     verdict = judged(experiment)
     row = verdict.results[0]
-    assert (row.name, row.kind, row.verdict, row.note) == ("bounded", "never", outcome, note)
+    assert (row.name, row.kind, row.verdict, row.note) == ("bounded", "under", outcome, note)
     assert row.measured == pytest.approx(0.91)
 
     document = verdicts_document([verdict]).text()
-    assert json.loads(document)["experiments"][0]["claims"][0]["kind"] == "never"
+    assert json.loads(document)["experiments"][0]["claims"][0]["kind"] == "under"
     assert b'name="bounded"' in junit([verdict])
     assert "| bounded |" in markdown([verdict])
     assert "bounded" in html([verdict])
@@ -168,8 +168,8 @@ def _printed(verdict: ExperimentVerdict) -> str:
 def test_a_new_kind_is_named_where_kinds_are_listed(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"claims\[0\].threshold: must be positive, got -1"):
         loaded(tmp_path, "-1")
-    assert '"never"' in schema_text({"toy": TOY})
-    assert "never" in draft([Reported("mi_bits", None, "0.5")], None)
+    assert '"under"' in schema_text({"toy": TOY})
+    assert "under" in draft([Reported("mi_bits", None, "0.5")], None)
 
 
 def test_the_table_of_kinds_and_the_type_of_a_claim_are_the_same() -> None:
@@ -179,7 +179,7 @@ def test_the_table_of_kinds_and_the_type_of_a_claim_are_the_same() -> None:
 
 def test_a_kind_without_a_rule_does_not_get_as_far_as_a_verdict() -> None:
     with pytest.raises(AssertionError):
-        rule_for(NeverClaim)  # type: ignore[arg-type]
+        rule_for(UnderClaim)  # type: ignore[arg-type]
 
 
 def test_mypy_names_what_a_kind_lacks(tmp_path: Path) -> None:
