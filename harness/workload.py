@@ -1,5 +1,6 @@
 """The protocol of a workload: everything that the core knows about a paper's method."""
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from harness.record import Environment, Json
+from harness.record import Environment, Json, canonical_json
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 """A data set as named arrays. They are read-only: the workers of a node share one copy."""
@@ -250,9 +251,12 @@ class Template(Protocol):
 
 
 def settings_of(workload: Workload) -> Mapping[str, Json] | None:
-    """Return what a manifest's section adds to a trial's identity; None if it adds nothing."""
+    """Return what a manifest's section adds to a trial's identity, as JSON reads it back.
+
+    The result is None if the section adds nothing.
+    """
     settings: Mapping[str, Json] | None = getattr(workload, "settings", None)
-    return settings
+    return None if settings is None else json.loads(canonical_json(dict(settings)))
 
 
 def execution_of(workload: Workload) -> Execution | None:

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from harness import engine
+from harness.engine.process_state import ProcessState
 from harness.plan import Job, Selection
-from harness.record import Failure, FailureKind, Message, Started
+from harness.record import Failure, FailureKind, Finished, Message, Started
 from harness.session.session import Session, load
+from harness.source import source
 from harness.store import Store
-from tests.commands import write
+from harness.trial import attempt
+from tests.commands import REGISTRY, job_of, write, written
 from tests.engine.sinks import StoreSink, epochs, is_epoch
 from tests.engine.sinks import load as load_data
 from tests.waiting import eventually
@@ -139,6 +142,22 @@ def test_a_command_that_fails_twice_is_the_method_s_outcome_with_its_last_words(
     assert trial.failure.message.endswith("ended with exit code 1:\nthe loss exploded")
     assert epochs(trial) == [(1, {"loss": 1})]
     assert len(sink.retries) == 1
+
+
+def test_a_command_leaves_its_worker_as_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "trial"
+    folder.mkdir()
+    experiment = written(tmp_path)
+    state = ProcessState(1)
+    messages = attempt(
+        job_of(experiment),
+        experiment.workload(REGISTRY),
+        data={},
+        source=source(),
+        folder=folder,
+    )
+    assert isinstance(list(messages)[-1], Finished)
+    assert state.restore() == []
 
 
 NODE = """

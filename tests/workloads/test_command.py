@@ -23,6 +23,7 @@ from harness.record import (
     Finished,
     Message,
     Started,
+    TrialSpec,
 )
 from harness.source import source
 from harness.trial import attempt
@@ -400,6 +401,11 @@ def test_a_trial_s_identity_is_what_determines_its_result(write: Write, tmp_path
     others.append(write(code=["train.py", "config/"]))
     ids = {job_of(each).spec.id for each in others}
     assert len(ids | {base}) == 8
+
+
+def test_a_spec_is_read_back_as_it_was_written(write: Write) -> None:
+    spec = job_of(write(**PATTERNS)).spec
+    assert TrialSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
 def parameter(value: Any) -> dict[str, Any]:
