@@ -19,6 +19,7 @@ from harness.verdict.controls import gate, judge_twin
 from harness.verdict.decision import Decision, Terms
 from harness.verdict.declared import since_declared, stricter
 from harness.verdict.evidence import LIMIT, Case, Evidence, MeasuredRow, TrialOf, gather
+from harness.verdict.grid import corrected
 from harness.verdict.kinds import RULES, Rule
 from harness.verdict.results import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
 
@@ -33,7 +34,7 @@ def judge(cases: Iterable[Case], trial_of: TrialOf) -> tuple[ExperimentVerdict, 
     beside = {case.experiment.id: evidence for case, evidence in gathered}
     for evidence in beside.values():
         evidence.beside = beside
-    return gate([_judge_case(case, evidence) for case, evidence in gathered])
+    return gate(corrected([_judge_case(case, evidence) for case, evidence in gathered]))
 
 
 def exit_code(verdicts: Sequence[ExperimentVerdict]) -> Exit:
