@@ -5,7 +5,8 @@ import pwd
 import site
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def reachable(path: Path) -> bool:
 
 
 @pytest.fixture
-def as_stranger(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def as_stranger() -> Run:
     """Runs a command under the unknown user id, with nothing in its environment but paths."""
     if os.geteuid() != 0:
         pytest.skip("only root may run a process under another user id")
@@ -40,9 +41,6 @@ def as_stranger(tmp_path_factory: pytest.TempPathFactory) -> Run:
     packages = [str(REPOSITORY), *site.getsitepackages()]
     if python is None or not all(reachable(Path(each)) for each in packages):
         pytest.skip("no interpreter, or no clone, that other users may read")
-    for folder in tmp_path_factory.getbasetemp().parents[:2]:
-        folder.chmod(folder.stat().st_mode | 0o011)
-    tmp_path_factory.getbasetemp().chmod(0o755)
 
     def run(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -61,6 +59,14 @@ def as_stranger(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder for every user. Another pytest that starts closes pytest's own to other users."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
 def test_commands_work_without_a_home(as_stranger: Run) -> None:
     for arguments in (["--help"], ["check", GAUSSIAN, "--committed"]):
         done = as_stranger(*arguments)
@@ -72,13 +78,13 @@ def test_commands_work_without_a_home(as_stranger: Run) -> None:
 
 
 @pytest.mark.chaos
-def test_a_whole_run_works_without_a_home(as_stranger: Run, tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    done = as_stranger("run", TINY, "--seeds", "0", "--workspace", tmp_path / "results")
+def test_a_whole_run_works_without_a_home(as_stranger: Run, open_folder: Path) -> None:
+    results = open_folder / "results"
+    done = as_stranger("run", TINY, "--seeds", "0", "--workspace", results)
     assert done.returncode == Exit.AS_EXPECTED, done.stderr
     assert "not tracked" not in done.stderr
-    assert (tmp_path / "results" / "mlflow" / "mlflow.db").exists()
-    assert (tmp_path / "results" / "report" / "report.html").exists()
+    assert (results / "mlflow" / "mlflow.db").exists()
+    assert (results / "report" / "report.html").exists()
 
 
 def unknown(_: int) -> None:
