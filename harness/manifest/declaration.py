@@ -123,13 +123,18 @@ def _claim_changes(then: Manifest, now: Manifest) -> Iterator[tuple[str, _Change
             old, today = before.get(field), after.get(field)
             if old == today:
                 continue
-            if isinstance(old, Mapping) and isinstance(today, Mapping) and field == "reported":
+            if field == "reported" and _has_rows(old) and _has_rows(today):
                 for row in sorted(old.keys() | today.keys(), key=int):
                     one, other = _text(row, old.get(row)), _text(row, today.get(row))
                     if one != other:
                         yield claim.name, _Change(f"reported row {row}", one, other)
             else:
                 yield claim.name, _Change(field, _text(field, old), _text(field, today))
+
+
+def _has_rows(reported: Json) -> bool:
+    """Whether values are reported by epoch, and not one number or a sample of runs."""
+    return isinstance(reported, Mapping) and all(key.isdecimal() for key in reported)
 
 
 def _same(one: BaseClaim, other: BaseClaim) -> bool:

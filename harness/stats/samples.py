@@ -124,7 +124,11 @@ def rank_p(one: Array, other: Array) -> float:
 
 
 def scale_p(one: Array, other: Array) -> float:
-    """Two-sided p that two samples vary equally: `rank_p` of the distances from their medians.
+    """Two-sided p that two samples vary equally: `rank_p` of the distances from the median.
+
+    The larger p of two: of distances from the median of both samples together, whose p is exact if
+    both come from one distribution, and of distances from each sample's own median, which does not
+    take a difference of location for one of scale.
 
     Ranks make it robust. A single outlying run has one rank, however far off it is, whereas it
     decides an F-test alone: if one run in ten ends at 71 instead of 10, samples of ten often have
@@ -140,7 +144,9 @@ def scale_p(one: Array, other: Array) -> float:
     """
     pooled = _on_a_grid(np.concatenate([one, other]))
     first, second = pooled[: len(one)], pooled[len(one) :]
-    return rank_p(np.abs(first - np.median(first)), np.abs(second - np.median(second)))
+    together = np.abs(pooled - np.median(pooled))
+    apart = np.abs(first - np.median(first)), np.abs(second - np.median(second))
+    return max(rank_p(together[: len(one)], together[len(one) :]), rank_p(*apart))
 
 
 def larger_sd_p(one: Sample, other: Sample) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.manifest import Experiment
+from harness.manifest.declaration import changes
 from tests.manifest.conftest import SOUND
 
 Read = Callable[..., Experiment]
@@ -116,3 +117,11 @@ def test_each_fault_of_claims_about_one_number_is_named(
 def test_a_tolerance_relative_to_zero_is_refused(faults_of: FaultsOf) -> None:
     text = claim("value", TOLERANCE.replace("value:", "relative:")).replace(": 0.9", ": 0.0", 1)
     assert any("relative to 0 allows nothing" in fault for fault in faults_of(text))
+
+
+def test_a_changed_sample_is_named_as_a_whole(read: Read) -> None:
+    then = read(with_claim(CELL)).manifest
+    now = read(with_claim(CELL.replace("mean: 0.9", "mean: 0.8"))).manifest
+    (change,) = changes(then, now)
+    assert "reported" in change
+    assert "0.8" in change
