@@ -96,7 +96,7 @@ def _table(summary: NightSummary) -> str:
         nights = f", {entry.failing} nights" if entry.failing > 1 else ""
         cells = (
             verdict.id + (" (control)" if verdict.control else ""),
-            str(verdict.verdict),
+            verdict.badge,
             expectation(verdict.as_expected),
             f"{entry.state}{nights}",
             _since(summary.last.get(verdict.id)),
@@ -126,7 +126,7 @@ def _failures(verdicts: Iterable[ExperimentVerdict]) -> Iterator[str]:
         if len(rows) > SHOWN:
             parts.append(f"and {len(rows) - SHOWN} more rows")
         parts += [note for note in verdict.notes if "failed" in note]
-        yield f"**{verdict.id}**: " + as_markdown("; ".join([verdict.verdict, *parts]))
+        yield f"**{verdict.id}**: " + as_markdown("; ".join([verdict.badge, *parts]))
 
 
 def _undecided(verdicts: Iterable[ExperimentVerdict]) -> Iterator[str]:

@@ -55,7 +55,7 @@ def _suite(root: Element, verdict: ExperimentVerdict, excuse: str) -> None:
     # An expected failure is no pass as long as a seed is missing.
     whole = Outcome.INCOMPLETE if verdict.incomplete else verdict.verdict
     expected = "" if verdict.as_expected is not False else f"expected {verdict.expected}; "
-    message = "; ".join([f"{expected}{verdict.verdict}", *verdict.notes])
+    message = "; ".join([f"{expected}{verdict.badge}", *verdict.notes])
     _outcome(case, whole, verdict.as_expected, message, excuse)
     _count(suite)
 

@@ -280,7 +280,11 @@ class Session:
         if committed:
             stored = frozenset(trial.spec.seed for trial in committed.trials.values())
         declared = self.declared(experiment) if stored else None
-        case = Case(experiment, seeds, epochs, declared, stored)
+        study: tuple[StoredTrial, ...] = ()
+        if len(seeds) == 1:
+            others = self.committed_of(experiment).trials.values()
+            study = tuple(trial for trial in others if trial.spec.seed != seeds[0])
+        case = Case(experiment, seeds, epochs, declared, study, stored)
         try:
             then = case.as_declared
         except ValueError as error:

@@ -21,6 +21,7 @@ from harness.stats.intervals import (
     sd_bounds,
     share_within,
     summarise,
+    two_runs_differ,
 )
 from harness.stats.ordered import (
     above_p,
@@ -87,6 +88,7 @@ __all__ = [
     "share_within",
     "summarise",
     "too_extreme_p",
+    "two_runs_differ",
     "value_at",
     "welch_equivalence_p",
     "welch_interval",

@@ -108,9 +108,13 @@ def mean_interval(sample: Sample, alpha: float) -> tuple[float, float]:
     return mean - sd * low, mean - sd * high
 
 
+FAR = 1e9
+"""In SDs: farther off every p-value is 0 or 1, and cubes would overflow."""
+
+
 def _hall(u: float, sample: Sample) -> float:
     """Hall's increasing transformation of u = (mean - m) / s, which removes skewness."""
-    a = sample.skewness
+    a, u = sample.skewness, min(max(u, -FAR), FAR)
     return u + a * u**2 / 3 + a**2 * u**3 / 27 + a / (6 * sample.n)
 
 
@@ -148,6 +152,23 @@ def equivalence_p(sample: Sample, centre: float, margin: float) -> float:
     upper = float(stdtr(df, root * _hall(below, sample)))
     lower = float(stdtr(df, -root * _hall(above, sample)))
     return max(p, upper, lower)
+
+
+def two_runs_differ(sample: Sample, runs: int, alpha: float) -> float:
+    """How far one more run may lie from a mean of `runs` runs: t s sqrt(1 + 1 / runs).
+
+    t is the quantile 1 - alpha / 2 of Student's distribution with n - 1 degrees of freedom.
+
+    Args:
+        sample: of two runs or more, for the SD of a run.
+        runs: in the other mean; usually 1.
+        alpha: probability that two runs of one kind lie farther apart.
+
+    Source:
+        Hahn and Meeker (1991), Statistical Intervals, section 4.7.
+    """
+    _, sd = mean_and_sd(sample)
+    return float(stdtrit(sample.n - 1, 1 - alpha / 2)) * sd * sqrt(1 + 1 / runs)
 
 
 def sd_bounds(sample: Sample, alpha: float) -> tuple[float, float]:

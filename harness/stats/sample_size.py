@@ -98,17 +98,18 @@ def _assured(
     if sd == 0.0:
         return None
     random, df = np.random.default_rng(sample.n), sample.n - 1
-    sigma = sd * np.sqrt(df / random.chisquare(df, DRAWS))
-    centre = mean + sigma * random.normal(size=DRAWS) / sqrt(sample.n)
+    # In units of the sample's SD, and from its mean, so that squares stay finite.
+    sigma = np.sqrt(df / random.chisquare(df, DRAWS))
+    centre = sigma * random.normal(size=DRAWS) / sqrt(sample.n)
     z, deviate = random.normal(size=(2, DRAWS))
 
     def enough(more: int) -> bool:
         n = sample.n + more
         new = centre + sigma * z / sqrt(more)
         spread = sigma**2 * _chi_square(more - 1, deviate) if more > 1 else 0.0
-        squares = df * sd**2 + spread + sample.n * more / n * (new - mean) ** 2
-        both = (sample.n * mean + more * new) / n
-        return bool(settled(n, both, np.sqrt(squares / (n - 1))).mean() >= ASSURANCE)
+        squares = df + spread + sample.n * more / n * new**2
+        both, size = mean + sd * more / n * new, sd * np.sqrt(squares / (n - 1))
+        return bool(settled(n, both, size).mean() >= ASSURANCE)
 
     low, high = 0, 1
     while not enough(high):

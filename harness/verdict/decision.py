@@ -1,7 +1,7 @@
 """The decision on one row that is compared with the seeds.
 
 Two questions decide: is the mean close enough (equivalence), and could the reported value be one
-more run (consistency)? One seed alone is held to the tolerance, or to the band that a study left.
+more run (consistency)? One seed alone is held to what a study shows of single runs.
 """
 
 from collections.abc import Mapping
@@ -59,6 +59,10 @@ class Terms:
     calibration: Calibration | None
     bands: Mapping[RowKey, tuple[float, float]]
     """The calibration's bands by row."""
+    study: Mapping[RowKey, Sample]
+    """Committed seeds by row, if a single seed is judged; without the judged one."""
+    rows: int
+    """How many rows are compared with the seeds; in a verdict on one seed they share alpha."""
 
 
 def compare(claim: ComparedClaim, row: MeasuredRow, terms: Terms) -> Decision:
@@ -69,24 +73,47 @@ def compare(claim: ComparedClaim, row: MeasuredRow, terms: Terms) -> Decision:
     found = terms.consistency.get(row.number.key)
     if found is not None and sample.n > 1:
         return four_way(claim, row, sample, found, terms)
-    return one_seed(row, sample.mean, terms)
+    return one_seed(row, sample.mean, terms, runs=claim.runs)
 
 
-def one_seed(row: MeasuredRow, value: float, terms: Terms) -> Decision:
-    """Decide by the calibrated band, or else by the tolerance: one seed carries no test."""
+def one_seed(row: MeasuredRow, value: float, terms: Terms, *, runs: int = 1) -> Decision:
+    """Decide by what a study shows of single runs, or else by the tolerance.
+
+    The difference of two single runs has the noise of both. So one seed fails a row only if it is
+    off by more than the tolerance and what two runs differ by; without a study that is not known,
+    and a seed outside the tolerance leaves the row open.
+
+    Args:
+        row: the seed's value for one reported number.
+        value: the same.
+        terms: of the experiment.
+        runs: how many runs the paper averages.
+    """
     number = row.number
-    band = terms.bands.get(number.key)
-    if terms.calibration is None or band is None:
-        near = abs(value - number.value) <= number.tolerance + number.half_unit
-        method = "tolerance only, no statistical claim"
-    else:
-        near = band[0] <= value <= band[1]
+    margin = number.tolerance + number.half_unit
+    near = abs(value - number.value) <= margin
+    band, study = terms.bands.get(number.key), terms.study.get(number.key)
+    outcome, why = Outcome.REPRODUCED if near else Outcome.INCONCLUSIVE, ""
+    if terms.calibration is not None and band is not None:
         method = f"band of the study of {of_seeds(terms.calibration.seeds)}"
-    if not near:
-        outside = f"outside {band[0]:g} to {band[1]:g}" if band else ""
-        return Decision(outcome=Outcome.NOT_REPRODUCED, why=outside, method=method)
-    outcome = Outcome.INCONCLUSIVE if row.undecided else Outcome.REPRODUCED
-    return Decision(outcome=outcome, why=row.undecided, method=method)
+        inside = band[0] <= value <= band[1]
+        outcome = Outcome.REPRODUCED if inside else Outcome.NOT_REPRODUCED
+        why = "" if inside else f"outside {band[0]:g} to {band[1]:g}"
+    elif study is not None:
+        method = f"band of the {study.n} committed seeds, for the noise of both runs"
+        noise = stats.two_runs_differ(study, runs, terms.alpha / terms.rows)
+        if abs(value - number.value) > margin + noise:
+            outcome = Outcome.NOT_REPRODUCED
+            why = f"off by more than the tolerance and the {noise:.4g} that two runs differ by"
+        elif not near:
+            why = f"outside the tolerance, but two runs differ by up to {noise:.4g}"
+    else:
+        method = "tolerance only, no statistical claim"
+        why = "" if near else "outside the tolerance; one seed carries no verdict"
+    if outcome.holds and row.undecided:
+        outcome = Outcome.INCONCLUSIVE
+    why = "; ".join(filter(None, (row.undecided, why)))
+    return Decision(outcome=outcome, why=why, method=method)
 
 
 def four_way(

@@ -37,6 +37,8 @@ class Case:
     """At most `full`."""
     declared: Declaration | None = None
     """What was declared when the records were made; None if nothing of it is to be compared."""
+    study: tuple[StoredTrial, ...] = ()
+    """If a single seed is judged: the committed trials of other seeds."""
     stored: frozenset[int] = frozenset()
     """Seeds that have records, judged here or not."""
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from harness import stats
 from harness.errors import Exit, one_line
-from harness.manifest import Basis, Claim, Experiment, Manifest, of_seeds, renamed
+from harness.manifest import Basis, Claim, Experiment, Manifest, RowKey, of_seeds, renamed
 from harness.record import FailureKind, Overruled
+from harness.stats import Sample
 from harness.verdict.calibration import stale
 from harness.verdict.consistency import added, alpha_of, consistency, next_alpha
 from harness.verdict.controls import gate, judge_twin
@@ -52,11 +53,12 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
     manifest = case.experiment.manifest
     listed = frozenset(manifest.expected.not_reproduced if manifest.expected else ())
     alpha = alpha_of(manifest, evidence.seeds, case.first_seeds)
-    judged, left_out = _judge_claims(manifest, evidence, alpha)
+    study = _study(case)
+    judged, left_out = _judge_claims(manifest, evidence, alpha, study)
     declared = case.as_declared
     if declared:
         level = alpha_of(declared, evidence.seeds, case.first_seeds)
-        rows, _ = _judge_claims(declared, evidence, level)
+        rows, _ = _judge_claims(declared, evidence, level, study)
         judged = stricter(judged, rows, unchanged=renamed(declared, manifest).keys())
     results: list[ClaimResult] = []
     for name, group in groupby(judged, key=lambda result: result.claim):
@@ -89,7 +91,7 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
 
 
 def _judge_claims(
-    manifest: Manifest, evidence: Evidence, alpha: float
+    manifest: Manifest, evidence: Evidence, alpha: float, study: Evidence | None
 ) -> tuple[list[ClaimResult], LeftOut | None]:
     """The results of all rows, in the manifest's order, and the leave-one-out check."""
     judged = [
@@ -107,6 +109,8 @@ def _judge_claims(
         consistency=found,
         calibration=manifest.calibration,
         bands=manifest.bands(),
+        study=_samples(manifest, study) if study else {},
+        rows=max(1, sum(claim.compared * len(rows) for claim, _, rows in judged)),
     )
     results = [
         _result(claim, row, _decide(claim, rule, row, evidence, terms), evidence, manifest.unit)
@@ -116,6 +120,29 @@ def _judge_claims(
     if manifest.twin:
         results.append(judge_twin(manifest.twin, manifest.unit, evidence))
     return results, left_out
+
+
+def _study(case: Case) -> Evidence | None:
+    """The evidence of the committed seeds beside a single one; None if there is none."""
+    trials = {trial.spec.seed: trial for trial in case.study}
+    if not trials:
+        return None
+    return gather(replace(case, seeds=tuple(trials)), lambda _, seed: trials[seed])
+
+
+FEWEST = 3
+"""Fewer committed seeds show too little of the noise of single runs."""
+
+
+def _samples(manifest: Manifest, study: Evidence) -> dict[RowKey, Sample]:
+    """The committed seeds' values of each compared row."""
+    samples = {
+        row.number.key: stats.summarise(row.values)
+        for claim in manifest.claims
+        if claim.compared
+        for row in RULES[type(claim)].rows(claim, study)
+    }
+    return {key: sample for key, sample in samples.items() if sample.n >= FEWEST}
 
 
 def _decide(

@@ -161,6 +161,11 @@ class ExperimentVerdict:
     """The curves, for figures, and where they were recorded."""
 
     @property
+    def badge(self) -> str:
+        """The verdict for people; that of a single seed says so, because it is weaker."""
+        return f"{self.verdict} (1 seed)" if len(self.seeds) == 1 else str(self.verdict)
+
+    @property
     def incomplete(self) -> bool:
         """Whether something that was asked for is missing."""
         rows = (result.verdict is Outcome.INCOMPLETE for result in self.results)

@@ -67,7 +67,7 @@ def test_a_value_moved_by_its_tolerance_and_three_spreads_is_reproduced_no_more(
     (there,) = (result for result in after.results if result.epoch == epoch)
     assert not there.verdict.holds
     assert not after.verdict.holds
-    if not there.spread:
+    if there.spread == 0.0:  # one seed has none, and carries no red verdict
         assert there.verdict is Outcome.NOT_REPRODUCED
 
 
