@@ -8,6 +8,7 @@ import pytest
 
 from harness.manifest import SampleClaim, SpreadLimit
 from harness.manifest.claims import AllValues, MeanAndSd
+from harness.report import figures
 from harness.verdict import ClaimResult, Outcome
 from tests.verdict.builders import TEST, experiment, near, row, trial, value, verdict_on
 
@@ -209,3 +210,14 @@ def test_claims_share_alpha_with_the_joint_test_of_the_other_rows() -> None:
     assert row(whole, "other").p_consistency == pytest.approx(
         min(1.0, 2 * (row(only, "other").p_consistency or 0))
     )
+
+
+def test_a_figure_shows_the_papers_runs_beside_ours() -> None:
+    ours = moved(0.1)
+    seeds = {seed: trial([0.0], test=at) for seed, at in enumerate(ours)}
+    claim = sample({"values": TABLE}, decimals=2)
+    drawing = figures.figure(verdict_on(experiment(claim, epochs=1, seeds=range(10)), seeds))
+    assert drawing is not None
+    drawn = [list(line.get_ydata()) for axes in drawing.axes for line in axes.lines]
+    assert TABLE in drawn
+    assert ours in drawn
