@@ -16,7 +16,7 @@ def block(verdict: ExperimentVerdict, proposal: Proposal | None) -> str:
 def _lines(verdict: ExperimentVerdict, proposal: Proposal | None) -> Iterator[str]:
     yield f"# {verdict.experiment.path}: {verdict.verdict} with seeds {spell(verdict.seeds)}"
     if proposal is None:
-        yield "# no bands: three seeds or more are needed, and a row that passes by its statistics"
+        yield "# no bands: ten seeds or more are needed, and a band within its tolerance"
         return
     yield f"# each of {len(proposal.bands)} bands is mean +/- {proposal.factor:.2f} SD of the seeds"
     yield f"# leave-one-out check: {proposal.inside} of {len(proposal.seeds)} seeds lie in all"

@@ -12,8 +12,8 @@ from harness.record import canonical_json, digest
 from harness.stats import Array
 from harness.verdict.results import ClaimResult, ExperimentVerdict
 
-FEWEST = 3
-"""The leave-one-out check of the bands needs at least this many seeds."""
+FEWEST = 10
+"""With fewer seeds the bands are many SDs wide (54 SDs with three seeds and 30 rows)."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,12 @@ def propose(verdict: ExperimentVerdict, *, coverage: float, confidence: float) -
     fit = [row for row in compared if not _unfit(row, verdict)]
     if len(verdict.seeds) < FEWEST or not fit:
         return None
+    factor = _factor(len(verdict.seeds), len(fit), coverage, confidence)
+    wide = {row.name: why for row in fit if (why := _too_wide(row, factor))}
+    fit = [row for row in fit if row.name not in wide]
+    if not fit:
+        return None
     values = np.array([list(row.by_seed.values()) for row in fit]).T
-    factor = _factor(len(values), len(fit), coverage, confidence)
     return Proposal(
         seeds=verdict.seeds,
         records=_digest(fit),
@@ -67,7 +71,7 @@ def propose(verdict: ExperimentVerdict, *, coverage: float, confidence: float) -
         },
         factor=factor,
         inside=_inside(values, coverage, confidence),
-        without={row.name: why for row in compared if (why := _unfit(row, verdict))},
+        without=wide | {row.name: why for row in compared if (why := _unfit(row, verdict))},
     )
 
 
@@ -93,7 +97,16 @@ def _unfit(row: ClaimResult, verdict: ExperimentVerdict) -> str:
         return str(row.verdict)
     if row.n < len(verdict.seeds):
         return f"{row.n} of {len(verdict.seeds)} seeds have a value"
-    return "" if row.spread else "all seeds are equal"
+    if not row.spread:
+        return "all seeds are equal"
+    values = np.array(list(row.by_seed.values()))
+    return "the seeds are not normally distributed" if stats.not_normal(values) else ""
+
+
+def _too_wide(row: ClaimResult, factor: float) -> str:
+    """Why a row gets no band: it would pass what the tolerance refuses. Empty if it gets one."""
+    half = factor * (row.spread or 0.0)
+    return f"the band would be ±{half:.3g}, the tolerance is less" if half > row.tolerance else ""
 
 
 def _by_seed(row: ClaimResult) -> dict[str, float]:

@@ -183,7 +183,7 @@ def test_stored_seeds_tell_what_planned_ones_can_decide(harness: Harness, studie
 def test_two_seeds_are_too_few_to_calibrate(harness: Harness, studied: Path) -> None:
     found = harness("calibrate", TINY, "--workspace", studied)
     assert found.returncode == 4, found.stderr
-    assert "no bands: three seeds or more are needed" in found.stdout
+    assert "no bands: ten seeds or more are needed" in found.stdout
 
 
 def test_standard_output_holds_only_the_document_whatever_ray_and_mlflow_print(
