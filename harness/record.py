@@ -285,7 +285,7 @@ PART_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class CheckpointFile:
+class FileSlice:
     """A payload that is a file, or the end of a file, so that it is never in memory as a whole."""
 
     path: Path
@@ -297,7 +297,7 @@ class CheckpointFile:
     """Digest of the payload."""
 
     @classmethod
-    def of(cls, path: Path) -> "CheckpointFile":
+    def of(cls, path: Path) -> "FileSlice":
         """Read a whole file's length and digest."""
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -328,12 +328,48 @@ class Checkpoint:
 
     epoch: int
     form: str
-    payload: bytes | CheckpointFile = field(repr=False)
+    payload: bytes | FileSlice = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPart:
     """The next bytes of the last checkpoint, whose payload is a file on the worker."""
+
+    data: bytes = field(repr=False)
+
+
+class Printed(StrEnum):
+    """A stream on which a trial prints."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a trial has printed on one stream since the last of these messages."""
+
+    stream: Printed
+    head: bytes = field(repr=False)
+    skipped: int = 0
+    """How many bytes between head and tail are left out."""
+    tail: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that an attempt has left. Its bytes follow in parts."""
+
+    name: str
+    """Its path below the folder of artifacts, with slashes."""
+    length: int
+    """In bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactPart:
+    """The next bytes of the last artifact."""
 
     data: bytes = field(repr=False)
 
@@ -353,7 +389,13 @@ class Finished:
     epoch: int
 
 
-Message = Started | EpochRecord | Checkpoint | CheckpointPart | FinalRecord | Finished | Failure
+Record = Started | EpochRecord | Checkpoint | CheckpointPart | FinalRecord | Finished | Failure
+"""The messages about a trial's results."""
+
+Side = Output | Artifact | ArtifactPart
+"""The messages about what a trial prints and leaves beside its results."""
+
+Message = Record | Side
 """The messages that a trial sends to the driver, in the order of the events."""
 
 

@@ -23,7 +23,7 @@ from pydantic import (
     ValidationError,
 )
 
-from harness.record import CheckpointFile, Environment, Json, canonical_json
+from harness.record import Environment, FileSlice, Json, canonical_json
 from harness.workload import Row, Workload
 
 LONGEST_ENVIRONMENT = 1 << 20
@@ -129,7 +129,7 @@ def row(value: object, workload: Workload, *, after: int, last: int) -> Row | No
     return Row(int(epoch), metrics(given, workload, final=False))
 
 
-def payload(value: object) -> bytes | CheckpointFile:
+def payload(value: object) -> bytes | FileSlice:
     """Return a checkpoint's payload. A path becomes a file with its length and digest.
 
     Raises:
@@ -141,7 +141,7 @@ def payload(value: object) -> bytes | CheckpointFile:
         raise InvalidValueError(f"checkpoint: must be bytes or a Path, got {shown(value)}")
     if not value.is_file():
         raise InvalidValueError(f"checkpoint: must be the path of a file, got {shown(value)}")
-    return CheckpointFile.of(value)
+    return FileSlice.of(value)
 
 
 def shown(value: object) -> str:

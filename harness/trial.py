@@ -14,10 +14,10 @@ from harness.outcome import kind_of
 from harness.plan import Job
 from harness.record import (
     Checkpoint,
-    CheckpointFile,
     EpochRecord,
     Failure,
     FailureKind,
+    FileSlice,
     FinalRecord,
     Finished,
     Json,
@@ -312,13 +312,13 @@ def _take_up(run: Run, form: str, checkpoint: Checkpoint | None, folder: Path) -
         return 0
     payload = checkpoint.payload
     try:
-        run.load(_file(payload, folder) if isinstance(payload, CheckpointFile) else payload)
+        run.load(_file(payload, folder) if isinstance(payload, FileSlice) else payload)
     except StoreError:  # other code wrote it, say; a retry would fail in the same way
         return 0
     return checkpoint.epoch
 
 
-def _file(payload: CheckpointFile, folder: Path) -> Path:
+def _file(payload: FileSlice, folder: Path) -> Path:
     """Return a file that holds the payload and nothing else. Copy it into the folder if needed."""
     if payload.path.parent == folder:
         return payload.path

@@ -17,6 +17,13 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 """A data set as named arrays. They are read-only: the workers of a node share one copy."""
 
 
+ARTIFACTS = "artifacts"
+"""Name of the folder, in the attempt's folder, whose files are kept with the trial."""
+
+MOST_ARTIFACT_BYTES = 256 << 20
+"""Largest size of all artifacts of a trial. Files that would exceed it are left out by name."""
+
+
 class Parameters(BaseModel):
     """Base class of a workload's parameters: no defaults, since a manifest gives each a source."""
 
@@ -79,8 +86,9 @@ class Context:
     `prefix` is False; then it is part of the trial's identity. It is None if `prefix` is True,
     because a longer run must continue a shorter one, so a trial must not depend on its length."""
     folder: Path = Path(os.devnull)
-    """A folder on the worker for this attempt alone. It is removed after the attempt. The default
-    is for tests: a path below which nothing can be written."""
+    """A folder on the worker for this attempt alone, which is removed afterwards. The files in its
+    folder `artifacts` are kept with the trial, up to `MOST_ARTIFACT_BYTES`. The default is for
+    tests: a path below which nothing can be written."""
 
 
 @dataclass(frozen=True)

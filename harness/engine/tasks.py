@@ -12,6 +12,7 @@ from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 
 from harness.engine.attempt_folders import attempt_folder, session_folder
+from harness.engine.capture import capture
 from harness.engine.interface import Lost, Placed, Refused, Sent, Stream
 from harness.engine.nodes import alive
 from harness.engine.packs import Measured, measured
@@ -22,7 +23,7 @@ from harness.engine.worker_env import settings
 from harness.errors import HarnessError
 from harness.options import Options
 from harness.plan import Job
-from harness.record import Checkpoint, CheckpointFile, Failure, FailureKind
+from harness.record import Checkpoint, Failure, FailureKind, FileSlice
 from harness.source import source, workload_code
 from harness.trial import failure
 from harness.variables import Variables, carried, trial_environment
@@ -69,12 +70,13 @@ def placed_stream(
         with ExitStack() as stack:
             try:
                 folder = stack.enter_context(attempt_folder(session_folder()))
+                printed = stack.enter_context(capture(session_folder()).on())
             except OSError as error:  # this node's disk is full, say
                 yield list(for_all(call.checkpoints, failure(error, 0)))
                 return
             stack.enter_context(trial_environment(variables))
             clean = yield from stream(
-                call, workload, *data, folder=folder, parts=map(ray.get, parts)
+                call, workload, *data, folder=folder, parts=map(ray.get, parts), printed=printed
             )
     finally:
         if not clean:
@@ -146,7 +148,7 @@ class Tasks:
         )
         # A pack has no files as checkpoints: what a file holds is of another form.
         payload = checkpoints[0].payload if checkpoints[0] and not pack else b""
-        parts = map(ray.put, payload.parts()) if isinstance(payload, CheckpointFile) else ()
+        parts = map(ray.put, payload.parts()) if isinstance(payload, FileSlice) else ()
         return task.remote(call, [*parts], *self._prepared(job))
 
     def _prepared(self, job: Job) -> list[Any]:

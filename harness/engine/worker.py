@@ -10,33 +10,36 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
+from harness.engine.artifacts import artifacts
 from harness.engine.interface import OfTrial
 from harness.engine.process_state import ProcessState, watch_imports
 from harness.engine.software import Software
 from harness.plan import Job
 from harness.record import (
+    ArtifactPart,
     Checkpoint,
-    CheckpointFile,
     CheckpointPart,
     Failure,
     FailureKind,
+    FileSlice,
     Finished,
     Json,
     Message,
+    Output,
     Source,
     Started,
     WorkloadCode,
 )
 from harness.source import package_digest, workload_digest
 from harness.trial import RESUMED, attempt, attempt_pack, failure
-from harness.workload import Arrays, Workload
+from harness.workload import ARTIFACTS, Arrays, Workload
 
 _log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
 """Longest time that messages wait before they are sent, in seconds, unless an epoch is longer."""
 
-_AT_ONCE = (Started, Checkpoint, CheckpointPart)
+_AT_ONCE = (Started, Checkpoint, CheckpointPart, ArtifactPart)
 
 _seen: dict[tuple[str, str], Arrays] = {}
 """The data sets that this process has read, by name and digest."""
@@ -67,6 +70,7 @@ def stream(
     *data: Arrays,
     folder: Path,
     parts: Iterable[bytes] = (),
+    printed: Callable[[], Sequence[Output]] = lambda: (),
 ) -> Generator[list[Message | OfTrial], None, bool]:
     """Run the attempt, and yield its messages in batches.
 
@@ -77,6 +81,7 @@ def stream(
         data: the data sets that the spec names, in its order.
         folder: the attempt's own folder.
         parts: the payload of a single trial's checkpoint, if it is a file.
+        printed: returns what the trial has printed since the last call.
 
     Returns:
         Whether this process may run another trial: all of this attempt finished, and what they
@@ -90,7 +95,13 @@ def stream(
     finished = 0
     for batch in batches(_in_context(messages)):
         finished += sum(isinstance(message_of(each), Finished) for each in batch)
-        yield batch
+        if call.pack:  # nobody knows which of its trials has printed
+            yield batch
+            continue
+        # An end is the last message of an attempt.
+        ended = isinstance(message_of(batch[-1]), Finished | Failure)
+        at = len(batch) - 1 if ended else len(batch)
+        yield [*batch[:at], *printed(), *batch[at:]]
     try:
         left = state.restore()
     except Exception:  # noqa: BLE001 - the trial may have broken anything that this needs
@@ -163,8 +174,10 @@ def _messages(
         folder=folder,
     )
     for message in messages:
+        if isinstance(message, Finished | Failure):
+            yield from artifacts(folder / ARTIFACTS)
         yield message
-        if isinstance(message, Checkpoint) and isinstance(message.payload, CheckpointFile):
+        if isinstance(message, Checkpoint) and isinstance(message.payload, FileSlice):
             try:
                 yield from map(CheckpointPart, message.payload.parts())
             except (OSError, EOFError) as error:
@@ -188,7 +201,7 @@ def _received(
     checkpoint: Checkpoint | None, folder: Path, parts: Iterable[bytes]
 ) -> Checkpoint | None:
     """Return the checkpoint with its payload in the attempt's folder, if it is a file."""
-    if checkpoint is None or not isinstance(checkpoint.payload, CheckpointFile):
+    if checkpoint is None or not isinstance(checkpoint.payload, FileSlice):
         return checkpoint
     file = folder / RESUMED
     with file.open("wb") as opened:

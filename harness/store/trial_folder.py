@@ -19,11 +19,11 @@ from pydantic_core import from_json
 from harness.errors import StoreError
 from harness.record import (
     Checkpoint,
-    CheckpointFile,
     CheckpointPart,
     EpochRecord,
     Failure,
     FailureKind,
+    FileSlice,
     FinalRecord,
     Finished,
     Message,
@@ -211,7 +211,7 @@ class TrialFolder:
             raise CorruptError("gone") from None
         if not same or length != header.length or sha256.hexdigest() != header.sha256:
             raise CorruptError("truncated or damaged")
-        stored = CheckpointFile(self.checkpoint_file, offset, length, header.sha256)
+        stored = FileSlice(self.checkpoint_file, offset, length, header.sha256)
         return Checkpoint(header.epoch, header.form, stored if header.file else content)
 
     def _epochs(self, state: TrialState) -> tuple[EpochRecord, ...]:
@@ -349,7 +349,7 @@ class TrialWriter:
             match message:
                 case EpochRecord():
                     self._lines.append(self._line(message))
-                case Checkpoint(payload=CheckpointFile(length=length)):
+                case Checkpoint(payload=FileSlice(length=length)):
                     self._incoming = _Incoming(self._folder, self._header(message), length)
                 case Checkpoint(payload=bytes(payload)):
                     header = self._header(message)
@@ -409,7 +409,7 @@ class TrialWriter:
         if checkpoint.epoch < self._covered.epochs:
             raise ValueError(f"checkpoint {checkpoint.epoch} at epoch {self._covered.epochs}")
         payload = checkpoint.payload
-        if isinstance(payload, CheckpointFile):
+        if isinstance(payload, FileSlice):
             length, sha256 = payload.length, payload.sha256
         else:
             length, sha256 = len(payload), hashlib.sha256(payload).hexdigest()
@@ -421,7 +421,7 @@ class TrialWriter:
             sha256=sha256,
             covered=self._covered,
             provenance=self._provenance,
-            file=isinstance(payload, CheckpointFile),
+            file=isinstance(payload, FileSlice),
         )
 
     def _ended(self, end: Finished | Failure) -> Result:

@@ -16,12 +16,17 @@ from harness.errors import StoreError
 from harness.plan import Request
 from harness.record import (
     FORMAT,
+    Artifact,
+    ArtifactPart,
     Checkpoint,
     Declaration,
     Failure,
     Finished,
     Message,
+    Output,
     PastFailure,
+    Printed,
+    Record,
     Started,
     StoredTrial,
     TrialSpec,
@@ -30,6 +35,10 @@ from harness.record import (
 from harness.store import files, schemas
 from harness.store.schemas import Result
 from harness.store.trial_folder import TrialFolder, TrialWriter, adopt, attempts, remember, reopen
+from harness.store.trial_output import TrialOutput
+
+_BESIDE = (Output, Artifact, ArtifactPart)
+"""Messages about what a trial prints and leaves, which are no records."""
 
 _ID = re.compile(r"[0-9a-f]{20}")
 
@@ -48,6 +57,7 @@ class Store:
         self.root = root
         self._trials = root / "trials"
         self._writers: dict[str, TrialWriter] = {}
+        self._outputs: dict[str, TrialOutput] = {}
         self._held = False
         self._check_format()
 
@@ -103,6 +113,14 @@ class Store:
     def resume_point(self, trial_id: str) -> Checkpoint | None:
         """Read the state to resume the trial from. Return None if there is no undamaged one."""
         return self._folder(trial_id).checkpoint()
+
+    def printed(self, trial_id: str, stream: Printed) -> bytes:
+        """Return what a trial printed on a stream, without the middle if it is long."""
+        return self._output(trial_id).printed(stream)
+
+    def artifacts(self, trial_id: str) -> Mapping[str, Path]:
+        """Return the paths of the files that a trial left, by name."""
+        return self._output(trial_id).artifacts()
 
     def append(self, batch: Sequence[tuple[TrialSpec, Message]]) -> None:
         """Write the trials' messages in order. All of them are durable on return.
@@ -226,10 +244,22 @@ class Store:
         finally:
             self._held = False
             self._writers.clear()
+            self._outputs.clear()
             lock.release()
 
     def _append(self, spec: TrialSpec, messages: Sequence[Message]) -> None:
-        """Write one trial's messages. Discard a writer that failed: the next one reads the disk."""
+        """Write one trial's messages: its records, then what it printed and left."""
+        records = [each for each in messages if not isinstance(each, _BESIDE)]
+        beside = [each for each in messages if isinstance(each, (Started, *_BESIDE))]
+        if records:
+            self._record(spec, records)
+        if beside and self._folder(spec.id).path.exists():
+            self._outputs.setdefault(spec.id, self._output(spec.id)).write(beside)
+        if isinstance(messages[-1], Finished | Failure):
+            self._outputs.pop(spec.id, None)
+
+    def _record(self, spec: TrialSpec, messages: Sequence[Record]) -> None:
+        """Write one trial's records. Discard a writer that failed: the next one reads the disk."""
         folder = self._folder(spec.id)
         writer = self._writers.pop(spec.id, None)
         for part in attempts(messages):
@@ -244,6 +274,9 @@ class Store:
         files.sync_folder(folder.path)
         if writer is not None and not isinstance(messages[-1], Finished | Failure):
             self._writers[spec.id] = writer
+
+    def _output(self, trial_id: str) -> TrialOutput:
+        return TrialOutput(self._folder(trial_id).path, self.root / "artifacts")
 
     def _need_lock(self, what: str) -> None:
         if not self._held:

@@ -17,9 +17,9 @@ from harness.errors import ResourceError, UsageError
 from harness.manifest import Resources
 from harness.plan import Job
 from harness.record import (
-    CheckpointFile,
     EpochRecord,
     FailureKind,
+    FileSlice,
     Finished,
     Message,
     Overruled,
@@ -102,7 +102,7 @@ def test_a_checkpoint_that_is_a_file_goes_from_worker_to_store_and_to_the_next_w
     assert curve(store.read(a_job.spec.id)) == quiet(a_job)
     checkpoint = store.resume_point(a_job.spec.id)
     assert checkpoint is not None
-    assert isinstance(checkpoint.payload, CheckpointFile)
+    assert isinstance(checkpoint.payload, FileSlice)
     assert checkpoint.payload.length > 9 << 20
     _, last = map(Path, folders.read_text().splitlines())
     assert not last.exists()

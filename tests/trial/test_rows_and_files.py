@@ -10,10 +10,10 @@ import pytest
 
 from harness.record import (
     Checkpoint,
-    CheckpointFile,
     CheckpointPart,
     EpochRecord,
     FailureKind,
+    FileSlice,
     FinalRecord,
     Finished,
     Message,
@@ -166,7 +166,7 @@ def shipped(sent: Iterator[Message]) -> Iterator[Message]:
     for message in sent:
         yield message
         if isinstance(message, Checkpoint):
-            assert isinstance(message.payload, CheckpointFile)
+            assert isinstance(message.payload, FileSlice)
             yield from map(CheckpointPart, message.payload.parts())
 
 
@@ -201,7 +201,7 @@ def test_a_state_that_is_a_file_is_stored_in_parts_and_resumed_from(
     attempted(store, a_job, workload, stop_at=2)
     checkpoint = store.resume_point(a_job.spec.id)
     assert checkpoint is not None
-    assert isinstance(checkpoint.payload, CheckpointFile)
+    assert isinstance(checkpoint.payload, FileSlice)
     assert checkpoint.payload.length > padding
     resumed = attempted(store, a_job, workload)
     assert isinstance(resumed[0], Started)
