@@ -113,7 +113,7 @@ def test_rows_that_skip_epochs_come_back_from_store_and_archive(tmp_path: Path) 
     assert trial is not None
     assert [(each.epoch, each.metrics) for each in trial.epochs] == recorded(sent)
     assert (trial.done, trial.reached) == (1000, 1000)
-    kept = archive.Kept({}, (trial,))
+    kept = archive.Kept(archive.Declaration(), (trial,))
     assert archive.decoded(archive.encoded(kept)) == kept
     other = Store(tmp_path / "other")
     with other.lock():
@@ -130,7 +130,7 @@ def test_a_trial_with_final_metrics_alone_comes_back_from_store_and_archive(tmp_
     trial = store.read(a_job.spec.id)
     assert trial is not None
     assert (trial.epochs, trial.done, trial.reached) == ((), 1, 1)
-    kept = archive.Kept({}, (trial,))
+    kept = archive.Kept(archive.Declaration(), (trial,))
     assert archive.decoded(archive.encoded(kept)) == kept
 
 
