@@ -235,6 +235,8 @@ _HTML_FILTERS: Filters = {
     "measured": text.measured,
     "command": _command,
     "not_run": text.not_run,
+    "last_lines": text.last_lines,
+    "logs_command": text.logs_command,
     "interval": text.interval,
     "p_value": text.p_value,
     "statistics": text.statistics,

@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.padding import Padding
 from rich.text import Text
 
-from harness.manifest import spell
+from harness.manifest import of_seeds, spell
 from harness.report.grids import (
     LEGEND,
     GridMap,
@@ -30,6 +30,8 @@ from harness.report.text import (
     equal_rows,
     held,
     in_order,
+    last_lines,
+    logs_command,
     not_run,
     number,
     overview,
@@ -52,6 +54,10 @@ STYLES = {
 }
 _WIDE = 110
 """From this width on a note has a column of the table; below it, notes follow the table."""
+_LAST_LINES, _LONGEST_LINE = 4, 200
+"""How many of a failed seed's last lines are shown, and how many characters of each."""
+_MOST_ENDINGS = 3
+"""How many different ends of standard error are shown of an experiment."""
 _EXPECTATION = {
     True: Text("yes", "green"),
     False: Text("NO", "bold red"),
@@ -120,7 +126,7 @@ def unsettled(verdicts: Sequence[ExperimentVerdict]) -> RenderableType:
     """List the rows that failed, passed unexpectedly or are undecided, and the verdicts' notes."""
     parts: list[RenderableType] = []
     for verdict in in_order(worth_a_section(verdicts)):
-        lines = list(_unsettled_rows(verdict))
+        lines = [*_unsettled_rows(verdict), *_last_words(verdict)]
         if lines:
             parts += [Text(), Text(verdict.id, "bold"), *(Padding(line, _HANG) for line in lines)]
     notes = shared_notes(verdicts)
@@ -145,6 +151,22 @@ def _unsettled_rows(verdict: ExperimentVerdict) -> Iterator[Text]:
         joined.setdefault((outcome, frozenset(row.note for row in rows)), []).extend(rows)
     for rows in sorted(joined.values(), key=lambda rows: -rows[0].verdict.severity):
         yield Text.assemble(_marked(rows[0]), f": {row_names(rows)}{_farthest(rows)}")
+
+
+def _last_words(verdict: ExperimentVerdict) -> Iterator[Text]:
+    """Yield the last lines that failed seeds printed on standard error, the same lines once."""
+    seeds: dict[tuple[str, ...], list[int]] = {}
+    for seed, printed in verdict.stderr.items():
+        lines = tuple(line[:_LONGEST_LINE] for line in last_lines(printed, _LAST_LINES))
+        if lines:
+            seeds.setdefault(lines, []).append(seed)
+    for lines, same in list(seeds.items())[:_MOST_ENDINGS]:
+        command = logs_command(verdict, same[0])
+        more = f" ({command} shows all)" if command else ""
+        yield Text(f"{of_seeds(same)}, end of standard error{more}:")
+        yield from (Text(f"  {line}", "dim") for line in lines)
+    if more_seeds := [seed for same in list(seeds.values())[_MOST_ENDINGS:] for seed in same]:
+        yield Text(f"{of_seeds(more_seeds)} printed other last lines; harness logs shows them")
 
 
 def _farthest(rows: Sequence[ClaimResult]) -> str:
@@ -199,9 +221,9 @@ def claims(verdict: ExperimentVerdict, *, width: int) -> RenderableType:
         table.add_row(*cells, *([result.note] if noted else []), style=style)
     title = Text.assemble(badge(verdict), "  ", (verdict.id, "bold"), "\n", verdict.title)
     below = _remarks(verdict, [] if noted else notes)
-    return Group(
-        title, *map(Text, equal.lines()), table, *(Text(f"  {remark}") for remark in below), Text()
-    )
+    words = (Padding(line, _HANG) for line in _last_words(verdict))
+    remarks = (Text(f"  {remark}") for remark in below)
+    return Group(title, *map(Text, equal.lines()), table, *remarks, *words, Text())
 
 
 def _expected(result: ClaimResult) -> bool:

@@ -1,5 +1,7 @@
 """Turn numbers and verdicts into the text that every report shares."""
 
+import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,6 +101,36 @@ def measured(result: ClaimResult) -> str:
     """Format the measured value with its standard deviation, if there is one: "1.2 ± 0.1"."""
     sd = "" if result.spread is None else f" ± {number(result.spread)}"
     return number(result.measured) + sd
+
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
+"""What moves a terminal's cursor, sets its colours or its title (ECMA-48)."""
+
+
+def last_lines(printed: str, count: int) -> list[str]:
+    """Return the last lines of what a trial printed, without control characters.
+
+    A line that was printed over, as progress bars do, is there as it was printed last.
+
+    >>> last_lines("one\\n\\x1b[31m10 %\\r20 %\\r\\ntwo\\n\\n", 2)
+    ['20 %', 'two']
+    """
+    lines = [
+        "".join(sign for sign in line.rstrip("\r").rsplit("\r")[-1] if sign.isprintable()).rstrip()
+        for line in _ESCAPE.sub("", printed).expandtabs().rstrip().split("\n")
+    ]
+    return [line for line in lines if line][-count:]
+
+
+def logs_command(verdict: ExperimentVerdict, seed: int) -> str:
+    """Return the command that shows all that a trial printed; empty for a study's variant."""
+    experiment = verdict.experiment
+    if experiment.varied:
+        return ""
+    words = [*experiment.command("logs"), "--seed", str(seed)]
+    if verdict.epochs != experiment.manifest.epochs.value:
+        words += ["--epochs", str(verdict.epochs)]
+    return shlex.join(words)
 
 
 def held(verdict: ExperimentVerdict) -> str:

@@ -1,7 +1,7 @@
 """A session: some experiments, the requested trials, and the workspace that holds them."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import cached_property
@@ -12,12 +12,15 @@ from harness import manifest, workloads
 from harness.errors import StoreError, number_of
 from harness.manifest import Experiment, declaration, of_seeds
 from harness.plan import Job, Request, Selection, jobs, specs
-from harness.record import Declaration, StoredTrial, TrialSpec
+from harness.record import Declaration, Printed, StoredTrial, TrialSpec
 from harness.session.committed import FOLDER, Committed
 from harness.source import workload_code
 from harness.store import Archive, Store
 from harness.verdict import Case, ExperimentVerdict, judge
 from harness.workload import Workload, remarks_of
+
+LAST_WORDS = 8 << 10
+"""How much of a failed trial's standard error a verdict holds, in bytes."""
 
 
 class CommittedUse(Enum):
@@ -298,12 +301,27 @@ class Session:
         return replace(case, seeds=seeds, epochs=case.full if asked.epochs is None else epochs)
 
     def _noted(self, verdict: ExperimentVerdict) -> ExperimentVerdict:
-        """Add the remarks of the workload, and a note if the verdict uses committed records."""
+        """Add what the records do not say.
+
+        That is the remarks of the workload, a note if the verdict uses committed records, and the
+        last words of failed trials.
+        """
         (experiment,) = (item for item in self.experiments if item.id == verdict.id)
         committed = self.committed.get(verdict.id)
         added = [*remarks_of(experiment.workload(self.registry))]
         added += committed.notes() if committed else ()
-        return replace(verdict, notes=(*verdict.notes, *added)) if added else verdict
+        stderr = {} if committed else dict(self._last_words(experiment, verdict.failures))
+        return replace(verdict, notes=(*verdict.notes, *added), stderr=stderr)
+
+    def _last_words(
+        self, experiment: Experiment, seeds: Iterable[int]
+    ) -> Iterator[tuple[int, str]]:
+        """Yield the end of each seed's standard error, unless it is empty."""
+        for seed in seeds:
+            trial_id = self.trials[experiment.id].get(seed) or self._id(experiment, seed)
+            end = self.store.printed(trial_id, Printed.STDERR)[-LAST_WORDS:]
+            if end:
+                yield seed, end.decode(errors="replace")
 
     def _recorded(self, experiment: Experiment) -> bool:
         """Whether the workspace has any record of the experiment under its current spec."""

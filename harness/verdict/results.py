@@ -159,6 +159,9 @@ class ExperimentVerdict:
     """What was judged, for reports that show where its numbers come from."""
     evidence: Evidence = field(repr=False, compare=False)
     """The curves, for figures, and where they were recorded."""
+    stderr: Mapping[int, str] = field(default_factory=dict, repr=False, compare=False)
+    """By seed in `failures`, the end of what its trial printed on standard error, if that is kept.
+    """
 
     @property
     def badge(self) -> str:

@@ -7,8 +7,10 @@ import pytest
 
 from harness.cli.logs import added
 from harness.plan import Selection
-from harness.record import Message, Output, Printed
+from harness.record import Failure, FailureKind, Message, Output, Printed
+from harness.report.pages import html
 from harness.session import Session, load
+from harness.session.session import LAST_WORDS
 from harness.store import Store
 from tests.cli.conftest import TINY, Harness
 from tests.store.trials import sent
@@ -46,6 +48,39 @@ def test_logs_shows_each_stream_on_its_own(harness: Harness, tmp_path: Path) -> 
     assert done.returncode == 0
     assert done.stdout == "loss 1\n\n[5 bytes are left out]\nloss 2\n"
     assert done.stderr == "careful: \N{REPLACEMENT CHARACTER}\n"
+
+
+def test_reports_show_the_end_of_what_a_failed_trial_printed(
+    harness: Harness, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "results")
+    session = Session(load([TINY]), Selection(seeds=(3, 4, 5)), store)
+    hostile = b"</pre><script>alert(1)</script> \x1b[31m\xff\x1b]0;title\x07\x00\n"
+    words = {3: b"x" * 99 + b"\n" + 1000 * b"early\n" + hostile + b"last words\n", 4: b"\x1b[0m\n"}
+    with store.lock():
+        for each in session.jobs():
+            said: list[Message] = [
+                next(iter(sent(job()))),
+                Output(Printed.STDERR, words.get(each.spec.seed, b"")),
+                Failure(FailureKind.SCIENTIFIC, "CommandFailedError", "exit code 1", epoch=0),
+            ]
+            store.append([(each.spec, message) for message in said])
+    (verdict,) = session.verdicts()
+    assert set(verdict.stderr) == {3, 4}
+    assert len(verdict.stderr[3]) <= LAST_WORDS
+    escaped = "&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;"
+    shown = f"{escaped} \N{REPLACEMENT CHARACTER}\nlast words</pre>"
+    page = html([verdict])
+    assert shown in page
+    assert page.count("End of its standard error") == 1
+    assert "--seed 3</code>" in page
+    done = harness("check", TINY, "--seeds", "3-5", "--workspace", store.root)
+    assert done.returncode == 1
+    told = " ".join(done.stdout.split())
+    assert f"harness logs {TINY} --seed 3" in told
+    assert "early </pre><script>alert(1)</script> \N{REPLACEMENT CHARACTER} last words" in told
+    assert told.count("end of standard error") == 1
+    assert "\x1b" not in done.stdout
 
 
 def test_logs_of_a_trial_that_has_not_begun_says_so(harness: Harness, tmp_path: Path) -> None:
