@@ -37,6 +37,7 @@ def sync(
             tracking_uri or tracking.default_uri(workspace),
             workspace=workspace,
             read=store.read,
+            kept=store.kept,
             tracked=tracked(session),
             conclusions=conclusions(
                 verdicts, Reports.write(verdicts, workspace / "report"), session

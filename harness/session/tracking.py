@@ -158,6 +158,7 @@ def _tracker(uri: str | None, session: Session) -> "Tracker | None":
         uri or tracking.default_uri(workspace),
         workspace=workspace,
         read=session.store.read,
+        kept=session.store.kept,
         tracked=tracked(session),
     )
 

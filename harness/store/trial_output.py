@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.record import Artifact, ArtifactPart, Output, Printed, Side, Started
+from harness.record import Artifact, ArtifactPart, FileSlice, Output, Printed, Side, Started
 from harness.store import files
 
 HALF = 128 << 10
@@ -85,6 +85,21 @@ class TrialOutput:
             for name, sha256 in listed.items()
             if _is_plain(name) and _SHA256.fullmatch(sha256)
         }
+
+    def kept(self) -> Mapping[str, FileSlice]:
+        """Return everything that is kept of what the trial printed and left.
+
+        Returns:
+            `stdout.txt` and `stderr.txt`, unless they are empty, and `artifacts/NAME`.
+        """
+        found = {}
+        for stream in Printed:
+            if self.printed(stream):
+                found[self._file(stream).name] = FileSlice.of(self._file(stream))
+        for name, path in self.artifacts().items():
+            if path.is_file():  # the pool may have been cleared by hand
+                found[f"artifacts/{name}"] = FileSlice(path, 0, path.stat().st_size, path.name)
+        return found
 
     def _begin(self, started: Started) -> None:
         now = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")

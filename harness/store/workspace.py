@@ -21,6 +21,7 @@ from harness.record import (
     Checkpoint,
     Declaration,
     Failure,
+    FileSlice,
     Finished,
     Message,
     Output,
@@ -121,6 +122,10 @@ class Store:
     def artifacts(self, trial_id: str) -> Mapping[str, Path]:
         """Return the paths of the files that a trial left, by name."""
         return self._output(trial_id).artifacts()
+
+    def kept(self, trial_id: str) -> Mapping[str, FileSlice]:
+        """Return what a trial printed and left: `stdout.txt`, `stderr.txt`, `artifacts/NAME`."""
+        return self._output(trial_id).kept()
 
     def append(self, batch: Sequence[tuple[TrialSpec, Message]]) -> None:
         """Write the trials' messages in order. All of them are durable on return.

@@ -63,6 +63,8 @@ class Tag(StrEnum):
     """The epochs of the final estimates that the run holds."""
     REPORT = "harness.report"
     """Digest of the report and the files that are attached to the run."""
+    KEPT = "harness.kept"
+    """Digest of what the trial printed and left, which is attached to its run."""
     MANIFEST = "manifest"
     VERDICT = "verdict"
     AS_EXPECTED = "verdict.as_expected"

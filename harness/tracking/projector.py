@@ -10,7 +10,7 @@ from mlflow.entities import Experiment as MlflowExperiment
 from mlflow.entities import LifecycleStage
 
 from harness.manifest import Experiment
-from harness.record import StoredTrial
+from harness.record import FileSlice, StoredTrial
 from harness.tracking.experiments import DeletedError, open_experiment, ours
 from harness.tracking.identity import identify
 from harness.tracking.images import (
@@ -37,6 +37,14 @@ _TRIAL_ID = re.compile(r"[0-9a-f]{20}")
 
 Read = Callable[[str], StoredTrial | None]
 """Reads the durable part of a trial by its id. Returns None if the store does not have it."""
+
+Kept = Callable[[str], Mapping[str, FileSlice]]
+"""Finds what a trial printed and left, by its id: files by the path of the artifact in MLflow."""
+
+
+def nothing_kept(trial_id: str) -> Mapping[str, FileSlice]:
+    """Return no files."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -90,11 +98,18 @@ class Projector:
     """
 
     def __init__(
-        self, uri: str, *, workspace: Path, read: Read, tracked: Iterable[Tracked]
+        self,
+        uri: str,
+        *,
+        workspace: Path,
+        read: Read,
+        tracked: Iterable[Tracked],
+        kept: Kept = nothing_kept,
     ) -> None:
         self._uri = uri
         self._workspace = workspace
         self._read = read
+        self._kept = kept
         self._tracked = {item.experiment.id: item for item in tracked}
         self._asking: dict[str, list[str]] = {}
         """The experiments that use a trial, by the trial's id."""
@@ -165,6 +180,8 @@ class Projector:
             image = seed_image(self._tracked[name].experiment, trial, live=live)
             if image:
                 self._send(name, runs[name], image)
+                if image.status is not Status.RUNNING:
+                    runs[name].attach_kept(trial_id, self._kept(trial_id))
 
     def conclude(self, conclusion: Conclusion) -> None:
         """Attach the verdict and report to the paper's run. Trials show them when next sent."""

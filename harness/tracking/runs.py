@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
-from harness.record import canonical_json, digest
+from harness.record import FileSlice, canonical_json, digest
 from harness.tracking.images import (
     FAILURE,
     Image,
@@ -174,6 +175,33 @@ class Runs:
             self._client.log_artifact(run.run_id, str(path))
         self._client.set_tag(run.run_id, Tag.REPORT, mark)
         run.tags[Tag.REPORT] = mark
+
+    def attach_kept(self, key: str, kept: Mapping[str, FileSlice]) -> None:
+        """Attach what a trial printed and left to its run, unless the run already has the same.
+
+        The run must have been sent with `project` before.
+
+        Args:
+            key: the trial's id.
+            kept: whole files, by the path of the artifact. If there are none, nothing is sent.
+
+        Raises:
+            LocationError: the folder for the experiment's artifacts does not exist.
+        """
+        run = self._known[key]
+        mark = digest(canonical_json({name: file.sha256 for name, file in kept.items()}))
+        if not kept or run.tags.get(Tag.KEPT) == mark:
+            return
+        require_location(run.artifacts, self._workspace)
+        with TemporaryDirectory(prefix="harness-kept-") as folder:
+            # MLflow names an artifact like its file, and the store names files by their digests.
+            for name, file in kept.items():
+                link = Path(folder, name)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(file.path.resolve())
+            self._client.log_artifacts(run.run_id, folder)
+        self._client.set_tag(run.run_id, Tag.KEPT, mark)
+        run.tags[Tag.KEPT] = mark
 
     def _adopt(self, run: KnownRun) -> None:
         """Remember a run. Delete a second run with its key: a call that timed out created it."""

@@ -17,7 +17,14 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError  # MLflow uses SQLAlchemy and does not catch its errors
 
 from harness.errors import HarnessError, without_secrets
-from harness.tracking.projector import Conclusion, Projector, Read, Tracked
+from harness.tracking.projector import (
+    Conclusion,
+    Kept,
+    Projector,
+    Read,
+    Tracked,
+    nothing_kept,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +71,13 @@ class Tracker:
     """
 
     def __init__(
-        self, uri: str, *, workspace: Path, read: Read, tracked: Iterable[Tracked]
+        self,
+        uri: str,
+        *,
+        workspace: Path,
+        read: Read,
+        tracked: Iterable[Tracked],
+        kept: Kept = nothing_kept,
     ) -> None:
         """Start the thread, which at once opens the experiments and sends the paper's runs.
 
@@ -73,8 +86,9 @@ class Tracker:
             workspace: the folder of the local database and of the workspace's name in MLflow.
             read: reads the durable part of a trial. The thread calls it.
             tracked: the experiments and their trials.
+            kept: finds what a trial printed and left. The thread calls it once a trial has ended.
         """
-        self._projector = Projector(uri, workspace=workspace, read=read, tracked=tracked)
+        self._projector = Projector(uri, workspace=workspace, read=read, tracked=tracked, kept=kept)
         self._attempts = _Attempts(uri, self._projector)
         self._jobs: dict[tuple[str, str], Job] = {}
         self._failed = 0
@@ -176,9 +190,10 @@ def sync(
     read: Read,
     tracked: Iterable[Tracked],
     conclusions: Iterable[Conclusion] = (),
+    kept: Kept = nothing_kept,
 ) -> Summary:
     """Replay the store: send everything that MLflow lacks."""
-    projector = Projector(uri, workspace=workspace, read=read, tracked=tracked)
+    projector = Projector(uri, workspace=workspace, read=read, tracked=tracked, kept=kept)
     attempts = _Attempts(uri, projector)
     jobs: list[Job] = [partial(projector.conclude, item) for item in conclusions]
     jobs += [partial(projector.project, trial_id, live=False) for trial_id in projector.trials]

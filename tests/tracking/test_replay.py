@@ -4,12 +4,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from harness.manifest import Cell
-from harness.record import Failure, FailureKind, StoredTrial
+from harness.record import (
+    Artifact,
+    ArtifactPart,
+    Failure,
+    FailureKind,
+    Finished,
+    Message,
+    Output,
+    Printed,
+    Started,
+    StoredTrial,
+    digest,
+)
+from harness.store import Store
 from harness.tracking import Conclusion, Summary, Telling, Tracked, sync
 from tests.tracking.conftest import (
     MANIFEST,
+    PROVENANCE,
     T0_MS,
     Database,
     Shelf,
@@ -313,6 +328,61 @@ def test_the_verdict_and_the_report_go_to_the_runs(database: Database, tmp_path:
     replay(database, shelf, new)
     assert (artifacts / "artifacts/report.md").read_text() == "# New\n"
     assert database.tags("seed 0")["verdict"] == "REPRODUCED"
+
+
+def test_what_trials_printed_and_left_is_sent_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(database.workspace)
+    talking, silent = make_trial(0, 2), make_trial(1, 2)
+    left = b"weights"
+    sha256 = digest(left)
+    said: list[Message] = [
+        Output(Printed.STDOUT, b"loss 1\n"),
+        Artifact("deep/model.bin", len(left), sha256),
+        ArtifactPart(left),
+    ]
+    with store.lock():
+        for trial, side in ((talking, said), (silent, [])):
+            all_of_it = [Started(0, PROVENANCE), *trial.epochs, *side, Finished(2)]
+            store.append([(trial.spec, message) for message in all_of_it])
+    calls = list[str]()
+    log_artifacts = MlflowClient.log_artifacts
+
+    def counted(client: MlflowClient, run_id: str, folder: str) -> None:
+        calls.append(run_id)
+        log_artifacts(client, run_id, folder)
+
+    monkeypatch.setattr(MlflowClient, "log_artifacts", counted)
+
+    def synced() -> dict[str, bytes]:
+        summary = sync(
+            database.uri,
+            workspace=database.workspace,
+            read=store.read,
+            kept=store.kept,
+            tracked=[Tracked(EXPERIMENT, tuple(store.trials()))],
+        )
+        assert (summary.trouble, summary.left) == (None, 0)
+        folder = database.workspace / "mlflow/artifacts/toy-4"
+        files = (path for path in folder.rglob("*") if path.is_file())
+        assert not any(path.is_symlink() for path in folder.rglob("*"))
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+    first = synced()
+    run = database.run_id("seed 0")
+    assert first == {
+        f"{run}/artifacts/stdout.txt": b"loss 1\n",
+        f"{run}/artifacts/artifacts/deep/model.bin": left,
+    }
+    assert synced() == first
+    assert calls == [run]
+    with store.lock():  # a later attempt prints more
+        more = [Started(0, PROVENANCE), *talking.epochs, Output(Printed.STDERR, b"!"), Finished(2)]
+        store.append([(talking.spec, message) for message in more])
+    assert synced() == {**first, f"{run}/artifacts/stderr.txt": b"!"}
+    assert calls == [run, run]
+    assert "harness.kept" not in database.tags("seed 1")
 
 
 def test_a_run_longer_than_one_call_may_be_arrives_whole(database: Database) -> None:
