@@ -191,7 +191,7 @@ class Workload(Protocol):
     metrics: Mapping[str, Metric]
     prefix: bool
     """Whether a run of N epochs equals the first N of a longer run. If so, the longer run continues
-    the shorter one."""
+    the shorter one. If not, the checkpoint of a finished trial is removed."""
 
     def data_sets(self, parameters: Any) -> tuple[DataSet, ...]:
         """Return the data sets that these parameters need."""

@@ -252,11 +252,14 @@ class TrialFolder:
         return state
 
     def _read(self, *, with_checkpoint: bool) -> _Bytes:
-        """Read the seals first and the records last. Skip the records if no seal can cover them."""
-        result = files.read(self.result_file)
+        """Read the seals first and the records last. Skip the records if no seal can cover them.
+
+        The checkpoint comes before the result: it may be removed once the result is there.
+        """
         checkpoint = None
         if with_checkpoint:
             checkpoint = files.read(self.checkpoint_file, first_line=True)
+        result = files.read(self.result_file)
         if result is None and checkpoint is None and not with_checkpoint:
             return _Bytes(None, None, b"")  # true of most trials when a study begins
         return _Bytes(result, checkpoint, files.read(self.records_file) or b"")

@@ -132,6 +132,7 @@ class Store:
 
         Call it only under `lock`. An attempt begins with Started, which drops the records that no
         checkpoint covers. A Failure without Started means that the attempt never started.
+        If a trial has finished that no longer run can continue, its checkpoint is removed.
 
         Raises:
             StoreError: a message cannot be written. Everything that was durable before still is.
@@ -277,6 +278,11 @@ class Store:
                 raise ValueError(f"trial {spec.id}: {first} came before Started")
             writer.write(part)
         files.sync_folder(folder.path)
+        last = messages[-1]
+        # The length is part of such a trial's identity, so that no run continues it. The result is
+        # durable by now, and covers every record.
+        if isinstance(last, Finished) and spec.length is not None and last.epoch >= spec.length:
+            files.remove(folder.checkpoint_file)
         if writer is not None and not isinstance(messages[-1], Finished | Failure):
             self._writers[spec.id] = writer
 

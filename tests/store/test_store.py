@@ -110,6 +110,40 @@ def test_a_finished_trial_stays_finished_while_it_is_continued(store: Store) -> 
     assert len(stored.provenance) == 3
 
 
+@pytest.mark.parametrize("length", [None, 4])
+def test_a_checkpoint_is_kept_only_where_a_longer_run_can_continue_it(
+    store: Store, length: int | None
+) -> None:
+    a_job = job(epochs=4)
+    a_job = replace(a_job, spec=replace(a_job.spec, length=length))
+    file = store.root / "trials" / a_job.spec.id / "checkpoint.pt"
+    messages = list(sent(a_job, checkpoint_interval_s=0))
+    assert isinstance(messages[-1], Finished)
+    with store.lock():
+        for message in messages[:-1]:
+            store.append([(a_job.spec, message)])
+        assert file.exists()  # a lost worker costs no epoch
+        store.append([(a_job.spec, messages[-1])])
+    assert file.exists() == (length is None)
+    stored = store.read(a_job.spec.id)
+    assert stored is not None
+    assert (curve(stored), stored.done) == (quiet(a_job), 4)
+    assert stored.provenance
+    assert store.settled(a_job.spec.id, 4)
+    assert (store.resume_point(a_job.spec.id) is None) == (length is not None)
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_a_trial_that_failed_keeps_its_checkpoint(store: Store, kind: FailureKind) -> None:
+    a_job = job(epochs=4)
+    a_job = replace(a_job, spec=replace(a_job.spec, length=4))
+    messages = list(sent(a_job, checkpoint_interval_s=0))[:-2]
+    with store.lock():
+        for message in (*messages, Failure(kind, "OSError", "gone", epoch=3)):
+            store.append([(a_job.spec, message)])
+    assert store.resume_point(a_job.spec.id) is not None
+
+
 def test_a_trial_that_begins_afresh_leaves_nothing_of_the_old_one(store: Store) -> None:
     run(store, job(epochs=5))
     with store.lock():
