@@ -18,7 +18,7 @@ from harness.engine.nodes import alive
 from harness.engine.packs import Measured, measured
 from harness.engine.retirement import MANY_CALLS, retire
 from harness.engine.software import software
-from harness.engine.worker import Call, for_all, stream
+from harness.engine.worker import Call, for_all, machines_failure, stream
 from harness.engine.worker_env import settings
 from harness.errors import HarnessError
 from harness.options import Options
@@ -72,7 +72,8 @@ def placed_stream(
                 folder = stack.enter_context(attempt_folder(session_folder()))
                 printed = stack.enter_context(capture(session_folder()).on())
             except OSError as error:  # this node's disk is full, say
-                yield list(for_all(call.checkpoints, failure(error, 0)))
+                why = machines_failure(error, "the trial's folder cannot be made")
+                yield list(for_all(call.checkpoints, why))
                 return
             stack.enter_context(trial_environment(variables))
             clean = yield from stream(

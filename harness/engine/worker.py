@@ -136,7 +136,9 @@ def _messages(
         code = _code_here(call.workload_code, loaded)
     except BaseException as error:  # noqa: BLE001 - its own code, which may even exit
         # The driver could import it, so this node lacks something. The method has not run.
-        yield from for_all(call.checkpoints, _machines(error, "the workload cannot be loaded"))
+        yield from for_all(
+            call.checkpoints, machines_failure(error, "the workload cannot be loaded")
+        )
         return
     arrays = _same(call.jobs[0].spec.data, data)
     if call.pack:
@@ -158,7 +160,9 @@ def _messages(
     try:
         checkpoint = _received(call.checkpoints[0], folder, parts)
     except Exception as error:  # noqa: BLE001 - a full disk, or whatever Ray raises
-        yield from for_all(call.checkpoints, _machines(error, "the checkpoint cannot be fetched"))
+        yield from for_all(
+            call.checkpoints, machines_failure(error, "the checkpoint cannot be fetched")
+        )
         return
     messages = attempt(
         call.jobs[0],
@@ -181,7 +185,7 @@ def _messages(
             try:
                 yield from map(CheckpointPart, message.payload.parts())
             except (OSError, EOFError) as error:
-                yield _machines(error, "the checkpoint cannot be sent", message.epoch)
+                yield machines_failure(error, "the checkpoint cannot be sent", message.epoch)
                 return
 
 
@@ -191,7 +195,7 @@ def for_all(checkpoints: Sequence[Checkpoint | None], why: Failure) -> Iterator[
         yield OfTrial(index, replace(why, epoch=checkpoint.epoch if checkpoint else 0))
 
 
-def _machines(error: BaseException, what: str, epoch: int = 0) -> Failure:
+def machines_failure(error: BaseException, what: str, epoch: int = 0) -> Failure:
     """Return the failure of a machine, which says what it kept from happening."""
     why = failure(error, epoch)
     return replace(why, kind=FailureKind.INFRASTRUCTURE, message=f"{what}: {why.message}")

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,19 @@ import pytest
 from harness import engine
 from harness.engine import capture as capture_module
 from harness.engine.artifacts import artifacts
+from harness.engine.attempt_folders import session_folder
 from harness.engine.capture import HALF, capture
+from harness.errors import Exit
 from harness.plan import Job
-from harness.record import Artifact, ArtifactPart, Output, Printed
+from harness.record import Artifact, ArtifactPart, FailureKind, Output, Printed
 from harness.store import Store, trial_output
+from harness.verdict import exit_code
 from harness.workload import Context
-from tests.engine.sinks import StoreSink, load
+from tests.engine.sinks import StoreSink, load, run
+from tests.faults.disks import allow_no_file, small_disk
 from tests.store.trials import curve, quiet
 from tests.toy import Toy, Walk, job
+from tests.verdict.builders import experiment, value, verdict_on
 from tests.waiting import eventually
 
 
@@ -77,6 +83,38 @@ def test_what_a_trial_prints_and_leaves_reaches_the_workspace(tmp_path: Path) ->
     assert text.count("starting") == 2
     assert text.count("[another attempt on ") == 1
     assert "after epoch 1" in text
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("fault", ["no space", "no folder"])
+def test_a_node_that_can_make_no_folder_is_no_verdict_on_the_method(
+    tmp_path: Path, fault: str
+) -> None:
+    a_job = job(epochs=3)
+    base = session_folder()
+    base.mkdir(exist_ok=True)
+    aside = base.rename(base.with_name("aside"))
+    with ExitStack() as stack:
+        if fault == "no space":
+            disk = stack.enter_context(small_disk(tmp_path / "disk", kib=64))
+            allow_no_file(disk)
+            base.symlink_to(disk)
+        else:
+            base.touch()
+        stack.callback(aside.rename, base)
+        stack.callback(base.unlink)
+        sink = run(tmp_path, [a_job], retries=1, isolate=True)
+    assert [attempt for _, _, attempt in sink.retries] == [2]
+    stored = sink.store.read(a_job.spec.id)
+    assert stored is not None
+    assert stored.failure is not None
+    assert stored.failure.kind is FailureKind.INFRASTRUCTURE
+    assert stored.failure.message.startswith("the trial's folder cannot be made: ")
+    if fault == "no space":
+        assert "No space left on device" in stored.failure.message
+    verdict = verdict_on(experiment(value(1.0), epochs=3), {0: stored})
+    assert exit_code([verdict]) is Exit.INCOMPLETE
+    assert curve(run(tmp_path, [a_job]).store.read(a_job.spec.id)) == quiet(a_job)
 
 
 @pytest.mark.usefixtures("cluster")

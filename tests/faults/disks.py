@@ -38,6 +38,11 @@ def resize(folder: Path, *, kib: int) -> None:
     assert not _mount("-o", f"remount,size={kib}k", folder)
 
 
+def allow_no_file(folder: Path) -> None:
+    """Let the disk have no space for any file or folder, however small."""
+    assert not _mount("-o", "remount,nr_inodes=1", folder)
+
+
 def make_writable(folder: Path, writable: bool) -> None:
     """Let nobody write, not even root, or everybody again."""
     assert not _mount("-o", "remount,rw" if writable else "remount,ro", folder)
