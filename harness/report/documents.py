@@ -134,6 +134,8 @@ class ExperimentDocument(Document):
     seeds: tuple[int, ...]
     claims: tuple[ClaimDocument, ...] = Field(validation_alias="results")
     failures: Annotated[tuple[FailureDocument, ...], BeforeValidator(_with_seeds)]
+    stderr: Mapping[int, str] = {}
+    """By failed seed, the end of what its trial printed on standard error, as it was printed."""
     missing: tuple[int, ...]
     """Seeds whose trials are absent, unfinished or lost to infrastructure."""
     notes: tuple[str, ...]

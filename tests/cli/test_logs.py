@@ -8,6 +8,7 @@ import pytest
 from harness.cli.logs import added
 from harness.plan import Selection
 from harness.record import Failure, FailureKind, Message, Output, Printed
+from harness.report.documents import verdicts_document
 from harness.report.pages import html
 from harness.session import Session, load
 from harness.session.session import LAST_WORDS
@@ -74,6 +75,8 @@ def test_reports_show_the_end_of_what_a_failed_trial_printed(
     assert shown in page
     assert page.count("End of its standard error") == 1
     assert "--seed 3</code>" in page
+    (document,) = verdicts_document([verdict]).as_json()["experiments"]
+    assert document["stderr"] == {"3": verdict.stderr[3], "4": "\x1b[0m\n"}
     done = harness("check", TINY, "--seeds", "3-5", "--workspace", store.root)
     assert done.returncode == 1
     told = " ".join(done.stdout.split())
