@@ -4,7 +4,7 @@
 #
 #   ci/github-night.sh [NIGHT]
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 ci/nightly.sh "$@"
 code=$?
 case $code in

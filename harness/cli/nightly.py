@@ -102,9 +102,7 @@ def _artifacts() -> str:
     if not (server and repository and run):
         return ""
     url = f"{server}/{repository}/actions/runs/{run}#artifacts"
-    return (
-        f"\n[The night's files]({url}): report, records, history.html. Unpack them to run these.\n"
-    )
+    return f"\n[The night's files]({url}): report, records, history. Unpack them to run these.\n"
 
 
 def _selection(chosen: Night) -> Selection:

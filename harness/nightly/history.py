@@ -191,6 +191,11 @@ class History:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @property
+    def page(self) -> Path:
+        """The page of the history, beside the folder: the folder holds nights and nothing else."""
+        return self.folder.with_name(f"{self.folder.name}.html")
+
     def begin(self, experiments: Iterable[Experiment], now: datetime) -> OpenNight:
         """Create an empty workspace for a night, with copies of the manifests.
 

@@ -6,8 +6,6 @@ from html import escape
 from harness.nightly.history import NightEntry, NightRecord
 from harness.report.text import number
 
-PAGE = "history.html"
-
 _FRAME = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

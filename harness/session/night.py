@@ -11,7 +11,7 @@ from harness.compare import Side, compare
 from harness.errors import Exit, HarnessError
 from harness.nightly import History, NightEntry, NightRecord, OpenNight, Quarantine, State, Status
 from harness.nightly.history import FORMAT, ChooseBaseline
-from harness.nightly.page import PAGE, history_page
+from harness.nightly.page import history_page
 from harness.output import write
 from harness.report import arrow_tables
 from harness.report.documents import comparisons_document, verdicts_document
@@ -79,7 +79,7 @@ def finish_night(
         return _not_judged(history, night, rules, trouble, Trouble.of(error))
     try:
         history.prune(rules.keep)
-        write(history.folder / PAGE, history_page(rules.name, history.nights()))
+        write(history.page, history_page(rules.name, history.nights()))
     except HarnessError as error:  # the next night does both again
         _log.warning("%s", error)
     return summary

@@ -51,7 +51,7 @@ def test_an_outage_is_a_night_that_says_so_and_exits_4(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--night", "nowhere"], "there are light, full"),
+        (["--night", "nowhere"], "there are light, grid, full"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: no such file"),
     ],
 )

@@ -87,7 +87,7 @@ def test_a_version_bump_that_moves_results_within_tolerance_is_told(nights: Nigh
 
 def test_the_history_shows_each_night_s_estimate_and_the_night_of_a_bump(nights: Nights) -> None:
     simulation, summaries = nights
-    page = (simulation.history.folder / "history.html").read_text(encoding="utf-8")
+    page = simulation.history.page.read_text(encoding="utf-8")
     section = page.partition(f"<h2>{BUMPED}</h2>")[2].partition("<h2>")[0]
     rows = [line for line in section.splitlines() if line.startswith("<tr><th")]
     assert len(rows) == len(simulation.history.nights())
