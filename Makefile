@@ -20,7 +20,7 @@ reproduce: $(STAMP)  ## seed 0 of the paper's six runs and of our controls, firs
 	$(BIN)/harness run experiments --seeds 0 --epochs 10
 
 test: $(STAMP) lint data  ## lint, types, layers and every test but the slow ones and chaos
-	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not chaos"
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not chaos"
 
 chaos: $(STAMP)  ## faults injected for real, then a suite under random ones; some twenty minutes
 	mkdir -p results/chaos

@@ -23,6 +23,19 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(cores or 1, 4)
 
 
+_LONGEST = (
+    "tests/newcomers/test_page.py",
+    "tests/cli/test_selftest.py",
+    "tests/engine/test_packs.py",
+)
+"""Files with a test of a minute or more."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first: a process that began one last would end long after the other."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+
+
 @pytest.fixture(scope="session")
 def mnist_cache() -> Path:
     """The cache folder with MNIST in it: `$HARNESS_DATA`, by default `.data` in the repository.
