@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from harness.errors import DataError
 from harness.manifest.fields import Frozen
 from harness.record import Json
-from harness.variables import NO_HOME
+from harness.variables import has_home
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ def data_folder(given: Path | None) -> Path:
     """
     if given is not None:
         return given
-    home = os.path.expanduser("~")
-    if not os.environ.get("XDG_CACHE_HOME") and (home == NO_HOME or not os.path.isdir(home)):
+    if not (os.environ.get("XDG_CACHE_HOME") or has_home()):
         reason = f"user {os.getuid()} has no home folder; name a folder by --data or HARNESS_DATA"
         raise DataError(f"no folder for data sets: {reason}")
     return Path(platformdirs.user_cache_dir("harness"))

@@ -79,6 +79,12 @@ def name_home_and_user() -> None:
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
+def has_home() -> bool:
+    """Return whether this user has a home folder."""
+    home = os.path.expanduser("~")
+    return home != NO_HOME and os.path.isdir(home)
+
+
 @dataclass(frozen=True)
 class Variables:
     """Environment variables that are sent to a worker. The repr shows their names only."""

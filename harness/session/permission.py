@@ -2,21 +2,33 @@
 
 A manifest may hold a command, and a cloned repository may hold manifests of strangers. So the first
 run of a command in a workspace needs `--allow-commands`. The workspace remembers the permission by
-a digest of the command's words, its parameters and its code. Another word or another line of code
-asks again, because it executes something else; another tolerance or title does not.
+a digest of the command's words, its parameters and the files in `code`. Another word or another
+line of these files asks again, because it executes something else; another title does not.
+
+A repository may hold a workspace too. So the workspace's memory counts only for the user who wrote
+it: each entry is sealed with a key that lies among the user's own files.
 """
 
+import hmac
 import json
+import logging
+import os
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+import platformdirs
 
 from harness.errors import StoreError, UsageError
 from harness.manifest import Experiment
 from harness.store import files
+from harness.variables import has_home
 from harness.workload import Execution, Workload, execution_of
 
 FILE = "allowed.json"
 """Name of the file in the workspace that remembers what was allowed."""
+
+_log = logging.getLogger(__name__)
 
 _SHOWN = 10
 """Most commands that a message shows."""
@@ -45,15 +57,20 @@ def require_permission(
     if given or not wanted:
         return
     known = _allowed(folder) if folder else {}
-    refused = [f"  {name}: {each.text}" for name, each in wanted if each.digest not in known]
+    key = _key() if known else b""
+    refused = [
+        f"  {name}: {_printable(each.text)}"
+        for name, each in wanted
+        if not key or _sealed(each, key) not in known
+    ]
     if not refused:
         return
     more = [f"  and {len(refused) - _SHOWN} more"] if len(refused) > _SHOWN else []
-    memory = f"{folder} remembers it until a command or its code changes" if folder else ""
+    memory = f"{folder} remembers it until the command or its code changes" if folder else ""
     raise UsageError(
         "\n".join(
             [
-                "manifests run commands on your machines that you have not allowed yet:",
+                "these manifests run commands that you have not allowed yet:",
                 *refused[:_SHOWN],
                 *more,
                 "read the commands and their code; if you trust them, add --allow-commands"
@@ -66,13 +83,47 @@ def require_permission(
 def remember_permission(
     experiments: Iterable[Experiment], registry: Mapping[str, Workload], folder: Path
 ) -> None:
-    """Write down that the user has allowed what these experiments execute."""
-    allowed = {each.digest: each.text for _, each in _executions(experiments, registry)}
+    """Write down that the user has allowed what these experiments execute.
+
+    A user without a folder for the key is asked again each time; a warning says so.
+    """
+    executions = _executions(experiments, registry)
+    key = _key(create=True) if executions else b""
+    if not key:
+        return
+    allowed = {_sealed(each, key): each.text for _, each in executions}
     known = _allowed(folder)
     if not allowed.keys() <= known.keys():
         text = json.dumps({"format": 1, "allowed": known | allowed}, indent=1, ensure_ascii=False)
         files.replace(folder / FILE, text.encode() + b"\n")
         files.sync_folder(folder)
+
+
+def _key(*, create: bool = False) -> bytes:
+    """Return the user's key; b"" if there is none and it is not, or cannot be, created."""
+    file = Path(platformdirs.user_state_dir("harness")) / "permission.key"
+    try:
+        if create and not file.exists() and (os.environ.get("XDG_STATE_HOME") or has_home()):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(opened, "wb") as new:
+                new.write(secrets.token_bytes(32))
+        return file.read_bytes()
+    except FileExistsError:  # another process has just created it
+        return file.read_bytes()
+    except OSError as error:
+        if create:
+            _log.warning("the permission cannot be remembered: %s", error)
+        return b""
+
+
+def _sealed(execution: Execution, key: bytes) -> str:
+    return hmac.digest(key, execution.digest.encode(), "sha256").hex()
+
+
+def _printable(text: str) -> str:
+    """Return the text with escapes for characters that could hide a part of it in a terminal."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _executions(
@@ -84,7 +135,7 @@ def _executions(
 
 
 def _allowed(folder: Path) -> dict[str, str]:
-    """Return what the workspace remembers: the texts by their digests."""
+    """Return what the workspace remembers: the texts by their sealed digests."""
     file = folder / FILE
     content = files.read(file)
     try:

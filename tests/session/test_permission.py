@@ -14,6 +14,14 @@ from tests.commands import REGISTRY, SOUND, write, written
 MARKER = "executed"
 
 
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the user's own files."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder
+
+
 def refused(experiments: list[Experiment], folder: Path | None) -> str:
     with pytest.raises(UsageError) as caught:
         require_permission(experiments, REGISTRY, folder, given=False)
@@ -37,6 +45,39 @@ def test_a_permission_is_remembered_until_the_command_or_its_code_changes(tmp_pa
     refused([first], tmp_path / "another")
     refused([written(tmp_path, SOUND + "\n")], workspace)
     refused([written(tmp_path, argv=["python", "-u", "train.py", "{seed}"])], workspace)
+
+
+def test_a_workspace_from_elsewhere_allows_nothing(
+    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repository can hold a workspace that its author has allowed everything in."""
+    experiment = written(tmp_path)
+    (tmp_path / "results").mkdir()
+    remember_permission([experiment], REGISTRY, tmp_path)
+    (key,) = state.rglob("*.key")
+    assert key.stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "no key"))
+    refused([experiment], tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another key"))
+    remember_permission([experiment], REGISTRY, tmp_path / "results")
+    refused([experiment], tmp_path)
+    require_permission([experiment], REGISTRY, tmp_path / "results", given=False)
+
+
+def test_a_user_whose_key_cannot_be_stored_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    remember_permission([written(tmp_path)], REGISTRY, tmp_path)
+    assert "cannot be remembered" in caplog.text
+    refused([written(tmp_path)], tmp_path)
+
+
+def test_nothing_hides_a_part_of_a_command(tmp_path: Path) -> None:
+    said = refused([written(tmp_path, argv=["python", "train.py", "a\x1b[2K\rb", "{seed}"])], None)
+    assert "\\x1b[2K\\rb" in said
+    assert "\x1b" not in said
 
 
 def test_many_commands_are_counted_and_not_all_shown(tmp_path: Path) -> None:

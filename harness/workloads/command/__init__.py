@@ -73,7 +73,12 @@ class Command:
         resume = checkpoint.resume if checkpoint else ()
         whole = [program.argv, resume, dict(self.values), program.code_digest, program.environment]
         shown = {name: f"{{{name}}}" for _, name in places(program.argv)} | dict(self.values)
-        return Execution(digest(canonical_json(whole)), join(fill(program.argv, shown)))
+        text = join(fill(program.argv, shown))
+        if resume:
+            text += f"; to resume also {join(resume)}"
+        if program.environment:
+            text += f"; reads {', '.join(program.environment)}"
+        return Execution(digest(canonical_json(whole)), text)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -89,7 +94,7 @@ class Command:
         root = folder / section.root
         entries = section.code
         if entries is None:  # what the command names, each file once
-            entries = tuple(dict.fromkeys(word for word in section.argv if (root / word).is_file()))
+            entries = tuple(dict.fromkeys(word for word in section.argv if _is_below(root, word)))
         files, faults = code.read(root, entries)
         if faults:
             raise SectionError({("code", place): text for place, text in faults.items()})
@@ -149,3 +154,9 @@ def _parameter_values(manifest: Mapping[str, Json]) -> dict[str, Json]:
 
 
 command = Command()
+
+
+def _is_below(root: Path, word: str) -> bool:
+    """Whether a word of a command names a file in the folder of the code."""
+    path = Path(word)
+    return not path.is_absolute() and ".." not in path.parts and (root / path).is_file()
