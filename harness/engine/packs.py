@@ -29,6 +29,10 @@ _EPOCHS = 2
 _MEMORY = 0.5
 """Share of a node's available memory that the packs on it may use together."""
 
+_LEAST_BYTES = 16 * 1024**2
+"""Least memory that a further trial of a pack is taken to need: a second trial may fit into what
+the first has freed."""
+
 _FORM = "pack of "
 
 
@@ -152,7 +156,7 @@ def measured(
         before = _peak_bytes()
         try:
             best, best_s = 2, packed_s(2)
-            each = max(1, (_peak_bytes() - before) // 2)
+            each = max(_LEAST_BYTES, _peak_bytes() - before)
             most = min(len(jobs), 2 + int(_memory_bytes(first) // each))
             if most > 2:
                 most_s = packed_s(most)

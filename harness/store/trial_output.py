@@ -65,7 +65,7 @@ class TrialOutput:
                 case Output():
                     self._print(message)
                 case Artifact():
-                    self._incoming = _Incoming(message, self._pool)
+                    self._incoming = _Incoming(message, self._pool, self._trial.name)
                 case ArtifactPart():
                     self._add(message.data)
 
@@ -136,14 +136,15 @@ class TrialOutput:
 class _Incoming:
     """An artifact whose content arrives in parts."""
 
-    def __init__(self, artifact: Artifact, pool: Path) -> None:
+    def __init__(self, artifact: Artifact, pool: Path, trial: str) -> None:
         if not _is_plain(artifact.name) or not _SHA256.fullmatch(artifact.sha256):
             raise ValueError(f"artifact {artifact.name!r} with digest {artifact.sha256!r}")
         self.artifact = artifact
         with files.faults_named(pool):
             pool.mkdir(exist_ok=True)
         path = pool / artifact.sha256
-        self._file = None if path.exists() else files.Replacement(path)
+        # Two trials may send the same content at once, so each writes a file of its own.
+        self._file = None if path.exists() else files.Replacement(path, f"{trial}.new")
         self._left = artifact.length
 
     def add(self, part: bytes) -> bool:

@@ -302,6 +302,20 @@ def test_a_node_without_the_program_is_at_fault(write: Write, tmp_path: Path) ->
     assert "cannot run no-such-program" in found.message
 
 
+def test_a_secret_is_in_no_line_that_is_kept(
+    write: Write, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines = ("print('a', token)", "print(token, 'b', file=sys.stderr)", "sys.exit(3)")
+    text = "; ".join(["import os, sys", "token = os.environ['TOKEN']", *lines])
+    experiment = write(text, environment=["TOKEN"])
+    with trial_environment(Variables({"TOKEN": "t0p-s3cret"})):
+        found = failure(experiment, tmp_path / "trial")
+    kept = capfd.readouterr()
+    assert "a ***\n" in kept.out
+    assert "*** b\n" in kept.err
+    assert "t0p-s3cret" not in kept.out + kept.err + found.message
+
+
 def test_a_secret_is_in_no_message(write: Write, tmp_path: Path) -> None:
     experiment = write("import os; raise ValueError(os.environ['TOKEN'])", environment=["TOKEN"])
     with trial_environment(Variables({"TOKEN": "t0p-s3cret"})):

@@ -114,8 +114,12 @@ class Child:
         for key, _ in self._selector.select(timeout_s):
             lines, hear = key.data
             data = os.read(key.fd, _PIECE)
-            os.write(1 if key.fileobj is self._process.stdout else 2, data)
+            to = 1 if key.fileobj is self._process.stdout else 2
+            if not self._secrets:
+                _write(to, data)
             for line in lines.add(data) if data else lines.end():
+                if self._secrets:  # by lines, since a piece of output may end within a secret
+                    _write(to, f"{self._masked(line)}\n".encode())
                 hear(line)
             if not data:
                 self._selector.unregister(key.fileobj)
@@ -146,20 +150,31 @@ class Child:
             ended = f"was killed by {signal.Signals(-code).name}"
         else:
             ended = f"ended with exit code {code}"
-        tail = "\n".join(self._tail)[-_TAIL_CHARACTERS:]
-        for text in self._secrets:
-            tail = tail.replace(text, "***")
+        tail = self._masked("\n".join(self._tail))[-_TAIL_CHARACTERS:]
         message = f"{os.path.basename(self.program)} {ended}" + (f":\n{tail}" if tail else "")
         python = self._tail and _PYTHON_ERROR.match(self._tail[-1])
         if self._machine:
-            raise InfrastructureError(f"{message}\n(a failure of the machine: {self._machine})")
+            raise InfrastructureError(
+                f"{message}\n(a failure of the machine: {self._masked(self._machine)})"
+            )
         if code < 0 or python or _SYSTEM_ERROR.search(tail):
             raise InfrastructureError(message)
         # A shell reports the signal of its own child in its exit code; `kind_of` knows these codes.
         raise CommandFailedError(message) from subprocess.CalledProcessError(code, self.program)
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
 
     def _heard_error(self, line: str) -> None:
         if self._infrastructure and self._infrastructure.search(line):
             self._machine = line.strip()
         if line.strip():
             self._tail = [*self._tail[1 - _TAIL_LINES :], line.rstrip()]
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of the data, however little the system takes at once."""
+    while data:
+        data = data[os.write(descriptor, data) :]
