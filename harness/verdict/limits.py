@@ -12,7 +12,7 @@ from harness.verdict.evidence import MeasuredRow
 from harness.verdict.results import Outcome
 
 FEW = "the {} of {} runs is not known from {} seeds"
-RATE = "if more than {:.0%} of runs were beyond, one of these {} would probably be (95 %)"
+RATE = "with 95 % confidence, at most {:.0%} of all runs are beyond the limit: none of these {} is"
 
 
 def mean_beside(row: MeasuredRow, terms: Terms, method: str, *, upper: bool) -> Decision:
