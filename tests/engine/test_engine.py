@@ -31,6 +31,7 @@ from tests.engine.sinks import StoreSink, epochs, is_epoch, load, run
 from tests.store.trials import curve, final, quiet
 from tests.toy import DATA, Toy, Walk, job
 from tests.trial.test_rows_and_files import FiledToy
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -105,7 +106,7 @@ def test_a_checkpoint_that_is_a_file_goes_from_worker_to_store_and_to_the_next_w
     assert isinstance(checkpoint.payload, FileSlice)
     assert checkpoint.payload.length > 9 << 20
     _, last = map(Path, folders.read_text().splitlines())
-    assert not last.exists()
+    assert eventually(lambda: not last.exists())  # the worker removes it after its last message
 
 
 def _note(file: Path, folder: Path) -> None:
