@@ -1,6 +1,7 @@
 """Decisions on one-sided limits: for the mean, for the extreme of several runs, for every run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,14 +47,15 @@ def mean_beside(row: MeasuredRow, terms: Terms, method: str, *, upper: bool) -> 
     if fails and stats.not_normal(row.values):
         fails = bool((sign * row.values < least).all())
     low, high = stats.mean_interval(stats.summarise(row.values), terms.alpha)
-    common = {"method": method, "interval": (low, high), "p_equivalence": p}
+    open_ = Decision(
+        outcome=Outcome.INCONCLUSIVE, method=method, interval=(low, high), p_equivalence=p
+    )
     if fails:
-        return Decision(outcome=Outcome.NOT_REPRODUCED, **common)  # type: ignore[arg-type]
+        return replace(open_, outcome=Outcome.NOT_REPRODUCED)
     if p <= terms.alpha:
-        return Decision(outcome=Outcome.REPRODUCED, **common)  # type: ignore[arg-type]
+        return replace(open_, outcome=Outcome.REPRODUCED)
     more = stats.more_for_side(sample, least, terms.alpha)
-    why = so_many(more) if more else ""
-    return Decision(outcome=Outcome.INCONCLUSIVE, why=why, more_seeds=more, **common)  # type: ignore[arg-type]
+    return replace(open_, why=so_many(more) if more else "", more_seeds=more)
 
 
 def extreme_of(values: Array, runs: int, *, highest: bool) -> float | None:
