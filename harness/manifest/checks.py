@@ -26,6 +26,7 @@ def check(root: Node, workload: Workload | None) -> Iterator[Finding]:
     yield from _printed_names(root)
     yield from _epochs(root)
     yield from _registered(root)
+    yield from _alignments(root)
     yield from _trailing_zeros(root)
     yield from _bands(root)
     if workload is not None:
@@ -190,6 +191,24 @@ def _registered(root: Node) -> Iterator[Finding]:
             if isinstance(item.value, int) and str(item.value) not in _rows(claim):
                 message = f"no row {item.value} is reported{suggest('', _rows(claim))}"
                 yield Finding((*path, "registered", "rows", place), message)
+
+
+def _alignments(root: Node) -> Iterator[Finding]:
+    """Require a claim about the take-off beside curves that are lined up at it.
+
+    Without one, a curve could take off at any epoch and still reproduce.
+    """
+    parsed = [(path, _claim(node)) for path, node in _claims(root)]
+    judged = {
+        (claim.metric, takeoff.threshold)
+        for _, claim in parsed
+        if claim and claim.counts_epochs and (takeoff := getattr(claim, "takeoff", None))
+    }
+    for path, claim in parsed:
+        at = claim.line_up_at if claim else None
+        if claim and at is not None and (claim.metric, at) not in judged:
+            needs = f"needs a claim of kind onset on {claim.metric} with the threshold {at:g}"
+            yield Finding((*path, "takeoff"), f"{needs}; without one any shift would pass")
 
 
 def _trailing_zeros(root: Node) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from harness.manifest import BaseClaim
 from harness.report.grids import GridMap, cell_text, shift
 from harness.report.text import ClaimLine, SeedGroup, claim_lines, in_order, seed_groups
 from harness.stats import Array
-from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
+from harness.verdict import Alignment, ClaimResult, ExperimentVerdict, Outcome
 
 INK = "#0b0b0b"
 """Axes, text, and reported values. Not pure black, which SVG omits because it is the default."""
@@ -229,10 +229,9 @@ def panels(verdict: ExperimentVerdict) -> tuple[Panel, ...]:
 def _at_takeoff(verdict: ExperimentVerdict) -> Iterator[Panel]:
     for claim in verdict.experiment.manifest.claims:
         rows = [row for row in _ran(verdict) if row.claim == claim.name]
-        if rows and claim.line_up_at is not None:
-            draw = partial(
-                _lined_up, verdict=verdict, rows=rows, claim=claim, threshold=claim.line_up_at
-            )
+        alignment = _alignment(claim, verdict)
+        if rows and alignment:
+            draw = partial(_lined_up, verdict=verdict, rows=rows, claim=claim, alignment=alignment)
             yield Panel(f"{claim.name.capitalize()}, lined up at take-off", draw, wide=True)
         if rows and claim.counts_epochs:
             yield Panel(claim.name.capitalize(), partial(_onset, rows=rows), wide=False)
@@ -276,21 +275,18 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
 
 
 def _lined_up(
-    axes: Axes, *, verdict: ExperimentVerdict, rows: Rows, claim: BaseClaim, threshold: float
+    axes: Axes, *, verdict: ExperimentVerdict, rows: Rows, claim: BaseClaim, alignment: Alignment
 ) -> None:
     """Shift each seed so that its take-off falls on the reported one, as the rows were judged."""
-    numbers = claim.numbers()
-    places = np.array([number.epoch for number in numbers], float)
-    reported = stats.onset(places, np.array([number.value for number in numbers]), threshold)
+    places = [number.epoch or 0 for number in claim.numbers()]
     epochs = np.arange(1.0, verdict.evidence.epochs + 1)
     curves = verdict.evidence.curves[claim.metric]
-    onsets = [stats.onset(epochs, curve, threshold) for curve in curves]
     grid = np.linspace(places[0], places[-1], 200)
     moved = np.array(
         [
-            stats.value_at(epochs - onset + reported, curve, grid)
-            for onset, curve in zip(onsets, curves, strict=True)
-            if not np.isnan(onset)
+            stats.value_at(epochs - shift, curve, grid)
+            for shift, curve in zip(alignment.shifts, curves, strict=True)
+            if not np.isnan(shift)
         ]
     )
     if len(moved):
@@ -298,7 +294,7 @@ def _lined_up(
         _seeds(axes, grid, moved, [SeedGroup("all seeds", everyone, everyone)])
     _joined(axes, rows)
     _reported(axes, rows)
-    axes.axhline(threshold, color=INK, linewidth=0.6, linestyle=":")
+    axes.axhline(claim.line_up_at or 0.0, color=INK, linewidth=0.6, linestyle=":")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     name_axes(axes, "epoch, as reported", axis_label(claim.metric, verdict.unit))
 
@@ -577,7 +573,15 @@ def _share(axes: Axes, place: float, share: float, mark: "Mark", seeds: str) -> 
 def lined_up_claims(verdict: ExperimentVerdict) -> set[str]:
     """Name the claims whose rows are judged after curves are lined up at their take-off."""
     claims = verdict.experiment.manifest.claims
-    return {claim.name for claim in claims if claim.line_up_at is not None}
+    return {claim.name for claim in claims if _alignment(claim, verdict)}
+
+
+def _alignment(claim: BaseClaim, verdict: ExperimentVerdict) -> Alignment | None:
+    """How a claim's curves were lined up; None if they were not."""
+    if claim.line_up_at is None:
+        return None
+    found = Alignment.of(claim, claim.line_up_at, verdict.evidence)
+    return None if found.refused else found
 
 
 def _throughout(row: ClaimResult) -> bool:

@@ -12,7 +12,7 @@ from harness.stats.consistency import (
     not_normal,
     prediction_p,
 )
-from harness.stats.curves import Array, onset, value_at
+from harness.stats.curves import Array, Crossing, crossing, onset, value_at
 from harness.stats.intervals import (
     Sample,
     equivalence_p,
@@ -55,6 +55,7 @@ __all__ = [
     "ASSURANCE",
     "Array",
     "Consistency",
+    "Crossing",
     "Family",
     "Paired",
     "Question",
@@ -62,6 +63,7 @@ __all__ = [
     "above_p",
     "best_of",
     "consistency",
+    "crossing",
     "equivalence_p",
     "familywise",
     "holm",

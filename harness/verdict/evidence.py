@@ -7,13 +7,20 @@ number, and `Takeoffs` the epochs at which their curves leave the plateau.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import inf
+from math import inf, isinf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
-from harness.manifest import Experiment, Manifest, ReportedNumber, as_declared, of_seeds
+from harness.manifest import (
+    BaseClaim,
+    Experiment,
+    Manifest,
+    ReportedNumber,
+    as_declared,
+    of_seeds,
+)
 from harness.manifest.fields import LARGEST
 from harness.record import Declaration, Failure, FailureKind, PastFailure, Provenance, StoredTrial
 from harness.stats import Array
@@ -254,6 +261,9 @@ class MeasuredRow:
     """Why the row fails, whatever its values are."""
     undecided: str = ""
     """Why the row is open, whatever its values are."""
+    unaligned: str = ""
+    """Why the curves could not be lined up: then a difference may be one of the plateau's length,
+    and fails no row."""
     incomplete: str = ""
     """What is missing in other experiments that the row is about."""
     censored: Mask | None = None
@@ -270,6 +280,7 @@ class MeasuredRow:
 
 NEVER = "{} never took off"
 CENSORED = "{} had not taken off by epoch {}"
+EARLY = "{} passed {:g} before the first record"
 
 
 @dataclass(frozen=True)
@@ -282,16 +293,19 @@ class Takeoffs:
     """Seeds whose trial ended too early to know whether the curve takes off."""
     never: Mask
     """Seeds that ran all epochs that were asked for and did not take off."""
+    gaps: Array
+    """How many epochs lie between the records around the take-off; infinite if it came before."""
 
     @classmethod
     def of(cls, metric: str, threshold: float, evidence: Evidence) -> "Takeoffs":
         """Find the take-offs of a metric's curves; `threshold` is in the metric's unit."""
         epochs = np.arange(1.0, evidence.epochs + 1)
         curves = evidence.curves[metric]
-        onsets = np.array([stats.onset(epochs, curve, threshold) for curve in curves])
+        found = [stats.crossing(epochs, curve, threshold) for curve in curves]
+        onsets, gaps = np.array(found, dtype=float).reshape(-1, 2).T
         none = np.isnan(onsets)
         broke_off = (evidence.recorded < evidence.epochs) | np.isnan(curves).all(axis=1)
-        return cls(onsets, none & broke_off, none & ~broke_off)
+        return cls(onsets, none & broke_off, none & ~broke_off, gaps)
 
     def fault(self, evidence: Evidence, latest: float = inf) -> str:
         """Why the row fails: no seed takes off, although the paper's run did. Empty if it does not.
@@ -314,3 +328,58 @@ class Takeoffs:
         """Names the seeds that had not taken off by the last epoch that was asked for."""
         named = evidence.named(self.never)
         return CENSORED.format(of_seeds(named), evidence.epochs) if named else ""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """By how much each seed's curve is shifted, so that it takes off where the paper's does."""
+
+    takeoffs: Takeoffs
+    shifts: Array
+    """Epochs that the seed takes off after the paper, shape (seeds,); NaN if it does not."""
+    early: str
+    """Names the seeds that took off before their first record. They are lined up at that record, so
+    they may be shifted by up to one record too little; that is done only if they are few."""
+    refused: str
+    """Why no curve can be lined up; empty if some are."""
+
+    @classmethod
+    def of(cls, claim: BaseClaim, threshold: float, evidence: Evidence) -> "Alignment":
+        """Find the shifts of a claim's metric.
+
+        Both take-offs are interpolated between two records. That is the same on both sides only if
+        these lie equally far apart. Where they do not, even equal curves would be shifted.
+        """
+        takeoffs = Takeoffs.of(claim.metric, threshold, evidence)
+        numbers = claim.numbers()
+        paper = stats.crossing(
+            np.array([number.epoch for number in numbers], dtype=float),
+            np.array([number.value for number in numbers]),
+            threshold,
+        )
+        before = evidence.named(np.isinf(takeoffs.gaps))
+        early = EARLY.format(of_seeds(before), threshold) if before else ""
+        known = np.isfinite(takeoffs.gaps)
+        other = evidence.named(known & (takeoffs.gaps != paper.gap))
+        refused = ""
+        if isinf(paper.gap):
+            refused = f"the paper's first row is past {threshold:g} already"
+        elif len(before) >= max(known.sum(), 1):
+            refused = early
+        elif other:
+            refused = (
+                f"the paper's rows around {threshold:g} are {paper.gap:g} epochs apart, "
+                f"the records of {of_seeds(other)} are not"
+            )
+        return cls(takeoffs, takeoffs.onsets - paper.epoch, early, refused)
+
+    def sentence(self, evidence: Evidence) -> str:
+        """What was done to the curves; empty if no seed takes off."""
+        if self.refused:
+            return f"not lined up at take-off, since {self.refused}"
+        if not (moved := ~np.isnan(self.shifts)).any():
+            return ""
+        by = [f"{0.0 - shift:+.2f}" for shift in sorted(self.shifts[moved], reverse=True)]
+        span = by[0] if by[0] == by[-1] else f"{by[0]} to {by[-1]}"
+        parts = [f"lined up at take-off: {of_seeds(evidence.named(moved))} moved by {span} epochs"]
+        return "; ".join([*parts, *([f"{self.early}, so lined up there"] if self.early else [])])

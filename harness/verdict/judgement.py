@@ -19,7 +19,7 @@ from harness.verdict.consistency import added, alpha_of, consistency, next_alpha
 from harness.verdict.controls import gate, judge_twin
 from harness.verdict.decision import Decision, Terms
 from harness.verdict.declared import since_declared, stricter
-from harness.verdict.evidence import LIMIT, Case, Evidence, MeasuredRow, TrialOf, gather
+from harness.verdict.evidence import LIMIT, Alignment, Case, Evidence, MeasuredRow, TrialOf, gather
 from harness.verdict.grid import corrected
 from harness.verdict.kinds import RULES, Rule
 from harness.verdict.results import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
@@ -271,6 +271,7 @@ def _notes(case: Case, evidence: Evidence, alpha: float) -> Iterator[str]:
     yield from _choice_of_seeds(manifest, evidence.seeds, alpha)
     if len(evidence.seeds) == 1:
         yield "one seed: no statistical claim is made"
+    yield from _alignments(manifest, evidence)
     yield from since_declared(case)
     if (more := added(evidence.seeds, case.first_seeds)) and manifest.second_stage is None:
         yield f"{of_seeds(more)} came after the declared seeds: a second look, at alpha {alpha:g}"
@@ -280,6 +281,15 @@ def _notes(case: Case, evidence: Evidence, alpha: float) -> Iterator[str]:
         if len(values) > 1:
             listed = " / ".join(sorted(values))
             yield f"the records come from {len(values)} versions of {thing}: {listed}"
+
+
+def _alignments(manifest: Manifest, evidence: Evidence) -> Iterator[str]:
+    """Say by how much curves were shifted before they were compared."""
+    for claim in manifest.claims:
+        if claim.line_up_at is not None:
+            said = Alignment.of(claim, claim.line_up_at, evidence).sentence(evidence)
+            if said:
+                yield f"{claim.name}: {said}"
 
 
 def _stale_bands(

@@ -45,10 +45,13 @@ from harness.verdict import limits, samples
 from harness.verdict.between import Members, OrderedRow, order
 from harness.verdict.consistency import OwnTest, Tested, weights
 from harness.verdict.decision import Decision, Terms, compare
-from harness.verdict.evidence import LIMIT, Evidence, Mask, MeasuredRow, Takeoffs
+from harness.verdict.evidence import LIMIT, Alignment, Evidence, Mask, MeasuredRow, Takeoffs
 from harness.verdict.results import Outcome
 
 BEYOND = "beyond the first {} epochs"
+UNALIGNED = (
+    "when the curve takes off may explain the difference, and the curves cannot be lined up: {}"
+)
 OUTSIDE = "{} recorded nothing here once the curves are lined up at take-off"
 
 C = TypeVar("C", bound=BaseClaim)
@@ -182,19 +185,31 @@ class CurveRule(_ComparedRule[CurveClaim]):
     def rows(self, claim: CurveClaim, evidence: Evidence) -> Iterator[MeasuredRow]:
         """Each reported row."""
         if claim.line_up_at is None:
-            return _at_own_epochs(claim, evidence)
-        return self._lined_up(claim, claim.line_up_at, evidence)
+            yield from _at_own_epochs(claim, evidence)
+            return
+        alignment = Alignment.of(claim, claim.line_up_at, evidence)
+        if not alignment.refused:
+            yield from self._lined_up(claim, alignment, evidence)
+            return
+        fails, open_ = alignment.takeoffs.fault(evidence), alignment.takeoffs.doubt(evidence)
+        for row in _at_own_epochs(claim, evidence):
+            yield replace(row, fails=fails, undecided=open_, unaligned=alignment.refused)
+
+    def decide(self, claim: CurveClaim, row: MeasuredRow, terms: Terms) -> Decision:
+        """As for other compared rows; one that cannot be lined up as it should is not failed."""
+        decision = super().decide(claim, row, terms)
+        if not row.unaligned or decision.outcome is not Outcome.NOT_REPRODUCED:
+            return decision
+        why = "; ".join(filter(None, (UNALIGNED.format(row.unaligned), decision.why)))
+        return replace(decision, outcome=Outcome.INCONCLUSIVE, why=why)
 
     def _lined_up(
-        self, claim: CurveClaim, threshold: float, evidence: Evidence
+        self, claim: CurveClaim, alignment: Alignment, evidence: Evidence
     ) -> Iterator[MeasuredRow]:
         """Rows compared after each curve is shifted so that its take-off is the reported one's."""
-        takeoffs = Takeoffs.of(claim.metric, threshold, evidence)
-        numbers = claim.numbers()
+        takeoffs, numbers = alignment.takeoffs, claim.numbers()
         listed = np.array([number.epoch for number in numbers], dtype=float)
-        reported = np.array([number.value for number in numbers])
-        shifts = takeoffs.onsets - stats.onset(listed, reported, threshold)
-        places = listed + shifts[:, np.newaxis]
+        places = listed + alignment.shifts[:, np.newaxis]
         epochs = np.arange(1.0, evidence.epochs + 1)
         curves = evidence.curves[claim.metric]
         values = np.array(

@@ -305,7 +305,7 @@ def test_the_figure_holds_each_seed_their_mean_and_the_reported_values() -> None
 def test_curves_that_were_judged_lined_up_are_drawn_lined_up() -> None:
     """The same rise, once two epochs late: apart as recorded, on each other once lined up."""
     rise = [0.0, 0.0, 0.2, 1.0, 1.5, 1.6, 1.6, 1.6]
-    asked = experiment(curve({1: 0.0, 3: 0.2, 5: 1.5}, threshold=0.5), epochs=8)
+    asked = experiment(curve({1: 0.0, 3: 0.2, 4: 1.0, 5: 1.5}, threshold=0.5), epochs=8)
     seeds = {0: trial(rise), 1: trial([0.0, 0.0, *rise[:6]])}
     every, lined_up = panels(verdict_on(asked, seeds))
     assert (every.title, lined_up.title) == ("Every epoch", "Early rows, lined up at take-off")

@@ -106,6 +106,58 @@ def test_curves_are_compared_as_if_all_had_taken_off_where_the_reported_one_did(
         assert result.measured == pytest.approx(result.reported)
 
 
+GROWTH = [0.05, 0.12, 0.3, 0.7, 1.2, 1.6, 1.8, 1.9, 1.95, 1.97]
+
+
+@pytest.mark.parametrize(
+    ("listed", "why"),
+    [
+        ((3, 4, 5, 10), "the paper's first row is past 0.1 already"),
+        (
+            (1, 5, 10),
+            "the paper's rows around 0.1 are 4 epochs apart, the records of seeds 0-4 are",
+        ),
+    ],
+)
+@pytest.mark.parametrize("late", [0, 3])
+def test_curves_whose_take_off_the_rows_do_not_show_are_not_lined_up_and_none_is_accused(
+    listed: Sequence[int], why: str, late: int
+) -> None:
+    """Rows past the threshold, or sparse ones: equal curves would be shifted and fail."""
+    claim = curve({epoch: GROWTH[epoch - 1] for epoch in listed}, 0.1, threshold=0.1)
+    curves = {seed: [0.0] * late + [at + 0.0005 * seed for at in GROWTH] for seed in range(5)}
+    verdict = verdict_on(
+        experiment(claim, epochs=10), {n: trial(c[:10]) for n, c in curves.items()}
+    )
+    assert verdict.verdict is (Outcome.INCONCLUSIVE if late else REPRODUCED)
+    (said,) = (note for note in verdict.notes if "take-off" in note)
+    assert said.startswith(f"early rows: not lined up at take-off, since {why}")
+    notes = [result.note for result in verdict.results if not result.verdict.holds]
+    assert all("cannot be lined up" in note for note in notes)
+
+
+def test_seeds_that_took_off_before_their_first_record_cannot_be_lined_up() -> None:
+    asked = experiment(curve(LISTED, 0.01, threshold=0.5), epochs=8)
+    early = {seed: trial([0.9 + seed / 1e3, 1.9, 2.6, 2.8, 3, 3, 3, 3]) for seed in range(3)}
+    verdict = verdict_on(asked, early)
+    assert verdict.verdict is Outcome.INCONCLUSIVE
+    assert any("seeds 0-2 passed 0.5 before the first record" in note for note in verdict.notes)
+    most = verdict_on(asked, {**early, **{n: trial(RISE) for n in range(3, 8)}})
+    (said,) = (note for note in most.notes if "take-off" in note)
+    assert said.endswith("seeds 0-2 passed 0.5 before the first record, so lined up there")
+
+
+@pytest.mark.parametrize(
+    ("shifts", "said"), [((2, 2), "-2.00"), ((0, 3), "-3.00 to +0.00"), ((1,), "-1.00")]
+)
+def test_a_verdict_says_by_how_much_curves_were_shifted(shifts: Sequence[int], said: str) -> None:
+    asked = experiment(curve(LISTED, 0.01, threshold=0.5), epochs=8)
+    verdict = verdict_on(asked, {n: trial(later(by)) for n, by in enumerate(shifts)})
+    seeds = "seed 0" if len(shifts) == 1 else "seeds 0-1"
+    note = f"early rows: lined up at take-off: {seeds} moved by {said} epochs"
+    assert note in verdict.notes
+
+
 def test_a_curve_is_read_between_its_epochs_where_its_take_off_lies_between_them() -> None:
     late = [0.0, 0.0, 0.0, 0.75, 1.75, 2.25, 2.6, 2.8]  # crosses 0.5 at 3 + 2/3
     asked = experiment(curve(LISTED, 0.01, threshold=0.5), epochs=8)
@@ -125,7 +177,7 @@ def test_another_shape_after_take_off_is_seen_through_the_lining_up() -> None:
 
 
 def test_rows_that_lining_up_puts_outside_the_records_are_not_run_and_say_so() -> None:
-    early, late = RISE[2:], later(2, 6)
+    early, late = RISE[1:7], later(2, 6)
     asked = experiment(curve(LISTED | {6: 2.75}, 0.6, threshold=0.5), epochs=6)
     verdict = verdict_on(asked, {0: trial(early), 1: trial(late)})
     first, last = row(verdict, "early rows @ 1"), row(verdict, "early rows @ 6")
