@@ -11,6 +11,10 @@ settings.register_profile("harness", deadline=None)
 settings.load_profile("harness")
 
 REPOSITORY = Path(__file__).parents[1]
+FIRST_PAPER = tuple(
+    path for path in sorted((REPOSITORY / "experiments").glob("*.yaml")) if path.stem != "psa"
+)
+"""The manifests of the first paper: one experiment each."""
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -23,15 +23,20 @@ def in_order(verdicts: Iterable[ExperimentVerdict]) -> list[ExperimentVerdict]:
 
 
 def overview(verdicts: Sequence[ExperimentVerdict]) -> str:
-    """Sum up all verdicts in one to three sentences.
+    """Sum up all verdicts in a few sentences.
 
-    The paper's runs are counted apart from our own controls (`Paper.own_run`).
+    Each paper's runs are counted by themselves, the cells of a grid as its runs. Our own controls
+    (`Paper.own_run`) and the claims between the cells of a grid are counted apart.
     """
     own = [verdict for verdict in verdicts if verdict.experiment.manifest.paper.own_run]
-    runs = [verdict for verdict in verdicts if not verdict.experiment.manifest.paper.own_run]
-    sentences = []
-    if runs:
-        sentences.append(_runs(runs))
+    papers: dict[str, list[ExperimentVerdict]] = {}
+    for verdict in verdicts:
+        if not verdict.experiment.manifest.paper.own_run:
+            papers.setdefault(verdict.paper, []).append(verdict)
+    sentences: list[str] = []
+    for paper in papers.values():
+        author = paper[0].experiment.manifest.paper.author
+        sentences += _about(paper, "the paper" if len(papers) == 1 else author)
     if own:
         sentences.append(_controls(own))
     surprises = [verdict.id for verdict in verdicts if verdict.as_expected is False]
@@ -40,14 +45,18 @@ def overview(verdicts: Sequence[ExperimentVerdict]) -> str:
     return " ".join(sentences)
 
 
-def _runs(runs: Sequence[ExperimentVerdict]) -> str:
-    papers = len({verdict.paper for verdict in runs})
-    of = "the paper's" if papers == 1 else f"the {_in_words(papers)} papers'"
+def _about(verdicts: Sequence[ExperimentVerdict], paper: str) -> Iterator[str]:
+    """Yield a sentence about the runs of one paper, and one about the claims between them."""
+    runs = [verdict for verdict in verdicts if not verdict.experiment.compares]
+    claims = [each for verdict in verdicts if verdict not in runs for each in verdict.results]
     if len(runs) == 1:
-        return f"This run of the paper {_counted(runs).removeprefix('1 ')}."
-    if all(verdict.verdict.holds for verdict in runs):
-        return f"All {_in_words(len(runs))} of {of} runs reproduced."
-    return f"Of {of} {_in_words(len(runs))} runs {_counted(runs)}."
+        yield f"This run of {paper} {_counted(runs).removeprefix('1 ')}."
+    elif runs and all(verdict.verdict.holds for verdict in runs):
+        yield f"All {_in_words(len(runs))} of {paper}'s runs reproduced."
+    elif runs:
+        yield f"Of {paper}'s {_in_words(len(runs))} runs {_counted(runs)}."
+    if claims:
+        yield f"Of the {_in_words(len(claims))} claims between these runs {_counted(claims)}."
 
 
 def _in_words(count: int) -> str:
@@ -55,7 +64,7 @@ def _in_words(count: int) -> str:
     return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
 
 
-def _counted(runs: Sequence[ExperimentVerdict]) -> str:
+def _counted(runs: Sequence[ExperimentVerdict | ClaimResult]) -> str:
     outcomes = Counter(_OUTCOME_PHRASES[verdict.verdict] for verdict in runs)
     parts = [
         f"{count} {one if count == 1 else more}"

@@ -12,11 +12,12 @@ from harness.cli.live import STARTING, Headline, PlainView, TimeLeft, watching
 from harness.manifest import load
 from harness.plan import Job, Selection, jobs
 from harness.record import EpochRecord, Failure, FailureKind
-from tests.cli.conftest import REPOSITORY, TINY
+from tests.cli.conftest import TINY
+from tests.conftest import FIRST_PAPER
 
 EXPERIMENTS = {
     experiment.id: experiment
-    for experiment in load([REPOSITORY / "experiments"], workloads.registry())
+    for experiment in load(FIRST_PAPER, workloads.registry())
 }
 
 

@@ -1,15 +1,13 @@
 """A manifest changed in memory is checked as its file would be."""
 
-from pathlib import Path
-
 import pytest
 
 from harness import workloads
 from harness.manifest import Experiment, change, load
+from tests.conftest import FIRST_PAPER
 
-REPOSITORY = Path(__file__).parents[2]
 REGISTRY = workloads.registry()
-EXPERIMENTS = load([REPOSITORY / "experiments"], REGISTRY)
+EXPERIMENTS = load(FIRST_PAPER, REGISTRY)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda each: each.id)

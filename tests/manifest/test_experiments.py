@@ -29,7 +29,7 @@ from harness.manifest.schema import text
 from harness.manifest.tree import parse
 from harness.workload import Workload
 from harness.workloads import registry
-from tests.conftest import REPOSITORY
+from tests.conftest import FIRST_PAPER, REPOSITORY
 from tests.manifest.conftest import SOUND, TOY
 
 FOLDER = REPOSITORY / "experiments"
@@ -55,7 +55,7 @@ def workloads() -> Mapping[str, Workload]:
 
 @pytest.fixture(scope="module")
 def experiments(workloads: Mapping[str, Workload]) -> dict[str, Experiment]:
-    return {experiment.id: experiment for experiment in load([FOLDER], workloads)}
+    return {experiment.id: experiment for experiment in load(FIRST_PAPER, workloads)}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.conftest import REPOSITORY
     "cell", ["psa.yaml[shape=1*64,mode=none]", "psa.yaml[shape=18*18,mode=output]"]
 )
 def test_every_fault_is_caught_in_a_table_of_ten_runs(cell: str, tmp_path: Path) -> None:
-    subject = choose_subject([REPOSITORY / "experiments" / "psa" / cell])
+    subject = choose_subject([REPOSITORY / "experiments" / cell])
     assert any(claim.kind == "sample" for claim in subject.experiment.manifest.claims)
     results = [
         run_stored(subject, case, tmp_path / str(number))

@@ -23,7 +23,7 @@ from tests.conftest import REPOSITORY
 from tests.verdict.builders import TEST, experiment, near, trial, verdict_on
 
 DOCS = REPOSITORY / "docs" / "claims.md"
-TRIALS = REPOSITORY / "experiments" / "psa" / "psa.csv"
+TRIALS = REPOSITORY / "experiments" / "psa.csv"
 RUNS = 10
 
 BASELINES, ABLATIONS = ("none", "decay", "dropout"), ("full", "hidden", "output")

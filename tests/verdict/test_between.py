@@ -25,7 +25,7 @@ from tests.verdict.builders import TEST, experiment, failed, near, trial, value,
 
 LOW = [1.00, 1.02, 0.98, 1.01, 0.99]
 HIGH = [2.01, 2.02, 1.97, 2.00, 2.03]
-PUBLISHED = Path("experiments/psa/psa.csv")
+PUBLISHED = Path("experiments/psa.csv")
 
 
 def order(below: Sequence[str], above: Sequence[str], name: str = "order") -> OrderClaim:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +12,9 @@ from harness.plan import Selection
 from harness.session import CommittedUse, Session
 from harness.store import Store
 from harness.verdict import Case, ClaimResult, judge
+from tests.conftest import FIRST_PAPER
 
-FOUND = load([Path(__file__).parents[2] / "experiments"], workloads.registry())
+FOUND = load(FIRST_PAPER, workloads.registry())
 
 
 @pytest.fixture(scope="module")
