@@ -15,10 +15,7 @@ from harness.record import EpochRecord, Failure, FailureKind
 from tests.cli.conftest import TINY
 from tests.conftest import FIRST_PAPER
 
-EXPERIMENTS = {
-    experiment.id: experiment
-    for experiment in load(FIRST_PAPER, workloads.registry())
-}
+EXPERIMENTS = {experiment.id: experiment for experiment in load(FIRST_PAPER, workloads.registry())}
 
 
 def test_where_every_estimate_is_final_no_curve_is_watched() -> None:

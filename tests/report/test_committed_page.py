@@ -12,7 +12,7 @@ from harness import workloads
 from harness.manifest import load, spell
 from harness.plan import Selection
 from harness.report import summary
-from harness.report.grids import alone, grid_maps
+from harness.report.grids import alone
 from harness.report.pages import markdown
 from harness.session import CommittedUse, Session
 from harness.store import Store
