@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 FORMAT = 1
@@ -36,6 +36,16 @@ def in_words(value: Json) -> str:
 def digest(text: str | bytes) -> str:
     """Return the SHA-256 in hexadecimal."""
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
+
+
+def stays_below(name: str) -> bool:
+    """Return whether a path leads nowhere but below the folder that it is relative to.
+
+    >>> stays_below("lib/net.py"), stays_below("../net.py"), stays_below("/lib/net.py")
+    (True, False, False)
+    """
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from harness.errors import Fault, ManifestError
 from harness.manifest.faults import Finding, suggest
 from harness.manifest.tree import Node, content, show
 from harness.manifest.tree import Path as Place
+from harness.record import stays_below
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _ONE_ROW = ("mean", "sd", "runs", "number")
@@ -138,7 +139,7 @@ class Tables:
     def _load(self, name: str) -> _Table | None:
         """Read a table; None if it has faults."""
         path = self.folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if not stays_below(name):
             raise _WrongError("a table lies beside the manifest, or in a folder below", ("table",))
         separator = _SEPARATORS.get(path.suffix.lower())
         if separator is None:

@@ -14,7 +14,16 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.record import Artifact, ArtifactPart, FileSlice, Output, Printed, Side, Started
+from harness.record import (
+    Artifact,
+    ArtifactPart,
+    FileSlice,
+    Output,
+    Printed,
+    Side,
+    Started,
+    stays_below,
+)
 from harness.store import files
 
 HALF = 128 << 10
@@ -158,9 +167,8 @@ class _Incoming:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name is a path that leads nowhere else."""
-    path = PurePosixPath(name)
-    return not path.is_absolute() and bool(path.parts) and ".." not in path.parts
+    """Whether a name is that of a file below the folder of artifacts."""
+    return stays_below(name) and bool(PurePosixPath(name).parts)
 
 
 def _shortened(text: bytes) -> tuple[bytes, bytes, bytes]:

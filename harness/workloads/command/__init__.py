@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, create_model
 
 from harness.errors import DataError
-from harness.record import Json, canonical_json, digest
+from harness.record import Json, canonical_json, digest, stays_below
 from harness.workload import (
     Arrays,
     Context,
@@ -94,7 +94,8 @@ class Command:
         root = folder / section.root
         entries = section.code
         if entries is None:  # what the command names, each file once
-            entries = tuple(dict.fromkeys(word for word in section.argv if _is_below(root, word)))
+            below = (word for word in section.argv if stays_below(word) and (root / word).is_file())
+            entries = tuple(dict.fromkeys(below))
         files, faults = code.read(root, entries)
         if faults:
             raise SectionError({("code", place): text for place, text in faults.items()})
@@ -154,9 +155,3 @@ def _parameter_values(manifest: Mapping[str, Json]) -> dict[str, Json]:
 
 
 command = Command()
-
-
-def _is_below(root: Path, word: str) -> bool:
-    """Whether a word of a command names a file in the folder of the code."""
-    path = Path(word)
-    return not path.is_absolute() and ".." not in path.parts and (root / path).is_file()

@@ -5,9 +5,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from harness.errors import number_of
+from harness.record import stays_below
 
 LARGEST_BYTES = 64 << 20
 """Largest size of all files together. They travel to every node, and `check` reads them."""
@@ -87,10 +88,9 @@ def _files(folder: Path, entry: str) -> Iterator[Path]:
     Raises:
         CodeError: it does not exist, or leads out of the folder.
     """
-    name = PurePosixPath(entry)
-    if name.is_absolute() or ".." in name.parts:
+    if not stays_below(entry):
         raise CodeError(f"must be below {folder}; name another folder under root")
-    path = folder / name
+    path = folder / entry
     if not path.exists():
         raise CodeError(f"no such file or folder: {path}")
     if not path.is_dir():

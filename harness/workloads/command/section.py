@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from harness.record import Json
+from harness.record import Json, stays_below
 from harness.workload import Metric, SectionError
 from harness.workloads.command.output import EPOCH, Patterns
 
@@ -90,7 +90,7 @@ def _of_patterns(texts: Sequence[str]) -> Where:
 
 
 def _inside(name: str) -> str:
-    if name.startswith("/") or ".." in name.split("/"):
+    if not stays_below(name):
         raise ValueError(f"{name!r} must be a path below the folder in which the command runs")
     return name
 
