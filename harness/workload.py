@@ -220,6 +220,10 @@ class Execution:
     bytes of its code. Another digest needs another permission."""
     text: str
     """What is executed, in one line for the user."""
+    template: str
+    """The same line with the names of parameters in place of their values."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """The parameters' values, as the line spells them."""
 
 
 class SectionError(Exception):

@@ -19,7 +19,7 @@ from harness.nightly import History, Night
 from harness.plan import Selection
 from harness.session import Session, load, run_session
 from harness.session.night import NightRules, Trouble, finish_night
-from harness.session.permission import require_permission
+from harness.session.permission import executions, require_permission
 from harness.store import Store
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def nightly(
     chosen = configured.night(night)
     experiments = load([config.parent / path for path in chosen.experiments])
     registry = workloads.registry()
-    require_permission(experiments, registry, workspace, given=allow_commands)
+    require_permission(executions(experiments, registry), workspace, given=allow_commands)
     history = History(workspace / "nights" / night)
     history.nights()  # fails now, not after hours of work, if earlier nights cannot be read
     opened = history.begin(experiments, datetime.now(UTC))

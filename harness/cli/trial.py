@@ -14,7 +14,7 @@ from harness.options import data_folder
 from harness.plan import Job, Selection, jobs
 from harness.record import EpochRecord, Failure, FinalRecord
 from harness.session import load
-from harness.session.permission import require_permission
+from harness.session.permission import executions, require_permission
 from harness.source import source, workload_code
 from harness.trial import attempt
 from harness.variables import carried, trial_environment
@@ -41,7 +41,7 @@ def trial(
     registry = workloads.registry()
     selection = Selection(seeds=(seed,), epochs=epochs)
     (job,) = jobs(experiments, registry, selection)
-    require_permission(experiments, registry, None, given=allow_commands)
+    require_permission(executions(experiments, registry), None, given=allow_commands)
     workload = experiments[0].workload(registry)
     read = carried([(job.experiment, workload, experiments[0].parameters)])
     with trial_environment(read):

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import platformdirs
@@ -30,22 +30,23 @@ FILE = "allowed.json"
 
 _log = logging.getLogger(__name__)
 
-_SHOWN = 10
-"""Most commands that a message shows."""
+
+def executions(
+    experiments: Iterable[Experiment], registry: Mapping[str, Workload]
+) -> tuple[tuple[str, Execution], ...]:
+    """Return what the experiments execute, each with the name of its manifest."""
+    own = (item for item in experiments if not item.compares)
+    found = ((item.path.stem, execution_of(item.workload(registry))) for item in own)
+    return tuple((name, execution) for name, execution in found if execution)
 
 
 def require_permission(
-    experiments: Iterable[Experiment],
-    registry: Mapping[str, Workload],
-    folder: Path | None,
-    *,
-    given: bool,
+    wanted: Sequence[tuple[str, Execution]], folder: Path | None, *, given: bool
 ) -> None:
-    """Check that the user has allowed everything that these experiments execute.
+    """Check that the user has allowed everything that is about to be executed.
 
     Args:
-        experiments: what is about to run.
-        registry: the installed workloads, by name.
+        wanted: as `executions` returns it.
         folder: the workspace that remembers; None if only `given` counts.
         given: whether the user allows it now.
 
@@ -53,26 +54,26 @@ def require_permission(
         UsageError: something is not allowed. The message shows the commands.
         StoreError: the file of permissions is damaged.
     """
-    wanted = _executions(experiments, registry)
     if given or not wanted:
         return
     known = _allowed(folder) if folder else {}
     key = _key() if known else b""
-    refused = [
-        f"  {name}: {_printable(each.text)}"
-        for name, each in wanted
-        if not key or _sealed(each, key) not in known
-    ]
+    refused: dict[tuple[str, str], list[Execution]] = {}
+    for name, each in wanted:
+        if not key or _sealed(each, key) not in known:
+            refused.setdefault((name, each.template), []).append(each)
     if not refused:
         return
-    more = [f"  and {len(refused) - _SHOWN} more"] if len(refused) > _SHOWN else []
     memory = f"{folder} remembers it until the command or its code changes" if folder else ""
     raise UsageError(
         "\n".join(
             [
                 "these manifests run commands that you have not allowed yet:",
-                *refused[:_SHOWN],
-                *more,
+                *(
+                    _printable(line)
+                    for (name, _), group in refused.items()
+                    for line in _shown(name, group)
+                ),
                 "read the commands and their code; if you trust them, add --allow-commands"
                 + (f" ({memory})" if memory else ""),
             ]
@@ -80,18 +81,15 @@ def require_permission(
     )
 
 
-def remember_permission(
-    experiments: Iterable[Experiment], registry: Mapping[str, Workload], folder: Path
-) -> None:
-    """Write down that the user has allowed what these experiments execute.
+def remember_permission(wanted: Sequence[tuple[str, Execution]], folder: Path) -> None:
+    """Write down that the user has allowed all of this.
 
     A user without a folder for the key is asked again each time; a warning says so.
     """
-    executions = _executions(experiments, registry)
-    key = _key(create=True) if executions else b""
+    key = _key(create=True) if wanted else b""
     if not key:
         return
-    allowed = {_sealed(each, key): each.text for _, each in executions}
+    allowed = {_sealed(each, key): each.text for _, each in wanted}
     known = _allowed(folder)
     if not allowed.keys() <= known.keys():
         text = json.dumps({"format": 1, "allowed": known | allowed}, indent=1, ensure_ascii=False)
@@ -126,12 +124,18 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
-def _executions(
-    experiments: Iterable[Experiment], registry: Mapping[str, Workload]
-) -> list[tuple[str, Execution]]:
-    """Return what each experiment executes, with its id."""
-    pairs = [(item.id, execution_of(item.workload(registry))) for item in experiments]
-    return [(name, execution) for name, execution in pairs if execution]
+def _shown(name: str, group: Sequence[Execution]) -> Iterator[str]:
+    """Yield lines that show every command of a manifest that fits one template.
+
+    Commands that differ in their parameters are shown as the template and the values of each.
+    """
+    if len({each.text for each in group}) == 1:
+        yield f"  {name}: {group[0].text}"
+        return
+    yield f"  {name} ({len(group)} experiments): {group[0].template}"
+    for place in group[0].values:
+        values = dict.fromkeys(each.values[place] for each in group)
+        yield f"    {place}: {', '.join(values)}"
 
 
 def _allowed(folder: Path) -> dict[str, str]:

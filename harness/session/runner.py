@@ -62,7 +62,6 @@ def run_session(
         refuse_unusable(options.tracking_uri, store.root)
     address = cluster_address.choose(options.address, named_by=options.address_named_by)
     carried(session.readers())
-    allowed_in = session.allowed_in or store.root
     _require_permission(session, options)
     with (
         store.lock(),
@@ -70,7 +69,7 @@ def run_session(
         open_tracking(options.tracking_uri, session) as tracking,
     ):
         if options.allow_commands:
-            remember_permission(session.experiments, session.registry, allowed_in)
+            remember_permission(session.executions, session.allowed_in or store.root)
         if options.from_records:
             for line in session.take_over():
                 observer.note(line)
@@ -132,12 +131,8 @@ def run_trials(
 
 
 def _require_permission(session: Session, options: RunOptions) -> None:
-    require_permission(
-        session.experiments,
-        session.registry,
-        session.allowed_in or session.store.root,
-        given=options.allow_commands,
-    )
+    folder = session.allowed_in or session.store.root
+    require_permission(session.executions, folder, given=options.allow_commands)
 
 
 @contextmanager

@@ -13,11 +13,12 @@ from harness.errors import StoreError, number_of
 from harness.manifest import Experiment, declaration, of_seeds
 from harness.plan import Job, Request, Selection, jobs, specs
 from harness.record import Declaration, Printed, StoredTrial, TrialSpec
+from harness.session import permission
 from harness.session.committed import FOLDER, Committed
 from harness.source import workload_code
 from harness.store import Archive, Store
 from harness.verdict import Case, ExperimentVerdict, judge
-from harness.workload import Workload, remarks_of
+from harness.workload import Execution, Workload, remarks_of
 
 LAST_WORDS = 8 << 10
 """How much of a failed trial's standard error a verdict holds, in bytes."""
@@ -91,6 +92,11 @@ class Session:
         folder = experiment.path.parent / FOLDER
         archive = self._archives.setdefault(folder, Archive(folder))
         return Committed(archive, experiment, spec)
+
+    @cached_property
+    def executions(self) -> Sequence[tuple[str, Execution]]:
+        """What the experiments execute, each with the name of its manifest."""
+        return permission.executions(self.experiments, self.registry)
 
     @cached_property
     def _archives(self) -> dict[Path, Archive]:

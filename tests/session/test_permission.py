@@ -1,6 +1,7 @@
 """A command of a manifest runs only after the user has allowed it, and nothing else runs it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -8,7 +9,15 @@ from typer.testing import CliRunner
 from harness.cli.app import app
 from harness.errors import Exit, StoreError, UsageError
 from harness.manifest import Experiment
-from harness.session.permission import FILE, remember_permission, require_permission
+from harness.plan import Selection
+from harness.session.permission import (
+    FILE,
+    executions,
+    remember_permission,
+    require_permission,
+)
+from harness.session.session import Session
+from harness.store import Store
 from tests.commands import REGISTRY, SOUND, write, written
 
 MARKER = "executed"
@@ -22,9 +31,17 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     return folder
 
 
+def require(experiments: list[Experiment], folder: Path | None, *, given: bool) -> None:
+    require_permission(executions(experiments, REGISTRY), folder, given=given)
+
+
+def remember(experiments: list[Experiment], folder: Path) -> None:
+    remember_permission(executions(experiments, REGISTRY), folder)
+
+
 def refused(experiments: list[Experiment], folder: Path | None) -> str:
     with pytest.raises(UsageError) as caught:
-        require_permission(experiments, REGISTRY, folder, given=False)
+        require(experiments, folder, given=False)
     assert caught.value.exit_code is Exit.USAGE
     return str(caught.value)
 
@@ -36,11 +53,11 @@ def test_a_permission_is_remembered_until_the_command_or_its_code_changes(tmp_pa
     said = refused([first], workspace)
     assert "  script: python train.py '{seed}' '{epochs}'" in said
     assert "add --allow-commands" in said
-    require_permission([first], REGISTRY, workspace, given=True)
+    require([first], workspace, given=True)
     assert not list(workspace.iterdir())  # asking writes nothing
-    remember_permission([first], REGISTRY, workspace)
-    require_permission([first], REGISTRY, workspace, given=False)
-    require_permission([written(tmp_path, seeds="0-99")], REGISTRY, workspace, given=False)
+    remember([first], workspace)
+    require([first], workspace, given=False)
+    require([written(tmp_path, seeds="0-99")], workspace, given=False)
     refused([first], None)
     refused([first], tmp_path / "another")
     refused([written(tmp_path, SOUND + "\n")], workspace)
@@ -53,15 +70,15 @@ def test_a_workspace_from_elsewhere_allows_nothing(
     """A repository can hold a workspace that its author has allowed everything in."""
     experiment = written(tmp_path)
     (tmp_path / "results").mkdir()
-    remember_permission([experiment], REGISTRY, tmp_path)
+    remember([experiment], tmp_path)
     (key,) = state.rglob("*.key")
     assert key.stat().st_mode & 0o077 == 0
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "no key"))
     refused([experiment], tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another key"))
-    remember_permission([experiment], REGISTRY, tmp_path / "results")
+    remember([experiment], tmp_path / "results")
     refused([experiment], tmp_path)
-    require_permission([experiment], REGISTRY, tmp_path / "results", given=False)
+    require([experiment], tmp_path / "results", given=False)
 
 
 def test_a_user_whose_key_cannot_be_stored_is_asked_again(
@@ -69,7 +86,7 @@ def test_a_user_whose_key_cannot_be_stored_is_asked_again(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    remember_permission([written(tmp_path)], REGISTRY, tmp_path)
+    remember([written(tmp_path)], tmp_path)
     assert "cannot be remembered" in caplog.text
     refused([written(tmp_path)], tmp_path)
 
@@ -80,17 +97,47 @@ def test_nothing_hides_a_part_of_a_command(tmp_path: Path) -> None:
     assert "\x1b" not in said
 
 
-def test_many_commands_are_counted_and_not_all_shown(tmp_path: Path) -> None:
-    said = refused([written(tmp_path)] * 30, None)
-    assert said.count("python train.py") == 10
-    assert "and 20 more" in said
+def test_every_command_is_shown_and_those_of_one_template_together(tmp_path: Path) -> None:
+    """A user sees each word that he allows, however many experiments have it."""
+    words = ["python", "train.py", "{seed}", "{x}", "{y}"]
+    many = [
+        written(tmp_path, argv=words, parameters=parameters(x=f"value {n}", y="same"))
+        for n in range(30)
+    ]
+    others = [
+        written(tmp_path, name=f"other-{n}", argv=["python", "train.py", "{seed}", str(n)])
+        for n in range(12)
+    ]
+    lines = refused([*many, *many, *others], None).splitlines()
+    (values,) = (line for line in lines if line.startswith("    x: "))
+    assert values.removeprefix("    x: ").split(", ") == [f"'value {n}'" for n in range(30)]
+    assert "    y: same" in lines
+    assert "  script (60 experiments): python train.py '{seed}' '{x}' '{y}'" in lines
+    for n in range(12):
+        assert f"  other-{n}: python train.py '{{seed}}' {n}" in lines
+    assert len(lines) == 1 + 3 + 12 + 1
+
+
+def parameters(**values: str) -> dict[str, Any]:
+    return {name: {"value": value, "assumed": "so"} for name, value in values.items()}
+
+
+def test_a_session_asks_once_what_its_experiments_execute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("harness.session.permission.execution_of", asked.append)
+    session = Session((written(tmp_path),), Selection(), Store(tmp_path), registry=REGISTRY)
+    for _ in range(3):
+        assert session.executions == ()
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"allowed": 3}', "\x00"])
 def test_a_damaged_memory_allows_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
     with pytest.raises(StoreError, match=rf"{FILE}: damaged"):
-        require_permission([written(tmp_path)], REGISTRY, tmp_path, given=False)
+        require([written(tmp_path)], tmp_path, given=False)
 
 
 COMMANDS = ("validate", "plan", "check", "report", "status", "list", "sync", "export", "data")

@@ -72,13 +72,14 @@ class Command:
         checkpoint = program.checkpoint
         resume = checkpoint.resume if checkpoint else ()
         whole = [program.argv, resume, dict(self.values), program.code_digest, program.environment]
-        shown = {name: f"{{{name}}}" for _, name in places(program.argv)} | dict(self.values)
-        text = join(fill(program.argv, shown))
-        if resume:
-            text += f"; to resume also {join(resume)}"
+        more = f"; to resume also {join(resume)}" if resume else ""
         if program.environment:
-            text += f"; reads {', '.join(program.environment)}"
-        return Execution(digest(canonical_json(whole)), text)
+            more += f"; reads {', '.join(program.environment)}"
+        names = {name: f"{{{name}}}" for _, name in places(program.argv)}
+        text = join(fill(program.argv, names | dict(self.values))) + more
+        spelled = {name: join(fill([f"{{{name}}}"], self.values)) for name in self.values}
+        template = join(fill(program.argv, names)) + more
+        return Execution(digest(canonical_json(whole)), text, template, spelled)
 
     @property
     def remarks(self) -> tuple[str, ...]:
