@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         StoreError,
         UsageError,
     )
+    from harness.function import workload
     from harness.manifest import Experiment
     from harness.options import RunOptions
     from harness.output import OutputError
@@ -61,6 +62,7 @@ _MODULES = {
         "StoreError",
         "UsageError",
     ),
+    "harness.function": ("workload",),
     "harness.manifest": ("Experiment",),
     "harness.options": ("RunOptions",),
     "harness.output": ("OutputError",),
@@ -120,6 +122,7 @@ __all__ = [
     "run_trials",
     "study_assumptions",
     "verdicts_table",
+    "workload",
 ]
 
 

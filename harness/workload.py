@@ -2,15 +2,19 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from harness.errors import Fault
+from harness.function import workload
 from harness.record import Environment, Json, canonical_json
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -229,10 +233,14 @@ class Execution:
 class SectionError(Exception):
     """Fields of a manifest's `workload` section have faults that their types do not show."""
 
-    def __init__(self, faults: Mapping[tuple[str | int, ...], str]) -> None:
+    def __init__(
+        self, faults: Mapping[tuple[str | int, ...], str], elsewhere: Sequence[Fault] = ()
+    ) -> None:
         self.faults = dict(faults)
         """The messages, by the place in the section."""
-        super().__init__("; ".join(self.faults.values()))
+        self.elsewhere = elsewhere
+        """Faults in a file that the section names."""
+        super().__init__("; ".join([*self.faults.values(), *map(str, elsewhere)]))
 
 
 @runtime_checkable
@@ -323,3 +331,16 @@ def planted_faults(workload: Workload) -> Mapping[str, PlantedFault]:
     """Return the faults that a workload brings for the self-test, by name. There may be none."""
     faults: Mapping[str, PlantedFault] = getattr(workload, "faults", {})
     return faults
+
+
+class _CallableModule(ModuleType):
+    """Makes `harness.workload` both this module and the decorator of the same name.
+
+    Importing a module sets the attribute of its package, so `harness.workload` is the function of
+    `harness.function` until something imports this module.
+    """
+
+    __call__ = staticmethod(workload)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,5 +1,6 @@
 """Manifests that run a script, and their trials, for tests."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,12 @@ import yaml
 from harness.manifest import Experiment, load
 from harness.plan import Job, Selection, jobs
 from harness.workload import Workload
-from harness.workloads.command import command
+from harness.workloads.command import command, function
 
-REGISTRY: dict[str, Workload] = {"command": command}
+REGISTRY: dict[str, Workload] = {"command": command, "function": function}
+
+COMMAND = {"name": "command", "argv": ["python", "train.py", "{seed}", "{epochs}"]}
+FUNCTION = {"name": "function", "file": "train.py"}
 
 CLAIM = {"kind": "value", "source": "Table 1", "tolerance": {"value": 1, "reason": "so"}}
 EVERY_EPOCH = {"name": "loss", "metric": "loss", "reported": {1: 1.0}, **CLAIM}
@@ -30,18 +34,23 @@ OUTSIDE = ("epochs", "resources", "seeds")
 
 
 def write(
-    folder: Path, script: str = SOUND, *, name: str = "script", claims: Any = None, **fields: Any
+    folder: Path,
+    script: str = SOUND,
+    *,
+    name: str = "script",
+    workload: Mapping[str, Any] = COMMAND,
+    claims: Any = None,
+    **fields: Any,
 ) -> Path:
     """Write a manifest and its script. Fields replace those of a sound section; None omits one."""
-    (folder / "train.py").write_text(script)
+    (folder / workload.get("file", "train.py")).write_text(script)
     outside = {name: fields.pop(name) for name in OUTSIDE if name in fields}
-    section = {"name": "command", "argv": ["python", "train.py", "{seed}", "{epochs}"]} | fields
     manifest = {
         "format": 1,
         "title": "A script",
         "paper": {"title": "t", "author": "a", "listing": "Table 1", "command": "python"},
         "unit": "%",
-        "workload": section,
+        "workload": {**workload, **fields},
         "epochs": {"value": 3, "stated": "page 1"},
         "seeds": "0-4",
         "claims": claims or [EVERY_EPOCH, AT_THE_END],

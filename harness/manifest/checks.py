@@ -83,6 +83,7 @@ def _completed(
         found = list(findings(error, template.section, section))
     except SectionError as error:
         found = [Finding(path, message) for path, message in error.faults.items()]
+        found += [Finding((), fault.message, fault) for fault in error.elsewhere]
     return None, [replace(each, path=("workload", *each.path)) for each in found]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from harness.errors import Fault
 from harness.manifest.tree import Node, Path, number_meant, show
 from harness.record import Json
 
@@ -19,6 +20,8 @@ class Finding:
 
     path: Path
     message: str
+    elsewhere: Fault | None = None
+    """The fault itself, if it is in another file than the manifest."""
 
 
 def suggest(word: str, allowed: Collection[str]) -> str:

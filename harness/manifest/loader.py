@@ -362,4 +362,6 @@ def read(path: Path, model: type[M]) -> tuple[M, Node]:
 def fault_of(finding: Finding, root: Node, file: str) -> Fault:
     """Add file and line to a finding."""
     node = root.at(finding.path)
-    return Fault(node.file or file, node.line, dotted(finding.path), finding.message)
+    return finding.elsewhere or Fault(
+        node.file or file, node.line, dotted(finding.path), finding.message
+    )

@@ -101,6 +101,9 @@ def test_the_page_leads_from_a_listing_to_a_nightly(
     # Before the run, and again once the script has changed.
     assert len(re.findall(r"^rings +5 +0 +5 ", whole, re.MULTILINE)) == 2
     assert "left blank" in whole
+    assert "no faults in lazzarini\n" in whole
+    assert "needles lie across a line" in whole
+    assert re.search(r"^test 3\.\d{4}$", whole, re.MULTILINE)
     assert "no faults in lazzarini-1901" in whole
     assert "🟢 green (1 passing)" in whole
     assert "unchanged bit for bit, 3 seeds" in whole

@@ -3,18 +3,22 @@
 The manifest's `workload` section gives the words of the command, its code and how its output is
 read (`section`). The code travels to the workers inside the workload and is written into the
 trial's folder, in which the command runs (`run`).
+
+The workload `function` is a command as well, which runs one function of a Python file
+(`harness.function`). The text of the file says what else a manifest would have to (`definition`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from shlex import join
 from typing import Any
 
 from pydantic import BaseModel, create_model
 
 from harness.errors import DataError
+from harness.function import FINAL, ROWS
 from harness.record import Json, canonical_json, digest, stays_below
 from harness.workload import (
     Arrays,
@@ -25,17 +29,20 @@ from harness.workload import (
     Parameters,
     SectionError,
 )
-from harness.workloads.command import code
+from harness.workloads.command import code, definition
 from harness.workloads.command.run import CommandRun, Program
 from harness.workloads.command.section import (
+    SEED,
     CommandSection,
+    FunctionSection,
+    Where,
     check,
     fill,
     metrics,
     places,
 )
 
-UNSEEDED = "the command takes no seed: its trials are numbered, and a repeated trial may differ"
+UNSEEDED = "the {} takes no seed: its trials are numbered, and a repeated trial may differ"
 
 
 @dataclass(frozen=True)
@@ -50,12 +57,14 @@ class Command:
     program: Program | None = None
     """What is run; None as installed."""
     values: Mapping[str, Json] = field(default_factory=dict)
-    """The parameters' values in the manifest."""
+    """The parameters' values in the manifest, or else their defaults."""
+    types: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    """The type of each parameter and its default, which is `...` if it has none."""
 
     @cached_property
     def parameters(self) -> type[Parameters]:
-        """The parameters that the manifest gives. A value may be of any type that a word can be."""
-        fields: dict[str, Any] = dict.fromkeys(self.values, (Any, ...))
+        """The typed parameters."""
+        fields: dict[str, Any] = dict(self.types)
         return create_model("CommandParameters", __base__=Parameters, **fields)
 
     @property
@@ -84,11 +93,9 @@ class Command:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Say in every verdict if the trials have no seeds."""
-        return () if self.program is None or self.program.seeded else (UNSEEDED,)
+        return () if self.program is None or self.program.seeded else (UNSEEDED.format(self.name),)
 
-    def complete(
-        self, section: CommandSection, manifest: Mapping[str, Json], folder: Path
-    ) -> "Command":
+    def complete(self, section: Any, manifest: Mapping[str, Json], folder: Path) -> "Command":
         """Return the workload that a manifest describes; see `harness.workload.Template`."""
         values = _parameter_values(manifest)
         check(section, values)
@@ -100,12 +107,11 @@ class Command:
         files, faults = code.read(root, entries)
         if faults:
             raise SectionError({("code", place): text for place, text in faults.items()})
-        epochs = manifest.get("epochs")
-        length = epochs.get("value") if isinstance(epochs, dict) else None
         return replace(
             self,
             metrics=metrics(section, manifest),
             values=values,
+            types=dict.fromkeys(values, (Any, ...)),  # of any type that a word can be
             program=Program(
                 argv=section.argv,
                 files=files,
@@ -118,7 +124,7 @@ class Command:
                 infrastructure=section.infrastructure,
                 environment=section.environment,
                 checkpoint=section.checkpoint,
-                epochs=length if isinstance(length, int) else 1,
+                epochs=_epochs(manifest),
             ),
         )
 
@@ -155,4 +161,56 @@ def _parameter_values(manifest: Mapping[str, Json]) -> dict[str, Json]:
     }
 
 
+def _epochs(manifest: Mapping[str, Json]) -> int:
+    """The number of epochs that the manifest gives. Faults of form are found elsewhere."""
+    epochs = manifest.get("epochs")
+    length = epochs.get("value") if isinstance(epochs, dict) else None
+    return length if isinstance(length, int) else 1
+
+
+@dataclass(frozen=True)
+class Function(Command):
+    """A workload that runs a generator function of a Python file; see `harness.function`."""
+
+    name: str = "function"
+    section: type[BaseModel] = FunctionSection
+
+    def complete(self, section: Any, manifest: Mapping[str, Json], folder: Path) -> Command:
+        """Return the workload that a manifest and the text of its file describe."""
+        root = folder / section.root
+        files, faults = code.read(root, (section.file, *section.code))
+        if faults:
+            places = (("file",), *(("code", place) for place in range(len(section.code))))
+            raise SectionError({places[place]: text for place, text in faults.items()})
+        script = PurePosixPath(section.file).as_posix()
+        contents = {file.name: file.content for file in files}
+        if script not in contents:
+            raise SectionError({("file",): "must be a Python file"})
+        found = definition.read(contents[script], str(root / script), section.function)
+        words = [f"{name}:{kind}={{{name}}}" for name, kind in found.arguments.items()]
+        values = {name: value for name, (_, value) in found.parameters.items()}
+        values |= _parameter_values(manifest)
+        return replace(
+            self,
+            metrics=found.metrics,
+            values={name: values[name] for name in found.parameters if values[name] is not ...},
+            types=found.parameters,
+            program=Program(
+                argv=("python", "-m", "harness.function", script, found.name, *words),
+                files=files,
+                code_digest=code.digest(files),
+                rows=Where(format="jsonl", file=ROWS),
+                final=Where(format="json", file=FINAL),
+                keys={},
+                first_epoch=1,
+                seeded=SEED in found.arguments,
+                infrastructure=section.infrastructure,
+                environment=section.environment,
+                checkpoint=None,
+                epochs=_epochs(manifest),
+            ),
+        )
+
+
 command = Command()
+function = Function()

@@ -17,6 +17,9 @@ _PLACE = re.compile(r"\{\{(\w+)\}\}|\{(\w+)\}")
 SEED, EPOCHS, DEVICE, THREADS, CHECKPOINT = "seed", "epochs", "device", "threads", "checkpoint"
 """Placeholders that the trial fills in; the others are names of parameters."""
 
+HANDED = {SEED: "int", EPOCHS: "int", DEVICE: "str", THREADS: "int"}
+"""What every trial hands over if it is asked for, each with its type."""
+
 Name = Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
 
 
@@ -164,6 +167,25 @@ class CommandSection(_Fields):
         return self.final or self.where_rows
 
 
+class FunctionSection(_Fields):
+    """A generator function of a Python file. Only `file` has no default."""
+
+    file: Annotated[Text, Field(pattern=r"\.py$")]
+    """The Python file that holds the function."""
+    function: Name | None = None
+    """The function's name, if several functions of the file are marked with @harness.workload."""
+    root: Text = "."
+    """The folder of the code, relative to the manifest's."""
+    code: tuple[Text, ...] = ()
+    """More files and folders that travel to the workers, such as the modules that the file
+    imports."""
+    infrastructure: Annotated[Text, AfterValidator(_regex)] | None = None
+    """A regular expression for lines of standard error. If one has it and the function fails, the
+    machine is at fault and not the method."""
+    environment: tuple[Name, ...] = ()
+    """Names of environment variables of yours that the function reads."""
+
+
 def fill(words: Sequence[str], values: Mapping[str, Json]) -> Iterator[str]:
     """Yield the words with their placeholders filled in. A list fills a whole word with several."""
     for word in words:
@@ -193,7 +215,7 @@ def check(section: CommandSection, parameters: Mapping[str, Json]) -> None:
         SectionError: with every fault.
     """
     faults: dict[tuple[str | int, ...], str] = {}
-    own = {SEED, EPOCHS, DEVICE, THREADS}
+    own = HANDED.keys()
     resume = section.checkpoint.resume if section.checkpoint else ()
     used = set()
     for path, words, known in (
