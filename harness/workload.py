@@ -249,9 +249,10 @@ class Template(Protocol):
 
     Such a workload is registered like any other. Its manifests have more fields in their `workload`
     section, and the loader turns each section into a workload of its own, with its own metrics and
-    parameters. That workload may have three more attributes: `settings`, a mapping of what in the
+    parameters. That workload may have four more attributes: `settings`, a mapping of what in the
     section determines the results, which becomes part of a trial's identity; `executes`, an
-    `Execution`; and `remarks`, sentences for every verdict.
+    `Execution`; `remarks`, sentences for every verdict; and `warnings`, sentences about the
+    section by their place there.
     """
 
     section: type[BaseModel]
@@ -289,6 +290,12 @@ def remarks_of(workload: Workload) -> tuple[str, ...]:
     """Return the workload's own remarks for every verdict; usually none."""
     remarks: tuple[str, ...] = getattr(workload, "remarks", ())
     return remarks
+
+
+def warnings_of(workload: Workload) -> Mapping[tuple[str | int, ...], str]:
+    """Return what to look at in the manifest's section, by the place there; usually nothing."""
+    warnings: Mapping[tuple[str | int, ...], str] = getattr(workload, "warnings", {})
+    return warnings
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ from harness.cli import options
 from harness.cli.console import table
 from harness.manifest import Experiment
 from harness.plan import Selection, jobs
-from harness.session import Session, load
+from harness.session import Session, load, warnings
 from harness.store import Store
 from harness.verdict import prospects
 
@@ -53,6 +53,8 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
         )
     console = Console()
     console.print(shown)
+    for line in warnings(experiments):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     session = Session(tuple(experiments), selection, store)
     for experiment in experiments:
         for line in session.code_changes(experiment):

@@ -252,6 +252,8 @@ class Experiment(Frozen):
     """The place in the grid, if the file is one."""
     tables: tuple[str, ...] = ()
     """The tables that the file reads, relative to its folder."""
+    warnings: tuple[str, ...] = ()
+    """What is no fault and yet deserves a look, each with file and line."""
     compares: str = ""
     """The grid between whose cells the claims are. Such an experiment has no trials of its own."""
 

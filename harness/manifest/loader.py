@@ -18,7 +18,7 @@ from harness.manifest.table import Tables
 from harness.manifest.tree import Node, content, dotted, parse
 from harness.manifest.tree import Path as Place
 from harness.record import Json, canonical_json, digest
-from harness.workload import Parameters, Workload
+from harness.workload import Parameters, Workload, warnings_of
 
 ENDINGS = (".yaml", ".yml")
 
@@ -239,6 +239,10 @@ def _experiment(
         truths=truths(workload),
         cell=cell,
         completed=_own(workload, registry),
+        warnings=tuple(
+            str(fault_of(Finding(("workload", *place), text), root, str(path)))
+            for place, text in warnings_of(workload).items()
+        ),
     )
     return experiment, []
 

@@ -6,7 +6,7 @@ Nothing here prints or ends the process. Progress goes to an `Observer`; errors 
 from harness.options import RunOptions
 from harness.session.progress import Observer, SilentObserver
 from harness.session.runner import RunResult, run_session
-from harness.session.session import CommittedUse, Session, load
+from harness.session.session import CommittedUse, Session, load, warnings
 
 __all__ = [
     "CommittedUse",
@@ -17,4 +17,5 @@ __all__ = [
     "SilentObserver",
     "load",
     "run_session",
+    "warnings",
 ]

@@ -43,6 +43,12 @@ def load(paths: Sequence[Path]) -> tuple[Experiment, ...]:
     return manifest.load(paths, workloads.registry())
 
 
+def warnings(experiments: Iterable[Experiment]) -> list[str]:
+    """Return the warnings of manifests, each once: cells of a grid share most of them."""
+    lines = (line for experiment in experiments for line in experiment.warnings)
+    return [f"warning: {line}" for line in dict.fromkeys(lines)]
+
+
 @dataclass(frozen=True)
 class Session:
     """Some experiments, the requested trials, and the workspace."""

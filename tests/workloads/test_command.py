@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from harness.cli.app import app
 from harness.errors import ManifestError
 from harness.manifest import Experiment, load
 from harness.record import (
@@ -30,6 +34,7 @@ from harness.trial import attempt
 from harness.variables import Variables, trial_environment
 from harness.workload import execution_of, remarks_of
 from tests.commands import AT_THE_END, EVERY_EPOCH, REGISTRY, SOUND, job_of, written
+from tests.commands import write as write_manifest
 from tests.waiting import eventually
 
 Write = Callable[..., Experiment]
@@ -562,6 +567,68 @@ def test_a_fault_of_the_section_is_named_with_its_line(
         write(**fields)
     assert said in str(caught.value)
     assert all(fault.line > 0 or fault.field == "epochs" for fault in caught.value.faults)
+
+
+WARNINGS: list[tuple[list[str], list[str] | None, str]] = [
+    (["python", "train.py"], None, ""),
+    (["python", "train.py", "--config=lib/a.ini"], None, "lib/a.ini"),
+    (["python", "train.py", "lib/"], None, "lib/"),
+    (["python", "train.py", "./lib"], ["train.py", "lib/"], ""),
+    (["python", "./train.py"], ["lib"], "./train.py"),
+    (["python", "train.py", "../elsewhere.py"], None, ""),
+    (["python", "lib/../train.py"], None, "lib/../train.py"),
+    (["/opt/train.py"], [], "/opt/train.py"),
+    (["python", "-u", "-m", "train"], [], "the module train"),
+    (["python", "-m", "train"], ["train.py"], ""),
+    (["python", "-m", "lib.net"], ["lib"], ""),
+    (["torchrun", "-m", "torch.nn"], [], "the module torch.nn"),
+    (["python", "train.py", "-m", "fast"], None, ""),
+    (["python", "-c", "import train, json"], None, "train.py"),
+    (["python", "-c", "import train, json"], ["train.py"], ""),
+    (["sh", "-c", "exec python ./lib/net.py 1"], None, "./lib/net.py"),
+    (["sh", "-c", "echo loss 1 > /tmp/../dev/null; x=."], None, "/tmp/../dev/null"),
+    (["echo", "x" * 5000, ".", "/", "a=b"], None, ""),
+    (["python", "train.py", "{x}"], None, "lib/a.ini"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "named"), WARNINGS)
+def test_a_word_that_names_code_outside_the_digest_is_warned_of(
+    write: Write, tmp_path: Path, words: list[str], code: list[str] | None, named: str
+) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/a.ini").touch()
+    (tmp_path / "lib/net.py").touch()
+    parameters = parameter("lib/a.ini") if "{x}" in words else {}
+    experiment = write(argv=[*words, "{seed}"], code=code, parameters=parameters)
+    path = tmp_path / "script.yaml"
+    if not named:
+        assert experiment.warnings == ()
+        return
+    (line,) = experiment.warnings
+    place = re.escape(str(path)) + r":(\d+): workload\.argv\[\d\]: "
+    found = re.match(place + re.escape(named) + " is not in code, so", line)
+    assert found
+    assert path.read_text().splitlines()[int(found[1]) - 1].strip().startswith("- ")
+
+
+def test_validate_and_plan_print_each_warning_once_and_exit_0(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib").mkdir()
+    grid = {"x": [1, 2]}
+    x = {"x": {"value": "$x", "stated": "p"}}
+    words = ["python", "train.py", "{seed}", "{x}", "--library", "lib"]
+    path = write_manifest(tmp_path, argv=words, parameters=x)
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"grid": grid}))
+    monkeypatch.chdir(tmp_path)
+    for name in ("validate", "plan"):
+        done = CliRunner().invoke(app, [name, str(path)])
+        assert done.exit_code == 0, done.output
+        (line,) = (line for line in done.output.splitlines() if "warning: " in line)
+        assert re.fullmatch(
+            r"warning: .*script\.yaml:\d+: workload\.argv\[5\]: lib is not in code, .*", line
+        )
 
 
 def test_another_workload_has_no_such_fields(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ The workload `function` is a command as well, which runs one function of a Pytho
 (`harness.function`). The text of the file says what else a manifest would have to (`definition`).
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -60,6 +61,8 @@ class Command:
     """The parameters' values in the manifest, or else their defaults."""
     types: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     """The type of each parameter and its default, which is `...` if it has none."""
+    warnings: Mapping[tuple[str | int, ...], str] = field(default_factory=dict)
+    """What to look at in the manifest's section, by its place there."""
 
     @cached_property
     def parameters(self) -> type[Parameters]:
@@ -102,8 +105,8 @@ class Command:
         root = folder / section.root
         entries = section.code
         if entries is None:  # what the command names, each file once
-            below = (word for word in section.argv if stays_below(word) and (root / word).is_file())
-            entries = tuple(dict.fromkeys(below))
+            below = filter(stays_below, section.argv)
+            entries = tuple(dict.fromkeys(word for word in below if os.path.isfile(root / word)))
         files, faults = code.read(root, entries)
         if faults:
             raise SectionError({("code", place): text for place, text in faults.items()})
@@ -112,6 +115,7 @@ class Command:
             metrics=metrics(section, manifest),
             values=values,
             types=dict.fromkeys(values, (Any, ...)),  # of any type that a word can be
+            warnings=dict(_warnings(root, files, section.argv, values)),
             program=Program(
                 argv=section.argv,
                 files=files,
@@ -159,6 +163,16 @@ def _parameter_values(manifest: Mapping[str, Json]) -> dict[str, Json]:
     return {
         name: item["value"] for name, item in entries if isinstance(item, dict) and "value" in item
     }
+
+
+def _warnings(
+    root: Path, files: Sequence[code.File], argv: Sequence[str], values: Mapping[str, Json]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield a warning for each word that names code outside `code`."""
+    names = {name: f"{{{name}}}" for _, name in places(argv)} | dict(values)
+    words = [" ".join(fill([word], names)) for word in argv]
+    for place, text in code.outside(root, files, words):
+        yield ("argv", place), text
 
 
 def _epochs(manifest: Mapping[str, Json]) -> int:

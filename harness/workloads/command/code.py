@@ -2,10 +2,11 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from harness.errors import number_of
 from harness.record import stays_below
@@ -16,6 +17,14 @@ MOST_FILES = 5000
 
 _LEFT_OUT = frozenset(("__pycache__", ".git", ".mypy_cache", ".pytest_cache", ".ipynb_checkpoints"))
 """Folders that hold no code."""
+
+_UNNOTICED = (
+    "so a change of it goes unnoticed; if it is part of the method, put it below the folder of the "
+    "manifest and into code"
+)
+
+_WORDS = re.compile(r"[\w./-]+")
+"""What may be the name of a file or module in a text of code."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,45 @@ def write(files: Sequence[File], folder: Path) -> None:
         path.write_bytes(file.content)
         if file.executable:
             path.chmod(0o755)
+
+
+def outside(folder: Path, files: Sequence[File], words: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Find what a command executes or reads that is not in its code, so that no digest has it.
+
+    Args:
+        folder: the folder of the code.
+        files: the code.
+        words: the command.
+
+    Yields:
+        The place of a word, and what is wrong with it.
+    """
+    paths = [PurePosixPath(file.name) for file in files]
+    names = {str(each) for path in paths for each in (path, *path.parents)}
+    for place, word in enumerate(words):
+        before = words[place - 1] if place else ""
+        if before == "-m" and _runs_module(words[: place - 1]):
+            path = word.replace(".", "/")
+            found = [] if {f"{path}.py", f"{path}/__main__.py"} & names else [f"the module {word}"]
+        elif before == "-c":
+            texts = (text.rstrip(".") for text in _WORDS.findall(word))
+            named = (name for text in texts for name in (text, f"{text.replace('.', '/')}.py"))
+            found = [name for name in named if os.path.exists(folder / name)]
+        else:
+            name = word.partition("=")[2] if word.startswith("-") else word
+            found = [name] if name.startswith("/") or os.path.exists(folder / name) else []
+        for name in found:
+            if name.strip("/.") and not (stays_below(name) and str(PurePosixPath(name)) in names):
+                yield place, f"{name} is not in code, {_UNNOTICED}"
+                break
+
+
+def _runs_module(words: Sequence[str]) -> bool:
+    """Whether the option -m after these words names a module of Python."""
+    program, *options = words or ("",)
+    return PurePosixPath(program).name.startswith(("python", "torchrun")) and all(
+        option.startswith("-") for option in options
+    )
 
 
 def _files(folder: Path, entry: str) -> Iterator[Path]:
