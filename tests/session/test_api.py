@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness import function, record
 from harness.session import api
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -52,7 +53,7 @@ def test_every_function_says_what_it_takes_returns_and_raises_and_shows_a_call(n
 
 def test_the_examples_of_the_docstrings_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PAGE.parents[1])
-    for module in (api, harness):
+    for module in (api, function, harness, record):
         assert doctest.testmod(module).failed == 0
 
 

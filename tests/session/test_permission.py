@@ -1,5 +1,6 @@
 """A command of a manifest runs only after the user has allowed it, and nothing else runs it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from harness.session.permission import (
 )
 from harness.session.session import Session
 from harness.store import Store
-from tests.commands import REGISTRY, SOUND, write, written
+from tests.commands import EVERY_EPOCH, FUNCTION, REGISTRY, SOUND, write, written
 
 MARKER = "executed"
 
@@ -62,6 +63,23 @@ def test_a_permission_is_remembered_until_the_command_or_its_code_changes(tmp_pa
     refused([first], tmp_path / "another")
     refused([written(tmp_path, SOUND + "\n")], workspace)
     refused([written(tmp_path, argv=["python", "-u", "train.py", "{seed}"])], workspace)
+
+
+def test_a_function_needs_a_permission_for_its_file_and_its_parameters(tmp_path: Path) -> None:
+    text = """
+import harness
+@harness.workload(metrics={"loss": "%"})
+def train(rate: float = 0.5):
+    yield {"loss": rate}
+"""
+    write_function = partial(written, tmp_path, workload=FUNCTION, claims=[EVERY_EPOCH])
+    first = write_function(text)
+    said = refused([first], tmp_path)
+    assert "  script: python -m harness.function train.py train rate:float=0.5" in said
+    remember([first], tmp_path)
+    require([write_function(text)], tmp_path, given=False)
+    refused([write_function(text, parameters=parameters(rate=1.5))], tmp_path)
+    refused([write_function(text + "\n")], tmp_path)
 
 
 def test_a_workspace_from_elsewhere_allows_nothing(
@@ -118,7 +136,7 @@ def test_every_command_is_shown_and_those_of_one_template_together(tmp_path: Pat
     assert len(lines) == 1 + 3 + 12 + 1
 
 
-def parameters(**values: str) -> dict[str, Any]:
+def parameters(**values: Any) -> dict[str, Any]:
     return {name: {"value": value, "assumed": "so"} for name, value in values.items()}
 
 
