@@ -33,6 +33,12 @@ def export(
             show_default=False,
         ),
     ] = None,
+    rivals: Annotated[
+        bool,
+        typer.Option(
+            "--rivals", help="With --records: add the trials of the manifests' rivals instead."
+        ),
+    ] = False,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     committed: options.Committed = False,
 ) -> None:
@@ -47,6 +53,8 @@ def export(
     """
     if (out is None) == (records is None):
         raise UsageError("export needs either --out FILE or --records DIR")
+    if rivals and records is None:
+        raise UsageError("--rivals adds trials to committed records: it needs --records DIR")
     if out is not None:
         session = stored(paths, request, workspace, committed=committed)
         rows = arrow_tables.write(
@@ -60,7 +68,8 @@ def export(
         if committed:
             raise UsageError("--committed excludes --records, which adds the workspace's trials")
         store = options.existing(workspace)
-        _commit(Session(load(paths), options.selection(request), store), records)
+        session = Session(load(paths), options.selection(request), store)
+        _commit(session.of_rivals() if rivals else session, records)
 
 
 def _commit(session: Session, records: Path) -> None:

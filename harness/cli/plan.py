@@ -12,6 +12,7 @@ from harness.cli import options
 from harness.cli.console import table
 from harness.manifest import Experiment
 from harness.plan import Selection, jobs
+from harness.report import terminal
 from harness.session import Session, load, warnings
 from harness.store import Store
 from harness.verdict import prospects
@@ -56,6 +57,9 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
     for line in warnings(experiments):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     session = Session(tuple(experiments), selection, store)
+    if severities := session.severities():
+        console.print("\nWhat a verdict on these seeds and epochs can exclude:")
+        console.print(terminal.severities(severities))
     for experiment in experiments:
         for line in session.code_changes(experiment):
             console.print(line, highlight=False, markup=False, soft_wrap=True)

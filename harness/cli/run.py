@@ -1,6 +1,7 @@
 """`run`: run every trial that is not done yet, then judge all of them."""
 
 import shlex
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -9,6 +10,7 @@ from harness.cli import options
 from harness.cli.console import show
 from harness.cli.live import ConsoleObserver, log_to
 from harness.cli.options import Outputs
+from harness.errors import Exit
 from harness.plan import Selection
 from harness.session import RunOptions, Session, load, run_session
 from harness.store import Store
@@ -21,6 +23,14 @@ def run(
     run_options: RunOptions,
     outputs: Outputs,
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
+    rivals: Annotated[
+        bool,
+        typer.Option(
+            "--rivals",
+            help="Run the variants that the manifests name as rivals instead. Exit 0 if all of "
+            "their trials are done, whatever the verdicts on them are.",
+        ),
+    ] = False,
     every_row: options.EveryRow = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -30,9 +40,10 @@ def run(
     """
     console = Console(stderr=outputs.use_stdout, quiet=quiet)
     log_to(Console(stderr=True))
-    result = run_session(
-        Session(load(paths), selection, Store(workspace)), run_options, ConsoleObserver(console)
-    )
+    session = Session(load(paths), selection, Store(workspace))
+    session = session.of_rivals() if rivals else session
+    folder = session.store.root / "rivals" if rivals else None
+    result = run_session(session, run_options, ConsoleObserver(console), report=folder)
     where = [] if workspace == options.DEFAULT_WORKSPACE else [f"--workspace={workspace}"]
     again = shlex.join(["harness", "check", *map(str, paths), *where, "--all"])
     show(result.verdicts, console, every_row=every_row, more=again)
@@ -43,4 +54,5 @@ def run(
         lines.append(f"MLflow: {command} shows it at http://127.0.0.1:{options.DEFAULT_PORT}")
     for line in lines:  # a path may hold brackets: no markup
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(exit_code(result.verdicts))
+    done = not any(verdict.incomplete for verdict in result.verdicts)
+    raise typer.Exit(Exit.AS_EXPECTED if rivals and done else exit_code(result.verdicts))

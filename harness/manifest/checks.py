@@ -32,6 +32,7 @@ def check(root: Node, workload: Workload | None) -> Iterator[Finding]:
     if workload is not None:
         yield from _parameters(root, workload)
         yield from _metrics(root, workload)
+        yield from _rivals(root, workload)
         yield from _epochs_needed(root, workload)
 
 
@@ -279,6 +280,39 @@ def _parameters(root: Node, workload: Workload) -> Iterator[Finding]:
     except ValidationError as error:
         for finding in findings(error, workload.parameters, Node({}, parameters.line)):
             yield from _in_place(finding, parameters)
+
+
+def _rivals(root: Node, workload: Workload) -> Iterator[Finding]:
+    """Find rivals with parameters or metrics that the workload does not have."""
+    rivals = root.get("rivals")
+    for place, rival in enumerate(rivals.items if rivals else ()):
+        constant = rival.get("constant")
+        for name in constant.fields if constant else ():
+            metric = workload.metrics.get(name)
+            if metric is None or metric.truth_of is not None:
+                estimated = [key for key, one in workload.metrics.items() if one.truth_of is None]
+                message = f"no estimated metric is called {show(name)}{suggest(name, estimated)}"
+                yield Finding(("rivals", place, "constant", name), message)
+        changed = rival.get("parameters")
+        if changed is None:
+            continue
+        allowed = list(workload.parameters.model_fields)
+        unknown = [name for name in changed.fields if name not in allowed]
+        for name in unknown:
+            message = f"unknown parameter{suggest(name, allowed)}"
+            yield Finding(("rivals", place, "parameters", name), message)
+        own = given(root)
+        values = {name: node.plain() for name, node in changed.fields.items()}
+        if unknown or not own.keys() >= set(allowed):
+            continue
+        if values.items() <= own.items():
+            message = "these are the manifest's own values: a rival needs others"
+            yield Finding(("rivals", place, "parameters"), message)
+        try:
+            workload.parameters.model_validate_json(json.dumps({**own, **values}), strict=True)
+        except ValidationError as error:
+            for finding in findings(error, workload.parameters, changed):
+                yield replace(finding, path=("rivals", place, "parameters", *finding.path))
 
 
 def _in_place(finding: Finding, parameters: Node) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from pydantic import (
     PositiveInt,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from harness.manifest.claims import AnyClaim, Claim, RowKey, Takeoff, by_interest
@@ -152,6 +153,33 @@ class Calibration(Frozen):
     """Lower and upper limit by the row's printed name: 'late rows @ 20'."""
 
 
+class Rival(Frozen):
+    """A variant that must not pass. A verdict that cannot reject it says little.
+
+    Exactly one of `parameters`, `experiment` and `constant` says what the rival is.
+    """
+
+    name: Line
+    reason: Text
+    """Why it must not pass, or how it could be mistaken for the method."""
+    parameters: Annotated[Mapping[Line, Any], Field(min_length=1)] | None = None
+    """The workload's parameters that differ. Its trials are those of a study that varies them."""
+    experiment: Identifier | None = None
+    """The id of another manifest in the same folder, whose records are the rival's."""
+    constant: Number | Annotated[Mapping[Line, Number], Field(min_length=1)] | None = None
+    """A run that gives the same number at every epoch: one for all metrics that are estimated, or
+    one for each metric that is named."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Rival":
+        fields = ("parameters", "experiment", "constant")
+        given = [name for name in fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "none"
+            raise ValueError(f"say one of parameters, experiment or constant, got {got}")
+        return self
+
+
 class WorkloadChoice(Frozen):
     """A workload and all of its parameters, each with its source.
 
@@ -196,6 +224,8 @@ class Manifest(Frozen):
     calibration: Calibration | None = None
     claims: Annotated[tuple[AnyClaim, ...], Field(min_length=1)]
     expected: Expected | None = None
+    rivals: tuple[Rival, ...] = ()
+    """Variants that must not pass. They change no verdict; they say what it could exclude."""
 
     @field_validator("twin")
     @classmethod
@@ -210,6 +240,14 @@ class Manifest(Frozen):
         if stage and set(stage.seeds) & set(info.data.get("seeds", ())):
             raise ValueError("its seeds come on top of the manifest's own: none may be both")
         return stage
+
+    @field_validator("rivals")
+    @classmethod
+    def _named_apart(cls, rivals: tuple[Rival, ...]) -> tuple[Rival, ...]:
+        names = [rival.name for rival in rivals]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two rivals are called {twice[0]}")
+        return rivals
 
     @property
     def metrics(self) -> frozenset[str]:

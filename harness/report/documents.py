@@ -115,6 +115,43 @@ def _with_seeds(failures: Mapping[int, Failure] | Sequence[FailureDocument]) -> 
     ]
 
 
+class RivalDocument(Document):
+    """How a declared rival would be judged with as many seeds and epochs as the verdict has."""
+
+    name: str
+    basis: str
+    """What the chances rest on, or why they are not known."""
+    rejected: float | None
+    """The chance that the verdict would be NOT REPRODUCED; null if it is not known."""
+    accepted: float | None
+    """The chance of a verdict that holds."""
+    by_claim: Mapping[str, float]
+    """The chance that a claim alone rejects the rival, for each claim that is judged."""
+    constant: bool
+
+
+def _by_claim(weak: Mapping[str, Sequence[str]]) -> object:
+    return {name: list(rivals) for name, rivals in weak.items()}
+
+
+class SeverityDocument(Document):
+    """What the verdict could have excluded with its seeds and epochs."""
+
+    seeds: int
+    epochs: int
+    records: int
+    """The number of runs of the method that `accepted` and `rejected` are simulated from."""
+    accepted: float | None
+    """The chance of a verdict that holds if the paper's run is one more run of the method."""
+    rejected: float | None
+    """The chance of NOT REPRODUCED in the same case."""
+    rivals: tuple[RivalDocument, ...]
+    severe: bool
+    """Whether the verdict rejects each rival whose chance is known, with a chance of one half."""
+    weak_claims: Annotated[Mapping[str, tuple[str, ...]], BeforeValidator(_by_claim)]
+    """The claims that are not severe, each with the rivals that it does not reject."""
+
+
 class ExperimentDocument(Document):
     """The verdict on one experiment."""
 
@@ -146,6 +183,8 @@ class ExperimentDocument(Document):
     left_out: LeftOutDocument | None
     declared: str | None = None
     """The SHA-256 of the judged part of the manifest as it was declared with the records."""
+    severity: SeverityDocument | None = Field(None, exclude_if=lambda found: found is None)
+    """What the verdict could have excluded; absent if the manifest declares no rivals."""
 
 
 class VerdictsDocument(Document):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from harness.report.text import measured, number
+from harness.report.text import chances, measured, not_severe, number, weak_claim
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -50,12 +50,15 @@ def _suite(root: Element, verdict: ExperimentVerdict, excuse: str) -> None:
     suite = SubElement(root, "testsuite", name=verdict.id)
     for result in verdict.results:
         case = _case(suite, verdict.id, result.name)
-        _outcome(case, result.verdict, result.as_expected, _message(result), excuse)
+        weak = weak_claim(verdict.severity, result.claim)
+        message = "; ".join(filter(None, (_message(result), weak)))
+        _outcome(case, result.verdict, result.as_expected, message, excuse)
     case = _case(suite, verdict.id, "verdict")
     # An expected failure is no pass as long as a seed is missing.
     whole = Outcome.INCOMPLETE if verdict.incomplete else verdict.verdict
     expected = "" if verdict.as_expected is not False else f"expected {verdict.expected}; "
-    message = "; ".join([f"{expected}{verdict.badge}", *verdict.notes])
+    could = (*not_severe(verdict.severity), *chances(verdict.severity))
+    message = "; ".join([f"{expected}{verdict.badge}", *could, *verdict.notes])
     _outcome(case, whole, verdict.as_expected, message, excuse)
     _count(suite)
 

@@ -240,6 +240,8 @@ _HTML_FILTERS: Filters = {
     "interval": text.interval,
     "p_value": text.p_value,
     "statistics": text.statistics,
+    "chances": text.chances,
+    "not_severe": text.not_severe,
     "tested": text.tested,
 }
 
@@ -299,6 +301,8 @@ _MARKDOWN_FILTERS: Filters = {
     "interval": text.interval,
     "p_value": text.p_value,
     "statistics": text.statistics,
+    "chances": text.chances,
+    "not_severe": text.not_severe,
     "tested": text.tested,
     "spell": spell,
     "outcome": _outcome,

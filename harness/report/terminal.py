@@ -8,7 +8,7 @@ leaves out optional columns that do not fit. If that is not enough, it prints ea
 of several lines.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
@@ -27,22 +27,25 @@ from harness.report.grids import (
     worth_a_section,
 )
 from harness.report.text import (
+    chances,
     equal_rows,
     held,
     in_order,
     last_lines,
     logs_command,
     not_run,
+    not_severe,
     number,
     overview,
     p_value,
     parameters,
+    percent,
     row_names,
     shared_notes,
     statistics,
     tested,
 )
-from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
+from harness.verdict import NOT_SEVERE, ClaimResult, ExperimentVerdict, Outcome, Severity
 
 STYLES = {
     Outcome.REPRODUCED: "green",
@@ -52,6 +55,7 @@ STYLES = {
     Outcome.INCOMPLETE: "magenta",
     Outcome.NOT_RUN: "dim",
 }
+_RED = "bold red"
 _WIDE = 110
 """From this width on a note has a column of the table; below it, notes follow the table."""
 _LAST_LINES, _LONGEST_LINE = 4, 200
@@ -71,11 +75,16 @@ def verdict_text(outcome: Outcome) -> Text:
 
 
 def badge(verdict: ExperimentVerdict) -> Text:
-    """Return the verdict on an experiment; that of a single seed says so and is paler."""
-    if len(verdict.seeds) > 1:
-        return verdict_text(verdict.verdict)
+    """Return the verdict on an experiment with its marks; that of a single seed is paler.
+
+    That it is not severe is red, whatever the verdict is.
+    """
     style = STYLES[verdict.verdict]
-    return Text(f"{verdict.verdict} (1 seed)", style=style if "dim" in style else f"{style} dim")
+    if len(verdict.seeds) == 1 and "dim" not in style:
+        style += " dim"
+    text = Text(verdict.badge, style=style)
+    text.highlight_words([NOT_SEVERE], f"{_RED} not dim")
+    return text
 
 
 def summary(verdicts: Sequence[ExperimentVerdict]) -> RenderableType:
@@ -126,9 +135,13 @@ def unsettled(verdicts: Sequence[ExperimentVerdict]) -> RenderableType:
     """List the rows that failed, passed unexpectedly or are undecided, and the verdicts' notes."""
     parts: list[RenderableType] = []
     for verdict in in_order(worth_a_section(verdicts)):
-        lines = [*_unsettled_rows(verdict), *_last_words(verdict)]
+        weak = (Text(line, _RED) for line in not_severe(verdict.severity))
+        lines = [*_unsettled_rows(verdict), *weak, *_last_words(verdict)]
         if lines:
             parts += [Text(), Text(verdict.id, "bold"), *(Padding(line, _HANG) for line in lines)]
+    if known := {one.id: one.severity for one in in_order(verdicts) if one.severity}:
+        parts += [Text(), Text("What a verdict on these seeds and epochs can exclude:")]
+        parts.append(severities(known))
     notes = shared_notes(verdicts)
     if notes:
         parts += [Text(), *map(Text, notes)]
@@ -151,6 +164,32 @@ def _unsettled_rows(verdict: ExperimentVerdict) -> Iterator[Text]:
         joined.setdefault((outcome, frozenset(row.note for row in rows)), []).extend(rows)
     for rows in sorted(joined.values(), key=lambda rows: -rows[0].verdict.severity):
         yield Text.assemble(_marked(rows[0]), f": {row_names(rows)}{_farthest(rows)}")
+
+
+def _severity_lines(verdict: ExperimentVerdict) -> Iterator[Text]:
+    """Yield what the verdict could have excluded, and in red what it could not."""
+    yield from map(Text, chances(verdict.severity))
+    yield from (Text(line, _RED) for line in not_severe(verdict.severity))
+
+
+def severities(found: Mapping[str, Severity]) -> RenderableType:
+    """Build the table of what verdicts can exclude, by experiment: taken ones or planned ones."""
+    shown = FittedTable(
+        tuple(
+            Column(heading, whole=heading != "rejects", right=heading == "accepts itself")
+            for heading in ("experiment", "seeds", "epochs", "accepts itself", "rejects")
+        )
+    )
+    for name, severity in found.items():
+        rivals = (
+            Text(
+                f"{rival.name} {percent(rival.rejected)}", _RED if rival in severity.missed else ""
+            )
+            for rival in severity.rivals
+        )
+        size = str(severity.seeds), str(severity.epochs)
+        shown.add_row(name, *size, percent(severity.accepted), Text(", ").join(rivals))
+    return shown
 
 
 def _last_words(verdict: ExperimentVerdict) -> Iterator[Text]:
@@ -221,9 +260,10 @@ def claims(verdict: ExperimentVerdict, *, width: int) -> RenderableType:
         table.add_row(*cells, *([result.note] if noted else []), style=style)
     title = Text.assemble(badge(verdict), "  ", (verdict.id, "bold"), "\n", verdict.title)
     below = _remarks(verdict, [] if noted else notes)
+    could = (Padding(line, _HANG) for line in _severity_lines(verdict))
     words = (Padding(line, _HANG) for line in _last_words(verdict))
     remarks = (Text(f"  {remark}") for remark in below)
-    return Group(title, *map(Text, equal.lines()), table, *remarks, *words, Text())
+    return Group(title, *map(Text, equal.lines()), table, *could, *remarks, *words, Text())
 
 
 def _expected(result: ClaimResult) -> bool:

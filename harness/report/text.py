@@ -7,8 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, stdev
 
+from harness.errors import number_of
 from harness.manifest import of_seeds, spell
-from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, Takeoffs, gravest
+from harness.verdict import (
+    ClaimResult,
+    ExperimentVerdict,
+    Outcome,
+    RivalChance,
+    Severity,
+    Takeoffs,
+    gravest,
+)
 
 NONE = "-"
 """Printed where a number is missing."""
@@ -388,6 +397,58 @@ def statistics(verdict: ExperimentVerdict) -> list[str]:
     return sentences
 
 
+def chances(severity: Severity | None) -> list[str]:
+    """Say what a verdict on these seeds and epochs could exclude; empty without rivals."""
+    if severity is None:
+        return []
+    method = (
+        f"accepts one more run of the method in {severity.accepted:.0%} of cases and rejects it in "
+        f"{severity.rejected:.0%} ({number_of(severity.records, 'record')})"
+        if severity.accepted is not None and severity.rejected is not None
+        else "needs three records of the method to say how often it accepts one more run of it"
+    )
+    size = f"{number_of(severity.seeds, 'seed')}, {number_of(severity.epochs, 'epoch')}"
+    rejects = "; ".join(map(_rejects, severity.rivals))
+    return [f"a verdict on {size} {method}", f"it rejects its rivals: {rejects}"]
+
+
+def percent(chance: float | None) -> str:
+    """Format a chance; '?' if it is not known."""
+    return "?" if chance is None else f"{chance:.0%}"
+
+
+def _rejects(rival: RivalChance) -> str:
+    passes = f", accepts it in {rival.accepted:.0%}" if rival.accepted else ""
+    basis = "" if rival.constant and rival.rejected is not None else f" ({rival.basis})"
+    return f"{rival.name} {percent(rival.rejected)}{passes}{basis}"
+
+
+def not_severe(severity: Severity | None) -> list[str]:
+    """Say which rivals the verdict does not reject, and which claims; empty if it is severe."""
+    if severity is None:
+        return []
+    lines = []
+    if severity.missed:
+        names = _or(rival.name for rival in severity.missed)
+        size = f"{number_of(severity.seeds, 'seed')} and {number_of(severity.epochs, 'epoch')}"
+        lines.append(f"not severe: {size} are too few to reject {names}")
+    return lines + [f"{name}: {weak_claim(severity, name)}" for name in severity.weak_claims]
+
+
+def weak_claim(severity: Severity | None, claim: str) -> str:
+    """Say why a claim is not severe; empty if it is, or if nothing is known."""
+    rivals = severity.weak_claims.get(claim, ()) if severity else ()
+    if not severity or not rivals:
+        return ""
+    constants = {rival.name for rival in severity.rivals if rival.constant}
+    wide = ": the tolerance is wider than the effect" if constants.issuperset(rivals) else ""
+    return f"not severe, does not reject {_or(rivals)}{wide}"
+
+
+def _or(names: Iterable[str]) -> str:
+    return " or ".join(names)
+
+
 def interval(result: ClaimResult) -> str:
     """Format the confidence interval of the mean; empty if there is none."""
     if result.interval is None:
@@ -474,4 +535,7 @@ def _paragraphs(verdict: ExperimentVerdict, seed: int | None) -> Iterator[str]:
     failing = [row.name for row in verdict.results if row.verdict is Outcome.NOT_REPRODUCED]
     if failing:
         yield f"Rows that were not reproduced: {', '.join(failing)}."
+    if weak := not_severe(verdict.severity):
+        yield f"**{'. '.join(weak)}.**"
+    yield from chances(verdict.severity)
     yield "The artifacts of the run 'paper' contain the whole report with its figures."

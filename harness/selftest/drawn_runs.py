@@ -112,11 +112,11 @@ def prepared(subject: Subject) -> Subject:
     Every claim about a mean gets a limit for the run-to-run SD, equal to its tolerance. A claim
     whose paper reports an SD gets a tolerance that is large enough for it, and reports drawn runs,
     which are normally distributed like those of the cases. A manifest with few seeds gets twenty.
-    The twin of a control, the bands for one seed and the expected verdict are removed, because they
-    apply to the manifest's own runs only.
+    The twin of a control, the bands for one seed, the rivals and the expected verdict are removed,
+    because they apply to the manifest's own runs only.
     """
     reduced = subject.experiment.manifest.model_copy(
-        update={"twin": None, "calibration": None, "expected": None}
+        update={"twin": None, "calibration": None, "expected": None, "rivals": ()}
     )
     subject = replace(
         subject, experiment=subject.experiment.model_copy(update={"manifest": reduced})

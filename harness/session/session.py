@@ -10,14 +10,24 @@ from typing import Any
 
 from harness import manifest, workloads
 from harness.errors import StoreError, number_of
-from harness.manifest import Experiment, declaration, of_seeds
+from harness.manifest import Experiment, Rival, declaration, of_seeds
+from harness.manifest.loader import ENDINGS
 from harness.plan import Job, Request, Selection, jobs, specs
 from harness.record import Declaration, Printed, StoredTrial, TrialSpec
 from harness.session import permission
 from harness.session.committed import FOLDER, Committed
 from harness.source import workload_code
 from harness.store import Archive, Store
-from harness.verdict import Case, ExperimentVerdict, judge
+from harness.study import with_parameters
+from harness.verdict import (
+    Case,
+    ExperimentVerdict,
+    Planned,
+    Severity,
+    alpha_of,
+    judge,
+    severity,
+)
 from harness.workload import Execution, Workload, remarks_of
 
 LAST_WORDS = 8 << 10
@@ -278,7 +288,88 @@ class Session:
         cases = [self._case(experiment, stored) for experiment in self.experiments]
         families = [[case] for case in cases] if self.apart else [cases]
         verdicts = (verdict for family in families for verdict in judge(family, self.trial))
-        return tuple(map(self._noted, verdicts))
+        return tuple(
+            replace(
+                verdict,
+                severity=self._severity(
+                    verdict.experiment, len(verdict.seeds), verdict.epochs, verdict.alpha, stored
+                ),
+            )
+            for verdict in map(self._noted, verdicts)
+        )
+
+    def severities(self) -> Mapping[str, Severity]:
+        """What verdicts on the requested seeds and epochs could exclude, by experiment.
+
+        Only experiments whose manifests declare rivals are listed. All stored records count, not
+        only those of the requested seeds.
+        """
+        stored = self._stored_seeds()
+        found: dict[str, Severity] = {}
+        for experiment in self.experiments:
+            seeds = self.selection.seeds_of(experiment)
+            epochs = self.selection.epochs_of(experiment)
+            alpha = alpha_of(experiment.manifest, seeds)
+            known = self._severity(experiment, len(seeds), epochs, alpha, stored)
+            if known is not None:
+                found[experiment.id] = known
+        return found
+
+    def _severity(
+        self,
+        experiment: Experiment,
+        seeds: int,
+        epochs: int,
+        alpha: float,
+        stored: Mapping[str, frozenset[int]],
+    ) -> Severity | None:
+        """What a verdict on so many seeds and epochs can exclude; None without declared rivals.
+
+        Args:
+            experiment: the experiment.
+            seeds: how many are judged.
+            epochs: how many are judged.
+            alpha: level of the tests.
+            stored: every seed in the workspace, by the id of the same trial of seed 0.
+        """
+        if not experiment.manifest.rivals or experiment.compares:
+            return None
+        rivals = {
+            rival.name: self._all_trials(other, stored)
+            for rival in experiment.manifest.rivals
+            if (other := self._rival(experiment, rival)) is not None
+        }
+        planned = Planned(experiment, seeds, epochs, alpha)
+        return severity(planned, self._all_trials(experiment, stored), rivals)
+
+    def of_rivals(self) -> "Session":
+        """The session on the rivals that differ in parameters, instead of the experiments."""
+        found = (
+            with_parameters(experiment, rival.parameters, self.registry)
+            for experiment in self.experiments
+            for rival in experiment.manifest.rivals
+            if rival.parameters is not None
+        )
+        return replace(self, experiments=tuple(found), apart=True)
+
+    def _rival(self, experiment: Experiment, rival: Rival) -> Experiment | None:
+        """The experiment whose trials are a rival's; None for a constant, or without its file."""
+        if rival.parameters is not None:
+            return with_parameters(experiment, rival.parameters, self.registry)
+        files = [experiment.path.with_name(f"{rival.experiment}{ending}") for ending in ENDINGS]
+        found = [file for file in files if rival.experiment is not None and file.exists()]
+        return manifest.load(found, self.registry)[0] if found else None
+
+    def _all_trials(
+        self, experiment: Experiment, stored: Mapping[str, frozenset[int]]
+    ) -> tuple[StoredTrial, ...]:
+        """All trials of an experiment, committed or in the workspace: for each seed the longer."""
+        found = {trial.spec.seed: trial for trial in self.committed_of(experiment).trials.values()}
+        for seed in stored.get(self._id(experiment, 0), ()):
+            trial = self.store.read(self._id(experiment, seed))
+            if trial is not None and (seed not in found or trial.reached > found[seed].reached):
+                found[seed] = trial
+        return tuple(found[seed] for seed in sorted(found))
 
     def _case(self, experiment: Experiment, seeds_of: Mapping[str, frozenset[int]]) -> Case:
         """What to judge: what was requested, and what the manifest dropped since its records.

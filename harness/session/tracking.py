@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from harness.errors import Exit, HarnessError, UsageError, without_secrets
-from harness.report.text import columns, description
+from harness.report.text import columns, description, not_severe
 from harness.session.reports import Reports
 from harness.session.session import Session
 from harness.verdict import ExperimentVerdict
@@ -194,6 +194,14 @@ def tracked(session: Session) -> "list[Tracked]":
     ]
 
 
+def _tags(verdict: ExperimentVerdict, seed: int | None = None) -> Mapping[str, str]:
+    """The tags of a run: how its values compare, and whether the verdict could exclude rivals."""
+    if verdict.severity is None:
+        return columns(verdict, seed)
+    weak = "; ".join(not_severe(verdict.severity))
+    return {**columns(verdict, seed), "severity": weak or "severe"}
+
+
 def conclusions(
     verdicts: Sequence[ExperimentVerdict], reports: Reports, session: Session
 ) -> "list[Conclusion]":
@@ -213,9 +221,9 @@ def conclusions(
             as_expected=bool(verdict.as_expected),
             pages=reports.pages(about[verdict.id]) if verdict.id in about else {},
             files=reports.files(verdict) if verdict.id in about else (),
-            whole=Telling(description(verdict), columns(verdict)),
+            whole=Telling(description(verdict), _tags(verdict)),
             trials={
-                trial_id: Telling(description(verdict, seed), columns(verdict, seed))
+                trial_id: Telling(description(verdict, seed), _tags(verdict, seed))
                 for seed, trial_id in session.trials[verdict.id].items()
             },
         )

@@ -10,7 +10,7 @@ This package is pure: it runs no trial and reads no file.
 """
 
 from harness.study.results import Hinge, Result, Study, claim_outcome
-from harness.study.variants import Factor, Variant, factors, variants
+from harness.study.variants import Factor, Variant, factors, variants, with_parameters
 
 __all__ = [
     "Factor",
@@ -21,4 +21,5 @@ __all__ = [
     "claim_outcome",
     "factors",
     "variants",
+    "with_parameters",
 ]

@@ -111,6 +111,11 @@ def _of_parameter(experiment: Experiment, name: str, values: tuple[Json, ...]) -
     if own.basis is Basis.STATED:
         reason = "the paper states it; only inferred or assumed parameters can be varied"
         raise ValueError(f"{name}: {reason} ({one_line(own.why)})")
+    return _parameter(experiment, name, values)
+
+
+def _parameter(experiment: Experiment, name: str, values: tuple[Json, ...]) -> Factor:
+    own = experiment.manifest.workload.parameters[name]
     return Factor(
         name=name,
         places=(("workload", "parameters", name),),
@@ -203,6 +208,30 @@ def variants(
     return read, tuple(made)
 
 
+def with_parameters(
+    experiment: Experiment, parameters: Mapping[str, Json], registry: Registry
+) -> Experiment:
+    """Make the variant with other values of some parameters, stated ones too.
+
+    Its id, and so its committed records, are those of the study that varies the same parameters.
+
+    Args:
+        experiment: the experiment, with the manifest's own values.
+        parameters: the values that differ. The manifest was checked with them.
+        registry: the installed workloads, by name.
+
+    Raises:
+        UsageError: a value is not allowed after all.
+    """
+    factors = [_parameter(experiment, name, (value,)) for name, value in parameters.items()]
+    faults: list[str] = []
+    base = _without_own_bands(experiment)
+    made = list(_variant(base, factors, tuple(parameters.values()), registry, faults))
+    _refuse(faults)
+    (variant,) = made
+    return variant.experiment
+
+
 def _read(experiment: Experiment, factor: Factor, registry: Registry, faults: list[str]) -> Factor:
     """Return the factor with values as the workload reads them: 1600 may become 1600.0."""
     values: dict[str, Json] = {}
@@ -219,12 +248,14 @@ def _read(experiment: Experiment, factor: Factor, registry: Registry, faults: li
 
 
 def _without_own_bands(experiment: Experiment) -> Experiment:
-    """Return the experiment without its twin and its calibration, which need its own values.
+    """Return the experiment without its twin, calibration and rivals, which need its own values.
 
     The twin of a control is another experiment, which would need the same changes. The bands for
-    one seed come from seeds that ran with the manifest's values.
+    one seed come from seeds that ran with the manifest's values. A variant may be a rival itself.
     """
-    manifest = experiment.manifest.model_copy(update={"twin": None, "calibration": None})
+    manifest = experiment.manifest.model_copy(
+        update={"twin": None, "calibration": None, "rivals": ()}
+    )
     return experiment.model_copy(update={"manifest": manifest})
 
 

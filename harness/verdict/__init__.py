@@ -1,14 +1,25 @@
 """Verdicts from claims and records. Pure, so that anyone can repeat a verdict offline."""
 
 from harness.verdict.calibration import Proposal, propose
-from harness.verdict.consistency import ALPHA
+from harness.verdict.consistency import ALPHA, alpha_of
 from harness.verdict.evidence import Alignment, Case, Evidence, Takeoffs, TrialOf
 from harness.verdict.judgement import exit_code, judge
 from harness.verdict.power import Prospect, prospects
-from harness.verdict.results import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
+from harness.verdict.results import (
+    NOT_SEVERE,
+    ClaimResult,
+    ExperimentVerdict,
+    LeftOut,
+    Outcome,
+    RivalChance,
+    Severity,
+    gravest,
+)
+from harness.verdict.rivals import Planned, severity
 
 __all__ = [
     "ALPHA",
+    "NOT_SEVERE",
     "Alignment",
     "Case",
     "ClaimResult",
@@ -16,13 +27,18 @@ __all__ = [
     "ExperimentVerdict",
     "LeftOut",
     "Outcome",
+    "Planned",
     "Proposal",
     "Prospect",
+    "RivalChance",
+    "Severity",
     "Takeoffs",
     "TrialOf",
+    "alpha_of",
     "exit_code",
     "gravest",
     "judge",
     "propose",
     "prospects",
+    "severity",
 ]

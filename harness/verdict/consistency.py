@@ -120,9 +120,14 @@ def weights(rows: Sequence[MeasuredRow], registered: Sequence[int] | None) -> li
 
 
 def consistency(
-    tested: Sequence[Tested], own: Sequence[OwnTest], evidence: Evidence, alpha: float
+    tested: Sequence[Tested],
+    own: Sequence[OwnTest],
+    evidence: Evidence,
+    alpha: float,
+    *,
+    leave_out: bool = True,
 ) -> tuple[Mapping[RowKey, RowConsistency], LeftOut | None]:
-    """Test all rows, and make the leave-one-out check of the joint test.
+    """Test all rows, and make the leave-one-out check of the joint test if it is asked for.
 
     The probability of any false rejection is at most alpha, over all rows. The joint test and the
     rows' own tests have shares of alpha in proportion to their claims (Bonferroni); the own tests
@@ -147,7 +152,7 @@ def consistency(
         censored=np.array([row.any_censored for row in rows]),
     )
     found |= _by_row(rows, values, family, alpha, share_of_joint)
-    return found, _left_out(values, family, alpha)
+    return found, _left_out(values, family, alpha) if leave_out else None
 
 
 def _own(tests: Sequence[OwnTest], share: float) -> Iterator[tuple[RowKey, RowConsistency]]:

@@ -61,6 +61,8 @@ class Terms:
     """The calibration's bands by row."""
     study: Mapping[RowKey, Sample]
     """Committed seeds by row, if a single seed is judged; without the judged one."""
+    advise: bool
+    """Whether to count how many more seeds would settle an open row; simulations do not ask."""
     rows: int
     """How many rows are compared with the seeds; in a verdict on one seed they share alpha."""
 
@@ -143,7 +145,7 @@ def four_way(
     p = stats.equivalence_p(sample, number.value, margin) if known else None
     outcome = FOUR[p is not None and p <= alpha, found.p > alpha]
     more, why = None, ""
-    if outcome is Outcome.INCONCLUSIVE and known:
+    if outcome is Outcome.INCONCLUSIVE and known and terms.advise:
         more, why = _more(claim, row, sample, found, terms)
     guarded, doubt = guard(claim, row, sample, terms)
     outcome = gravest([outcome, guarded])

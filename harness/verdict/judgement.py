@@ -54,16 +54,16 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
     listed = frozenset(manifest.expected.not_reproduced if manifest.expected else ())
     alpha = alpha_of(manifest, evidence.seeds, case.first_seeds)
     study = _study(case)
-    judged, left_out = _judge_claims(manifest, evidence, alpha, study)
+    judged, left_out = judge_claims(manifest, evidence, alpha, study)
     declared = case.as_declared
     if declared:
         level = alpha_of(declared, evidence.seeds, case.first_seeds)
-        rows, _ = _judge_claims(declared, evidence, level, study)
+        rows, _ = judge_claims(declared, evidence, level, study)
         judged = stricter(judged, rows, unchanged=renamed(declared, manifest).keys())
     results: list[ClaimResult] = []
     for name, group in groupby(judged, key=lambda result: result.claim):
         results += _expect(tuple(group), name in listed, evidence)
-    verdict = _combine(results, evidence)
+    verdict = combine(results, evidence)
     expected = _expected(results, listed, evidence)
     return ExperimentVerdict(
         id=case.experiment.id,
@@ -90,10 +90,24 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
     )
 
 
-def _judge_claims(
-    manifest: Manifest, evidence: Evidence, alpha: float, study: Evidence | None
+def judge_claims(
+    manifest: Manifest,
+    evidence: Evidence,
+    alpha: float,
+    study: Evidence | None,
+    *,
+    advise: bool = True,
 ) -> tuple[list[ClaimResult], LeftOut | None]:
-    """The results of all rows, in the manifest's order, and the leave-one-out check."""
+    """The results of all rows, in the manifest's order, and the leave-one-out check.
+
+    Args:
+        manifest: what the paper reports.
+        evidence: of the judged seeds.
+        alpha: level of each test.
+        study: of other seeds, if a single one is judged.
+        advise: whether to make the leave-one-out check, and to count how many more seeds would
+            settle open rows. Neither changes an outcome.
+    """
     judged = [
         (claim, rule, list(rule.rows(claim, evidence)))
         for claim in manifest.claims
@@ -101,7 +115,7 @@ def _judge_claims(
     ]
     tested = [one for claim, rule, rows in judged for one in rule.tested(claim, rows)]
     own = [one for claim, rule, rows in judged for one in rule.own_tests(claim, rows)]
-    found, left_out = consistency(tested, own, evidence, alpha)
+    found, left_out = consistency(tested, own, evidence, alpha, leave_out=advise)
     terms = Terms(
         alpha=alpha,
         next_alpha=next_alpha(manifest),
@@ -110,6 +124,7 @@ def _judge_claims(
         calibration=manifest.calibration,
         bands=manifest.bands(),
         study=_samples(manifest, study) if study else {},
+        advise=advise,
         rows=max(1, sum(claim.compared * len(rows) for claim, _, rows in judged)),
     )
     results = [
@@ -204,7 +219,7 @@ def _result(
     )
 
 
-def _combine(results: Collection[ClaimResult], evidence: Evidence) -> Outcome:
+def combine(results: Collection[ClaimResult], evidence: Evidence) -> Outcome:
     """The outcome of the experiment: its gravest row, or a failed or missing seed."""
     found = [result.verdict for result in results]
     if evidence.failed.any():

@@ -123,6 +123,74 @@ class LeftOut:
     """How many of them the test rejects."""
 
 
+NOT_SEVERE = "not severe"
+"""Marks a verdict or a claim that its rivals pass, in every report."""
+
+SEVERE = 0.5
+"""The least probability with which a verdict must reject a rival. Below it, it is more likely than
+not that the verdict does not tell the rival from the method."""
+
+
+@dataclass(frozen=True)
+class RivalChance:
+    """How a declared rival would be judged with as many seeds and epochs as the verdict has."""
+
+    name: str
+    basis: str
+    """What the chances rest on: '10 records', 'a constant', or why they are not known."""
+    rejected: float | None
+    """The chance of NOT REPRODUCED; None if it is not known."""
+    accepted: float | None
+    """The chance of a verdict that holds. What is left is INCONCLUSIVE."""
+    by_claim: Mapping[str, float]
+    """The chance that a claim alone rejects the rival, by claim; only claims that are judged."""
+    constant: bool = False
+
+
+@dataclass(frozen=True)
+class Severity:
+    """What a verdict could have excluded with its seeds and epochs."""
+
+    seeds: int
+    epochs: int
+    records: int
+    """How many runs of the method the first two chances are simulated from."""
+    accepted: float | None
+    """The chance of a verdict that holds if the paper's run is one more run of the method; None if
+    there are too few runs to say."""
+    rejected: float | None
+    """The chance of NOT REPRODUCED in the same case: a false alarm."""
+    rivals: tuple[RivalChance, ...]
+
+    @property
+    def missed(self) -> tuple[RivalChance, ...]:
+        """The rivals that the verdict as a whole does not reject (`SEVERE`)."""
+        known = ((rival, rival.rejected) for rival in self.rivals)
+        return tuple(rival for rival, chance in known if chance is not None and chance < SEVERE)
+
+    @property
+    def severe(self) -> bool:
+        """Whether the verdict rejects every rival whose chance is known."""
+        return not self.missed
+
+    @property
+    def weak_claims(self) -> Mapping[str, tuple[str, ...]]:
+        """The claims that are not severe, each with the rivals that it lets pass.
+
+        A claim must reject every constant: otherwise its tolerance is wider than the effect. Of the
+        other rivals it must reject one, because one claim need not do the work of all.
+        """
+        claims = dict.fromkeys(name for rival in self.rivals for name in rival.by_claim)
+        found = {}
+        for name in claims:
+            judged = [rival for rival in self.rivals if name in rival.by_claim]
+            passing = [rival for rival in judged if rival.by_claim[name] < SEVERE]
+            constants = [rival for rival in passing if rival.constant]
+            if constants or len(passing) == len(judged):
+                found[name] = tuple(rival.name for rival in constants or passing)
+        return found
+
+
 @dataclass(frozen=True)
 class ExperimentVerdict:
     """The verdict on one experiment, and everything that it rests on."""
@@ -163,10 +231,19 @@ class ExperimentVerdict:
     """By seed in `failures`, the end of what its trial printed on standard error, if that is kept.
     """
 
+    severity: Severity | None = None
+    """What the verdict could have excluded; None if the manifest declares no rivals."""
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What weakens the verdict: a single seed, or rivals that it does not reject."""
+        one = ("1 seed",) if len(self.seeds) == 1 else ()
+        return one + ((NOT_SEVERE,) if self.severity and self.severity.missed else ())
+
     @property
     def badge(self) -> str:
-        """The verdict for people; that of a single seed says so, because it is weaker."""
-        return f"{self.verdict} (1 seed)" if len(self.seeds) == 1 else str(self.verdict)
+        """The verdict for people, with its marks."""
+        return f"{self.verdict} ({', '.join(self.marks)})" if self.marks else str(self.verdict)
 
     @property
     def incomplete(self) -> bool:
