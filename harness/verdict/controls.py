@@ -65,11 +65,11 @@ def _learnt(twin: Twin, control: Evidence, other: Evidence) -> tuple[Outcome, st
     lacking -= set(broken)
     if broken:
         return Outcome.NOT_REPRODUCED, f"{of_seeds(broken)} failed before taking off"
-    if never and not other.partial:
+    if never and not other.partial and len(control.seeds) > 1:
         return Outcome.NOT_REPRODUCED, NEVER.format(of_seeds(never))
     if lacking:
         return Outcome.INCOMPLETE, f"{of_seeds(lacking)} missing"
-    if never:
+    if never:  # or one seed ran in full, and others may take off
         return Outcome.INCONCLUSIVE, CENSORED.format(of_seeds(never), other.epochs)
     return Outcome.REPRODUCED, ""
 

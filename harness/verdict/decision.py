@@ -64,12 +64,15 @@ class Terms:
     advise: bool
     """Whether to count how many more seeds would settle an open row; simulations do not ask."""
     rows: int
-    """How many rows are compared with the seeds; in a verdict on one seed they share alpha."""
+    """How many rows are compared with the seeds, in all cells of a grid together. In a verdict on
+    one seed they share alpha, so that a night over a whole grid is seldom red by chance."""
 
 
 def compare(claim: ComparedClaim, row: MeasuredRow, terms: Terms) -> Decision:
     """Decide a row; every seed that should have a value has one."""
     sample = stats.summarise(row.values)
+    if sample.mean is None and len(row.values) == 1 and row.undecided:
+        return Decision(outcome=Outcome.INCONCLUSIVE, why=row.undecided)
     if sample.mean is None:
         return Decision(outcome=Outcome.NOT_RUN)
     found = terms.consistency.get(row.number.key)

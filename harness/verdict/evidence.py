@@ -310,9 +310,10 @@ class Takeoffs:
     def fault(self, evidence: Evidence, latest: float = inf) -> str:
         """Why the row fails: no seed takes off, although the paper's run did. Empty if it does not.
 
-        If fewer epochs were asked for, it fails only if they include the latest allowed epoch.
+        If fewer epochs were asked for, it fails only if they include the latest allowed epoch. One
+        seed alone fails no row: other seeds may take off.
         """
-        if not self.never.all():
+        if not self.never.all() or len(self.never) == 1:
             return ""
         if evidence.partial:
             return self.censored(evidence) if evidence.epochs >= latest else ""
@@ -321,8 +322,8 @@ class Takeoffs:
     def doubt(self, evidence: Evidence) -> str:
         """Why the row is open: some seeds never took off. How long a plateau lasts is chance."""
         named = evidence.named(self.never)
-        some = named and not evidence.partial and not self.never.all()
-        return NEVER.format(of_seeds(named)) if some else ""
+        open_ = named and not evidence.partial and not self.fault(evidence)
+        return NEVER.format(of_seeds(named)) if open_ else ""
 
     def censored(self, evidence: Evidence) -> str:
         """Names the seeds that had not taken off by the last epoch that was asked for."""

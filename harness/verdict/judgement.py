@@ -11,7 +11,16 @@ import numpy as np
 
 from harness import stats
 from harness.errors import Exit, one_line
-from harness.manifest import Basis, Claim, Experiment, Manifest, RowKey, of_seeds, renamed
+from harness.manifest import (
+    Basis,
+    Claim,
+    Experiment,
+    Manifest,
+    RowKey,
+    ToleratedClaim,
+    of_seeds,
+    renamed,
+)
 from harness.record import FailureKind, Overruled
 from harness.stats import Sample
 from harness.verdict.calibration import stale
@@ -20,7 +29,7 @@ from harness.verdict.controls import gate, judge_twin
 from harness.verdict.decision import Decision, Terms
 from harness.verdict.declared import since_declared, stricter
 from harness.verdict.evidence import LIMIT, Alignment, Case, Evidence, MeasuredRow, TrialOf, gather
-from harness.verdict.grid import corrected
+from harness.verdict.grid import corrected, size
 from harness.verdict.kinds import RULES, Rule
 from harness.verdict.results import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
 
@@ -53,12 +62,12 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
     manifest = case.experiment.manifest
     listed = frozenset(manifest.expected.not_reproduced if manifest.expected else ())
     alpha = alpha_of(manifest, evidence.seeds, case.first_seeds)
-    study = _study(case)
-    judged, left_out = judge_claims(manifest, evidence, alpha, study)
+    study, cells = _study(case), size(case.experiment.cell)
+    judged, left_out = judge_claims(manifest, evidence, alpha, study, cells=cells)
     declared = case.as_declared
     if declared:
         level = alpha_of(declared, evidence.seeds, case.first_seeds)
-        rows, _ = judge_claims(declared, evidence, level, study)
+        rows, _ = judge_claims(declared, evidence, level, study, cells=cells)
         judged = stricter(judged, rows, unchanged=renamed(declared, manifest).keys())
     results: list[ClaimResult] = []
     for name, group in groupby(judged, key=lambda result: result.claim):
@@ -96,6 +105,7 @@ def judge_claims(
     alpha: float,
     study: Evidence | None,
     *,
+    cells: int = 1,
     advise: bool = True,
 ) -> tuple[list[ClaimResult], LeftOut | None]:
     """The results of all rows, in the manifest's order, and the leave-one-out check.
@@ -105,6 +115,7 @@ def judge_claims(
         evidence: of the judged seeds.
         alpha: level of each test.
         study: of other seeds, if a single one is judged.
+        cells: how many cells the experiment's grid has; they share alpha in verdicts on one seed.
         advise: whether to make the leave-one-out check, and to count how many more seeds would
             settle open rows. Neither changes an outcome.
     """
@@ -125,7 +136,8 @@ def judge_claims(
         bands=manifest.bands(),
         study=_samples(manifest, study) if study else {},
         advise=advise,
-        rows=max(1, sum(claim.compared * len(rows) for claim, _, rows in judged)),
+        rows=cells
+        * max(1, sum(isinstance(claim, ToleratedClaim) * len(rows) for claim, _, rows in judged)),
     )
     results = [
         _result(claim, row, _decide(claim, rule, row, evidence, terms), evidence, manifest.unit)

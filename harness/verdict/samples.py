@@ -20,7 +20,7 @@ from harness import stats
 from harness.manifest import SampleClaim
 from harness.manifest.claims import AllValues, MeanAndSd
 from harness.stats import Array, Sample
-from harness.verdict.consistency import ALPHA, OwnTest
+from harness.verdict.consistency import OwnTest
 from harness.verdict.decision import FOUR, Decision, Terms, guard, one_seed, so_many
 from harness.verdict.evidence import MeasuredRow
 from harness.verdict.results import Outcome, gravest
@@ -125,15 +125,16 @@ def _more(claim: SampleClaim, sample: Sample, alpha: float, alpha_of_mean: float
 def _one_seed(claim: SampleClaim, row: MeasuredRow, value: float, terms: Terms) -> Decision:
     """Decide by the paper's own spread: a run within it or within the tolerance is no difference.
 
-    The prediction interval for one more of the paper's runs (Student's t at 95 %), or their range
-    if all are known, whichever is wider; and the tolerance on both sides. A calibrated band comes
-    first, as everywhere.
+    The prediction interval for one more of the paper's runs (Student's t; all rows share alpha), or
+    their range if all are known, whichever is wider; and the tolerance on both sides. A calibrated
+    band comes first, as everywhere.
     """
     if row.number.key in terms.bands:
         return one_seed(row, value, terms)
     reported = summarise(claim.reported, claim.half_unit)
     mean, sd = claim.reported.mean, reported.sd or 0.0
-    reach = float(stdtrit(reported.n - 1, 1 - ALPHA / 2)) * sd * sqrt(1 + 1 / reported.n)
+    alpha = terms.alpha / terms.rows
+    reach = float(stdtrit(reported.n - 1, 1 - alpha / 2)) * sd * sqrt(1 + 1 / reported.n)
     values = claim.reported.known_values or (mean,)
     slack = row.number.tolerance + row.number.half_unit
     low, high = min(mean - reach, *values) - slack, max(mean + reach, *values) + slack
