@@ -30,7 +30,7 @@ print(json.dumps({"accuracy": 90 + seed}))
 """
 """A script whose output fits the claims above, for seed 0."""
 
-OUTSIDE = ("epochs", "resources", "seeds")
+OUTSIDE = ("epochs", "resources", "seeds", "unit")
 
 
 def write(

@@ -16,6 +16,7 @@ from harness.manifest.experiment import TWIN, WorkloadChoice, twin_row_name
 from harness.manifest.faults import Finding, findings, suggest
 from harness.manifest.fields import MAX_DECIMALS
 from harness.manifest.tree import Node, Path, show
+from harness.manifest.units import places, unit_written
 from harness.record import Json
 from harness.workload import Metric, Registry, SectionError, Template, Workload
 
@@ -175,7 +176,7 @@ def _epochs(root: Node) -> Iterator[Finding]:
             if row.isdecimal() and int(row) > run.value:
                 yield Finding((*path, "reported", row), f"beyond the run of {run.value} epochs")
         kind = _kind(claim)
-        if kind and kind.counts_epochs and _beyond(reported, run.value):
+        if kind and kind.counted_in == "epochs" and _beyond(reported, run.value):
             yield Finding((*path, "reported"), f"beyond the run of {run.value} epochs")
 
 
@@ -339,6 +340,7 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
         every_epoch = [name for name, metric in workload.metrics.items() if not metric.final]
         message = f"no metric of every epoch is called {show(twin)}{suggest(twin, every_epoch)}"
         yield Finding(("twin", "metric"), message)
+    recorded: dict[str, str] = {}
     for path, claim in _claims(root):
         name = _text(claim, "metric")
         if name is None:
@@ -348,10 +350,18 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
             message = suggest(name, list(workload.metrics))
             yield Finding((*path, "metric"), f"unknown metric {show(name)}{message}")
             continue
-        if unit is not None and metric.unit != unit:
-            message = f"{name} is in {metric.unit}, the manifest in {show(unit)}"
-            yield Finding((*path, "metric"), message)
+        own = _text(claim, "unit")
+        if not metric.unit:
+            message = f"nothing says the unit of {name}: give it here, or as the manifest's `unit`"
+            yield Finding((*path, "unit"), message)
+        elif places(unit_written(own, unit, metric.unit), metric.unit) is None:
+            message = f"{show(own)} cannot be converted: {name} is recorded in {metric.unit}"
+            yield Finding((*path, "unit"), message)
+        recorded[name] = metric.unit
         yield from _shape(path, claim, name, metric)
+    if unit and recorded and all(places(unit, other) is None for other in recorded.values()):
+        named = ", ".join(f"{name} in {other}" for name, other in recorded.items())
+        yield Finding(("unit",), f"no claim is in {show(unit)}: the workload records {named}")
 
 
 def _shape(path: Path, claim: Node, name: str, metric: Metric) -> Iterator[Finding]:

@@ -228,6 +228,9 @@ class BaseClaim(Frozen, ABC):
     """One of the workload's metrics."""
     source: Text
     """Where the paper says so: the listing and the column or line."""
+    unit: Line | None = None
+    """The unit of the reported numbers. It is needed only if it is not the metric's own: '%' of a
+    metric that is recorded as a fraction."""
     reduce: Literal["max", "min", "last", "mean"] | None = None
     """Makes one number of a metric that is recorded every epoch. The best epoch is the `max` of an
     accuracy and the `min` of a loss."""
@@ -240,8 +243,8 @@ class BaseClaim(Frozen, ABC):
     """Whether values must be equal, so that the tolerance only shows how they are rounded."""
     estimate: ClassVar[bool] = True
     """Whether the values are estimates, which a reader asks for first; not truths or epochs."""
-    counts_epochs: ClassVar[bool] = False
-    """Whether the reported number is an epoch, and not a value of the metric."""
+    counted_in: ClassVar[str] = ""
+    """The unit of what the claim reports, if that is not a value of the metric: 'epochs'."""
     holds_throughout: ClassVar[bool] = False
     """Whether the claim is about every epoch of the run, whether the paper lists it or not."""
     one_number: ClassVar[bool] = False
@@ -303,9 +306,10 @@ class BaseClaim(Frozen, ABC):
         """The threshold at whose crossing curves are lined up before they are compared."""
         return None
 
-    def unit(self, manifest_unit: str) -> str:
-        """The unit of the reported numbers."""
-        return "epochs" if self.counts_epochs else manifest_unit
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether the reported number is an epoch, and not a value of the metric."""
+        return self.counted_in == "epochs"
 
     def numbers(self) -> tuple[ReportedNumber, ...]:
         """The reported numbers, in the order of their epochs: one for each row."""
@@ -548,7 +552,7 @@ class OnsetClaim(ComparedClaim):
 
     needs_every_epoch: ClassVar[bool] = True
     estimate: ClassVar[bool] = False
-    counts_epochs: ClassVar[bool] = True
+    counted_in: ClassVar[str] = "epochs"
 
     @property
     def values(self) -> Mapping[int | None, float]:
@@ -798,10 +802,7 @@ class RatioClaim(CombinedClaim):
     to: Members
 
     estimate: ClassVar[bool] = False
-
-    def unit(self, manifest_unit: str) -> str:
-        """A ratio has no unit."""
-        return "times"
+    counted_in: ClassVar[str] = "times"
 
     @property
     def members(self) -> tuple[Members, ...]:
@@ -922,14 +923,12 @@ class SometimesClaim(SetClaim):
     runs: Annotated[PositiveInt, Field(le=MAX_RUNS)]
     """How many runs the paper has."""
 
+    counted_in: ClassVar[str] = "runs"
+
     @property
     def members(self) -> tuple[Members, ...]:
         """The one set."""
         return (self.of,)
-
-    def unit(self, manifest_unit: str) -> str:
-        """Runs are counted."""
-        return "runs"
 
     def numbers(self) -> tuple[ReportedNumber, ...]:
         """How many runs exceed the value, as one row."""

@@ -104,7 +104,7 @@ def _head(rows: Sequence[Reported], workload: Workload | None) -> Iterator[str]:
     yield "  author:"
     yield "  listing:  # which table or listing, in words"
     yield "  command:  # what the paper ran"
-    yield f"unit: {_unit(rows, workload)}  # of every claim"
+    yield f"unit: {_unit(rows, workload)}  # of every claim whose metric has no other"
     yield ""
     yield "workload:"
     yield f"  name: {_text(workload.name) if workload else ''}"

@@ -150,7 +150,7 @@ class Calibration(Frozen):
     confidence: Share
     """Confidence that the bands cover that share."""
     bands: Annotated[Mapping[Line, Band], Field(min_length=1)]
-    """Lower and upper limit by the row's printed name: 'late rows @ 20'."""
+    """Lower and upper limit by the row's printed name ('late rows @ 20'), in the metric's unit."""
 
 
 class Rival(Frozen):
@@ -208,8 +208,9 @@ class Manifest(Frozen):
     """Version of the manifest's format."""
     title: Line
     paper: Paper
-    unit: Line
-    """The unit of every reported number that is not an epoch: 'bits', 'accuracy', '%'."""
+    unit: Line | None = None
+    """The unit of the reported numbers: 'bits', 'accuracy', '%'. A claim about a metric in another
+    unit has that metric's unit, or states its own."""
     workload: WorkloadChoice
     epochs: Sourced[Epoch] = Sourced(value=1, inferred="only final estimates are reported")
     """How many the paper ran. It may be left out only if every metric is a final estimate."""
@@ -254,6 +255,16 @@ class Manifest(Frozen):
         """The metrics that the claims are about."""
         return frozenset(claim.metric for claim in self.claims)
 
+    def unit_of(self, metric: str) -> str:
+        """The unit in which a metric is recorded."""
+        named = (claim.unit for claim in self.claims if claim.metric == metric)
+        return next(filter(None, named), self.unit or "")
+
+    @property
+    def main_unit(self) -> str:
+        """The manifest's unit, or else that of the first claim."""
+        return self.unit or self.unit_of(self.claims[0].metric)
+
     @property
     def headline(self) -> Claim | None:
         """The claim whose curve a reader looks at first; None if all values are final."""
@@ -282,6 +293,8 @@ class Experiment(Frozen):
     """The workload's typed parameters; the manifest has their sources."""
     truths: Mapping[str, str] = {}
     """The workload's metrics that are known rather than estimated, each with its estimate."""
+    converted: Mapping[str, str] = {}
+    """By claim: the unit of its numbers in the file, if they were converted to the metric's."""
     completed: Any = None
     """The workload that the manifest itself describes; None if it only names an installed one."""
     varied: tuple[str, ...] = ()

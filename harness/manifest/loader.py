@@ -17,6 +17,7 @@ from harness.manifest.faults import Finding, findings
 from harness.manifest.table import Tables
 from harness.manifest.tree import Node, content, dotted, parse
 from harness.manifest.tree import Path as Place
+from harness.manifest.units import converted
 from harness.record import Json, canonical_json, digest
 from harness.workload import Parameters, Workload, warnings_of
 
@@ -230,11 +231,15 @@ def _experiment(
     manifest, workload, wrong = validate(root, registry, path.parent)
     if manifest is None or workload is None or wrong:
         return None, wrong
+    manifest, written, wrong = converted(manifest, workload)
+    if wrong:
+        return None, wrong
     experiment = Experiment(
         id=cell.id if cell else path.stem,
         path=path,
         digest=digest_,
         manifest=manifest,
+        converted=written,
         parameters=typed(root, workload),
         truths=truths(workload),
         cell=cell,
@@ -317,12 +322,16 @@ def change(
     manifest, workload, wrong = validate(root, registry, experiment.path.parent)
     if manifest is None or workload is None or wrong:
         return None, wrong
+    manifest, written, wrong = converted(manifest, workload)
+    if wrong:
+        return None, wrong
     differences = [[list(path), value] for path, value in sorted(changes.items(), key=str)]
     changed = Experiment(
         id=id,
         path=experiment.path,
         digest=digest(canonical_json([experiment.digest, differences])),
         manifest=manifest,
+        converted={**experiment.converted, **written},
         parameters=typed(root, workload),
         truths=truths(workload),
         completed=_own(workload, registry),

@@ -250,7 +250,7 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     for metric in dict.fromkeys(row.metric for row in rows if row.metric != headline):
         places, values = points([row for row in rows if row.metric == metric])
         axes.plot(
-            places, values, "--", color=TRUE, linewidth=1.4, label=axis_label(metric, verdict.unit)
+            places, values, "--", color=TRUE, linewidth=1.4, label=axis_label(metric, verdict)
         )
     shown = [row for row in rows if row.metric == headline]
     _joined(axes, shown)
@@ -271,7 +271,7 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     axes.set_xticks(spaced(sorted({row.epoch for row in rows if row.epoch is not None})))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_locator(NullLocator())
-    name_axes(axes, "epoch (logarithmic axis)", axis_label(headline, verdict.unit))
+    name_axes(axes, "epoch (logarithmic axis)", axis_label(headline, verdict))
 
 
 def _lined_up(
@@ -296,7 +296,7 @@ def _lined_up(
     _reported(axes, rows)
     axes.axhline(claim.line_up_at or 0.0, color=INK, linewidth=0.6, linestyle=":")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    name_axes(axes, "epoch, as reported", axis_label(claim.metric, verdict.unit))
+    name_axes(axes, "epoch, as reported", axis_label(claim.metric, verdict))
 
 
 def _finals(axes: Axes, *, verdict: ExperimentVerdict, finals: Rows) -> None:
@@ -601,8 +601,9 @@ def points(rows: Rows) -> tuple[list[int], list[float]]:
     return [epoch for epoch, _ in ordered], [reported for _, reported in ordered]
 
 
-def axis_label(metric: str, unit: str) -> str:
+def axis_label(metric: str, verdict: ExperimentVerdict) -> str:
     """Label an axis with a metric and its unit, without a unit that the metric's name repeats."""
+    unit = verdict.experiment.manifest.unit_of(metric)
     return f"{metric.removesuffix(f'_{unit}').replace('_', ' ')} ({unit})"
 
 

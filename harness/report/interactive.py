@@ -50,7 +50,7 @@ def curves(verdict: ExperimentVerdict) -> str:
     listed = sorted({row.epoch for row in rows if row.epoch is not None})
     data = {
         "x": "epoch (logarithmic axis)",
-        "y": axis_label(metric, verdict.unit),
+        "y": axis_label(metric, verdict),
         "ticks": spaced(listed),
         "epochs": epochs.tolist(),
         "seeds": _seeds(verdict, recorded) if len(recorded) <= MOST_LINES else [],
@@ -84,7 +84,7 @@ def _truth(verdict: ExperimentVerdict, rows: list[ClaimResult]) -> list[Series]:
     """Describe the reported curve of each other metric, the true value for instance."""
     return [
         {
-            "name": f"reported {axis_label(metric, verdict.unit)}",
+            "name": f"reported {axis_label(metric, verdict)}",
             "epochs": [row.epoch for row in rows if row.metric == metric],
             "values": [row.reported for row in rows if row.metric == metric],
         }

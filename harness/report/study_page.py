@@ -230,7 +230,7 @@ def _reported(axes: Axes, verdict: ExperimentVerdict) -> None:
     axes.set_xticks(spaced(places))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_locator(NullLocator())
-    name_axes(axes, "epoch", axis_label(rows[0].metric, verdict.unit))
+    name_axes(axes, "epoch", axis_label(rows[0].metric, verdict))
 
 
 def _finals(axes: Axes, verdicts: Sequence[ExperimentVerdict], labels: Sequence[str]) -> None:

@@ -255,7 +255,7 @@ def claims(verdict: ExperimentVerdict, *, width: int) -> RenderableType:
         ),
     )
     for result in ran:
-        cells = _cells(result, with_p=tested(verdict))
+        cells = _cells(result, verdict.unit, with_p=tested(verdict))
         style = "on grey15" if result.verdict is Outcome.NOT_REPRODUCED else ""
         table.add_row(*cells, *([result.note] if noted else []), style=style)
     title = Text.assemble(badge(verdict), "  ", (verdict.id, "bold"), "\n", verdict.title)
@@ -278,8 +278,8 @@ def _marked(result: ClaimResult) -> Text:
     return verdict_text(result.verdict).append(mark)
 
 
-def _cells(result: ClaimResult, *, with_p: bool) -> list[Text]:
-    unit = " (epochs)" if result.unit == "epochs" else ""
+def _cells(result: ClaimResult, main_unit: str, *, with_p: bool) -> list[Text]:
+    unit = f" ({result.unit})" if result.unit != main_unit else ""
     style = STYLES[result.verdict] if result.verdict is Outcome.NOT_REPRODUCED else ""
     return [
         Text(result.name + unit, style=style),

@@ -525,11 +525,11 @@ def description(verdict: ExperimentVerdict, seed: int | None = None) -> str:
 
 def _paragraphs(verdict: ExperimentVerdict, seed: int | None) -> Iterator[str]:
     yield f"Verdict on the experiment: **{verdict.verdict}**, {expectation(verdict.as_expected)}."
-    values = columns(verdict, seed)
-    if values:
+    values, row = columns(verdict, seed), deciding_result(verdict)
+    if row is not None:
         subject = "the mean over the seeds" if seed is None else "this seed"
         yield (
-            f"{values['compared']} ({verdict.unit}): the paper reports {values['reported']}, "
+            f"{values['compared']} ({row.unit}): the paper reports {values['reported']}, "
             f"{subject} gave {values['measured']}, a difference of {values['difference']}."
         )
     failing = [row.name for row in verdict.results if row.verdict is Outcome.NOT_REPRODUCED]

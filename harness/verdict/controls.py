@@ -22,7 +22,7 @@ def judge_twin(twin: Twin, unit: str, control: Evidence) -> ClaimResult:
 
     Args:
         twin: as the control's manifest states it.
-        unit: the manifest's unit.
+        unit: that of the twin's metric.
         control: the control's evidence; the twin's is in `control.beside`.
     """
     other = control.beside.get(twin.experiment)

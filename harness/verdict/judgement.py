@@ -77,7 +77,7 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
     return ExperimentVerdict(
         id=case.experiment.id,
         title=manifest.title,
-        unit=manifest.unit,
+        unit=manifest.main_unit,
         paper=manifest.paper.title,
         control=manifest.control or (declared is not None and declared.control),
         verdict=verdict,
@@ -140,12 +140,12 @@ def judge_claims(
         * max(1, sum(isinstance(claim, ToleratedClaim) * len(rows) for claim, _, rows in judged)),
     )
     results = [
-        _result(claim, row, _decide(claim, rule, row, evidence, terms), evidence, manifest.unit)
+        _result(claim, row, _decide(claim, rule, row, evidence, terms), evidence, manifest)
         for claim, rule, rows in judged
         for row in rows
     ]
     if manifest.twin:
-        results.append(judge_twin(manifest.twin, manifest.unit, evidence))
+        results.append(judge_twin(manifest.twin, manifest.unit_of(manifest.twin.metric), evidence))
     return results, left_out
 
 
@@ -199,7 +199,7 @@ def _decide(
 
 
 def _result(
-    claim: Claim, row: MeasuredRow, decision: Decision, evidence: Evidence, unit: str
+    claim: Claim, row: MeasuredRow, decision: Decision, evidence: Evidence, manifest: Manifest
 ) -> ClaimResult:
     number, sample = row.number, stats.summarise(row.values)
     recorded = ~np.isnan(row.values)
@@ -212,7 +212,7 @@ def _result(
         claim=number.key.claim,
         kind=claim.kind,
         metric=claim.metric,
-        unit=claim.unit(unit),
+        unit=claim.counted_in or manifest.unit_of(claim.metric),
         epoch=number.epoch,
         reported=number.value,
         measured=measured,
@@ -299,6 +299,7 @@ def _notes(case: Case, evidence: Evidence, alpha: float) -> Iterator[str]:
     if len(evidence.seeds) == 1:
         yield "one seed: no statistical claim is made"
     yield from _alignments(manifest, evidence)
+    yield from _conversions(case.experiment)
     yield from since_declared(case)
     if (more := added(evidence.seeds, case.first_seeds)) and manifest.second_stage is None:
         yield f"{of_seeds(more)} came after the declared seeds: a second look, at alpha {alpha:g}"
@@ -317,6 +318,17 @@ def _alignments(manifest: Manifest, evidence: Evidence) -> Iterator[str]:
             said = Alignment.of(claim, claim.line_up_at, evidence).sentence(evidence)
             if said:
                 yield f"{claim.name}: {said}"
+
+
+def _conversions(experiment: Experiment) -> Iterator[str]:
+    """Names the claims whose numbers the manifest gives in another unit than is recorded."""
+    claims = {claim.name: claim for claim in experiment.manifest.claims}
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, written in experiment.converted.items():
+        recorded = experiment.manifest.unit_of(claims[name].metric)
+        groups.setdefault((written, recorded), []).append(name)
+    for (written, recorded), names in groups.items():
+        yield f"converted from {written} to {recorded}, as recorded: {', '.join(names)}"
 
 
 def _stale_bands(

@@ -69,7 +69,7 @@ class ClaimResult:
     kind: str
     metric: str
     unit: str
-    """The manifest's, or 'epochs' for an onset."""
+    """That of the metric, or 'epochs' for an onset."""
     epoch: int | None
     reported: float
     measured: float | None

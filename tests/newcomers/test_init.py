@@ -64,7 +64,6 @@ def test_a_draft_says_how_many_decimals_are_printed() -> None:
 def test_without_a_workload_its_name_is_one_more_blank(tmp_path: Path) -> None:
     found = faults(draft(ROWS, None), tmp_path)
     assert "workload.name: left blank: must be text" in found
-    assert "unit: left blank: must be text" in found
 
 
 def test_a_draft_with_its_blanks_filled_is_sound(tmp_path: Path) -> None:

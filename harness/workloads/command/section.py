@@ -1,7 +1,7 @@
 """The `workload` section of a manifest that runs a command: its fields, defaults and checks."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
@@ -107,7 +107,7 @@ class MetricSection(_Fields):
     """One metric."""
 
     unit: Text | None = None
-    """By default the manifest's unit."""
+    """By default that of its claims, or else the manifest's."""
     final: bool = False
     """Whether it is estimated once, at the end."""
     key: Text | None = None
@@ -264,8 +264,6 @@ def metrics(section: CommandSection, manifest: Mapping[str, Json]) -> dict[str, 
     Raises:
         SectionError: a metric is in no pattern, or nothing says what the metrics are.
     """
-    unit = manifest.get("unit")
-    unit = unit if isinstance(unit, str) else ""
     rows, final = _groups(section.where_rows), _groups(section.final or Where())
     declared = dict(section.metrics or {})
     keys = {each.key or name for name, each in declared.items()}
@@ -283,10 +281,28 @@ def metrics(section: CommandSection, manifest: Mapping[str, Json]) -> dict[str, 
             faults["metrics", name] = f"no group (?P<{each.key or name}>...) in {source} gives it"
     if faults:
         raise SectionError(faults)
-    return {
-        name: Metric(each.unit or unit, each.description, final=each.final, sparse=True)
-        for name, each in (declared | implied).items()
-    }
+    units = _units(manifest)
+    found = {}
+    for name, each in (declared | implied).items():
+        unit, *others = [each.unit] if each.unit else units(name)
+        if others:
+            said = " and ".join([unit, *others])
+            faults["metrics", name] = f"claims report it in {said}; say here which one is recorded"
+        found[name] = Metric(unit, each.description, final=each.final, sparse=True)
+    if faults:
+        raise SectionError(faults)
+    return found
+
+
+def _units(manifest: Mapping[str, Json]) -> Callable[[str], list[str]]:
+    """Return a function that lists the units in which a manifest states numbers of a metric."""
+    claims, own = manifest.get("claims"), manifest.get("unit")
+    stated: dict[str, list[str]] = {}
+    for claim in claims if isinstance(claims, list) else ():
+        if isinstance(claim, dict) and isinstance(claim.get("unit"), str):
+            stated.setdefault(str(claim.get("metric")), []).append(claim["unit"])
+    default = own if isinstance(own, str) else ""
+    return lambda metric: list(dict.fromkeys(stated.get(metric, [default])))
 
 
 def _groups(where: Where) -> frozenset[str] | None:
