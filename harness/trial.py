@@ -110,11 +110,11 @@ def attempt_pack(
     checkpoints: Sequence[Checkpoint | None],
     checkpoint_interval_s: float = 30.0,
     folder: Path,
-) -> Iterator[tuple[int, Message]]:
+) -> Iterator[tuple[int | None, Message]]:
     """Run trials of one experiment as a pack, and yield what happens to each of them.
 
     Every trial sends what `attempt` sends, and ends by itself: its failure is its own, unless the
-    pack as a whole fails. Then each trial that has not ended sends that failure.
+    pack as a whole fails. Nobody knows then whose failure it is.
 
     Args:
         jobs: the trials. Their specs differ in their seeds only.
@@ -130,7 +130,8 @@ def attempt_pack(
         folder: the attempt's own folder, in which each trial gets one.
 
     Yields:
-        The trial's index in `jobs`, and its message.
+        The trial's index in `jobs`, and its message. If the pack as a whole fails, that failure
+        comes last, with None for the index.
     """
     live: dict[int, _Trial] = {}
     try:
@@ -143,10 +144,11 @@ def attempt_pack(
             contexts.append(_context(job, data, device, options, own))
         pack = workload.start_pack(parameters, contexts, size)
         for index, (context, job, run) in enumerate(zip(contexts, jobs, pack.runs, strict=True)):
-            live[index] = _Trial(job, workload, run, context.folder, checkpoint_interval_s)
+            live[index] = _Trial(
+                job, workload, run, context.folder, checkpoint_interval_s, packed=True
+            )
     except BaseException as error:  # noqa: BLE001 - the workload's own code, which may even exit
-        for index, checkpoint in enumerate(checkpoints):
-            yield index, failure(error, checkpoint.epoch if checkpoint else 0)
+        yield None, failure(error, 0)
         return
 
     def told(index: int, messages: Iterator[Message]) -> Iterator[tuple[int, Message]]:
@@ -167,8 +169,7 @@ def attempt_pack(
             if len(results) != len(members):
                 raise InvalidValueError(f"{len(results)} results for {len(members)} trials")
         except BaseException as error:  # noqa: BLE001 - the workload's own code, which may even exit
-            for index in members:
-                yield index, failure(error, live[index].epoch)
+            yield None, failure(error, 0)
             return
         seconds = (time.perf_counter() - began_s) / max(1, len(members))
         for index, result in zip(members, results, strict=True):
@@ -252,11 +253,20 @@ class _Trial:
         run: its run at epoch 0.
         folder: its own folder.
         interval_s: seconds between checkpoints.
+        packed: whether it runs in a pack.
     """
 
     def __init__(
-        self, job: Job, workload: Workload, run: Run, folder: Path, interval_s: float
+        self,
+        job: Job,
+        workload: Workload,
+        run: Run,
+        folder: Path,
+        interval_s: float,
+        *,
+        packed: bool = False,
     ) -> None:
+        self._packed = packed
         self._job, self._workload, self._run = job, workload, run
         self._folder, self._interval_s = folder, interval_s
         self.epoch = 0
@@ -292,6 +302,10 @@ class _Trial:
             yield EpochRecord(row.epoch, row.metrics, _now_ms(), taken_s)
         if self.over or time.monotonic() - self._saved_s >= self._interval_s:
             payload = returned_values.payload(self._run.save())
+            if self._packed and isinstance(payload, FileSlice):
+                raise InvalidValueError(
+                    "checkpoint: must be bytes in a pack, got a Path; run without --pack"
+                )
             yield Checkpoint(self.epoch, self._form, payload)
             self._saved_s = time.monotonic()
 

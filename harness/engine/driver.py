@@ -123,6 +123,13 @@ class _Trial:
     attempts: TrialAttempts
     epoch: int = 0
     """The last epoch that the driver has heard of from the latest attempt."""
+    alone: bool = False
+    """Whether it runs in a pack by itself from now on, because a pack with it has failed."""
+
+    @property
+    def suspected(self) -> bool:
+        """Whether its method may have failed, alone or with others."""
+        return self.alone or bool(self.attempts.suspicions)
 
 
 @dataclass(eq=False)
@@ -252,10 +259,10 @@ class Driver:
         now_s = self._clock()
         due = [trial for when_s, trial in self._again if when_s <= now_s]
         self._again = [entry for entry in self._again if entry[0] > now_s]
-        lost = {each.job.spec.id: each for each in due if not each.attempts.suspicions}
+        lost = {each.job.spec.id: each for each in due if not each.suspected}
         packs = self._together(trial.job for trial in lost.values())
         return [
-            *([trial] for trial in due if trial.attempts.suspicions),
+            *([trial] for trial in due if trial.suspected),
             *([lost[job.spec.id] for job in jobs] for jobs in packs),
         ]
 
@@ -312,7 +319,9 @@ class Driver:
                     self._refused(attempt, sent)
                 case Lost():
                     kept += self._lost(attempt, list(attempt.trials), sent.error, sent.message)
-                case OfTrial():
+                case OfTrial(index=None, message=Failure() as failure):
+                    kept += self._pack_failed(attempt, failure)
+                case OfTrial(index=int()):
                     kept += self._hear(attempt, sent.index, sent.message)
                 case _:
                     kept += self._hear(attempt, 0, sent)
@@ -340,6 +349,23 @@ class Driver:
                 self._end(attempt, index)
                 self._health.succeeded(attempt.node)
         return [(trial.job, message)]
+
+    def _pack_failed(self, attempt: _Attempt, failure: Failure) -> list[tuple[Job, Message]]:
+        """Try each trial by itself, since nobody knows which of them made the pack fail.
+
+        What fails by itself has failed, and what does not fail is blamed for nothing.
+        """
+        kept: list[tuple[Job, Message]] = []
+        several = len(attempt.trials) > 1
+        for index, trial in list(attempt.trials.items()):
+            trial.alone = True
+            own = replace(failure, epoch=trial.epoch)
+            if several and failure.kind is FailureKind.SCIENTIFIC:
+                trial.attempts.number += 1
+                self._try_again(self._end(attempt, index), own)
+            else:
+                kept += self._hear(attempt, index, own)
+        return kept
 
     def _end(self, attempt: _Attempt, index: int) -> _Trial:
         """Take a trial out of its attempt, which is over once it has none left."""

@@ -56,8 +56,8 @@ class Placed:
 class OfTrial:
     """A message of one trial of a pack."""
 
-    index: int
-    """The trial's place among the pack's jobs."""
+    index: int | None
+    """The trial's place among the pack's jobs; None for the failure of the pack as a whole."""
     message: Message
 
 

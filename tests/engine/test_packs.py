@@ -13,8 +13,10 @@ import pytest
 
 from harness import engine
 from harness.plan import Job
-from harness.record import EpochRecord, FailureKind, Message
+from harness.record import EpochRecord, Failure, FailureKind, Message
+from harness.source import source
 from harness.store import Store
+from harness.trial import attempt_pack
 from harness.workload import Context, Packing, Run
 from tests.engine.sinks import StoreSink, load
 from tests.store.trials import curve, final, quiet
@@ -62,12 +64,13 @@ def run(folder: Path, jobs: Sequence[Job], *, pack: str = "3", **options: Any) -
     if "watch" in options:
         sink.watch = options.pop("watch")
     stop = options.pop("stop", None)
+    workload = options.pop("workload", PackedToy())
     left = [each for each in jobs if not store.settled(each.spec.id, each.epochs)]
     settings = {"backoff_s": 0.01, "checkpoint_interval_s": 0.0, "pack": pack} | options
     chosen = engine.Options(**settings)
     with store.lock():
         engine.run(
-            left, sink, workloads={"toy": PackedToy()}, load_data=load, options=chosen, stop=stop
+            left, sink, workloads={"toy": workload}, load_data=load, options=chosen, stop=stop
         )
     return sink
 
@@ -112,6 +115,71 @@ def test_a_seed_that_fails_ends_alone(fault: str, tmp_path: Path) -> None:
     first, second = sink.started(jobs[1])
     assert second.resumed_from == 2  # the second attempt had the pack's form
     assert first.provenance.environment.form == second.provenance.environment.form
+
+
+def _count(walk: Run) -> int:
+    assert isinstance(walk, Walk)
+    return walk.count
+
+
+class Poisoned(PackedToy):
+    """A pack of which one seed makes all fail, at the start or in its third epoch."""
+
+    def start_pack(self, parameters: Any, contexts: Sequence[Context], size: int) -> Walks:
+        poison = [at for at, context in enumerate(contexts) if context.seed == 1]
+        if poison and parameters.at == 1:
+            raise ValueError("one of these seeds is poison")
+        walks = super().start_pack(parameters, contexts, size)
+
+        class Failing(Walks):
+            def epoch(self, members: Sequence[int]) -> Sequence[Mapping[str, float] | Exception]:
+                results = super().epoch(members)
+                if any(_count(walks.runs[at]) >= parameters.at for at in {*poison} & {*members}):
+                    raise ValueError("one of these seeds is poison")
+                return results
+
+        return Failing(walks.runs)
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_seed_that_makes_its_pack_fail_is_blamed_alone(at: int, tmp_path: Path) -> None:
+    jobs = [job(seed, at=at) for seed in range(3)]
+    sink = run(tmp_path, jobs, workload=Poisoned())
+    assert_quiet(sink, [jobs[0], jobs[2]])
+    for each in (jobs[0], jobs[2]):
+        stored = sink.store.read(each.spec.id)
+        assert stored is not None
+        assert stored.history == ()
+    poison = sink.store.read(jobs[1].spec.id)
+    assert poison is not None
+    assert poison.failure is not None
+    assert (poison.failure.kind, poison.failure.error) == (FailureKind.SCIENTIFIC, "ValueError")
+
+
+def test_a_file_as_checkpoint_is_refused_in_a_pack(tmp_path: Path) -> None:
+    class Filing(PackedToy):
+        def start_pack(self, parameters: Any, contexts: Sequence[Context], size: int) -> Walks:
+            walks = super().start_pack(parameters, contexts, size)
+            for walk, context in zip(walks.runs, contexts, strict=True):
+                file = context.folder / "state"
+                file.write_bytes(b"")
+                walk.save = lambda file=file: file  # type: ignore[method-assign, misc]
+            return walks
+
+    messages = attempt_pack(
+        [job()],
+        Filing(),
+        size=1,
+        data={},
+        source=source(),
+        checkpoints=[None],
+        checkpoint_interval_s=0.0,
+        folder=tmp_path,
+    )
+    *_, (index, last) = messages
+    assert index == 0
+    assert isinstance(last, Failure)
+    assert "must be bytes in a pack, got a Path" in last.message
 
 
 def test_a_killed_pack_goes_on_from_its_checkpoints(tmp_path: Path) -> None:
