@@ -234,8 +234,15 @@ def _judged(
     """Judge one side by itself. The controls of other experiments have no influence."""
     if not seeds:
         return None
-    (verdict,) = judge([Case(experiment, seeds, epochs)], side.trial)
+    (verdict,) = judge([Case(_without_costs(experiment), seeds, epochs)], side.trial)
     return verdict
+
+
+def _without_costs(experiment: Experiment) -> Experiment:
+    """Leave out the claims about time and memory, which are no results: they differ by chance."""
+    manifest = experiment.manifest
+    kept = tuple(claim for claim in manifest.claims if claim.hardware is None)
+    return experiment.model_copy(update={"manifest": manifest.model_copy(update={"claims": kept})})
 
 
 def _common_epochs(experiment: Experiment, pairs: Sequence[tuple[StoredTrial, StoredTrial]]) -> int:

@@ -121,6 +121,8 @@ class FinalRecord:
     metrics: Mapping[str, float]
     ended_ms: int
     seconds: float
+    peak_memory_bytes: int | None = None
+    """Largest resident memory during this attempt; None if it is unknown, as in a pack."""
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,11 @@ def payload(value: object) -> bytes | FileSlice:
     return FileSlice.of(value)
 
 
+def size(value: object) -> int | None:
+    """Return a number of bytes; None if the workload returned anything else."""
+    return value if type(value) is int and 0 <= value < 1 << 63 else None
+
+
 def shown(value: object) -> str:
     """Return a value's type and a short text of it, for a message. Never raises."""
     kind = type(value)

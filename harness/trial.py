@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from harness import returned_values
 from harness.errors import StoreError
+from harness.machine import forget_peak_memory, peak_memory_bytes
 from harness.outcome import kind_of
 from harness.plan import Job
 from harness.record import (
@@ -234,8 +235,9 @@ def _messages(
     interval_s: float,
 ) -> Iterator[Message]:
     """Yield the messages of a trial. Raises whatever the workload raises."""
+    measured = forget_peak_memory()
     run = workload.start(workload.parameters.model_validate(dict(job.spec.parameters)), context)
-    trial = _Trial(job, workload, run, context.folder, interval_s)
+    trial = _Trial(job, workload, run, context.folder, interval_s, measured=measured)
     yield from trial.begin(checkpoint, source, workload_code)
     while not trial.over:
         began_s = time.perf_counter()
@@ -254,6 +256,7 @@ class _Trial:
         folder: its own folder.
         interval_s: seconds between checkpoints.
         packed: whether it runs in a pack.
+        measured: whether the process's memory is this trial's alone, and its peak began with it.
     """
 
     def __init__(
@@ -265,8 +268,9 @@ class _Trial:
         interval_s: float,
         *,
         packed: bool = False,
+        measured: bool = False,
     ) -> None:
-        self._packed = packed
+        self._packed, self._measured = packed, measured
         self._job, self._workload, self._run = job, workload, run
         self._folder, self._interval_s = folder, interval_s
         self.epoch = 0
@@ -316,8 +320,14 @@ class _Trial:
         value = self._run.final()
         with _timed(f"final, after epoch {self.epoch}"):
             metrics = returned_values.metrics(value, self._workload, final=True)
-        yield FinalRecord(self.epoch, metrics, _now_ms(), float(time.perf_counter() - began_s))
+        taken_s = float(time.perf_counter() - began_s)
+        yield FinalRecord(self.epoch, metrics, _now_ms(), taken_s, self._peak_memory_bytes())
         yield Finished(self.epoch)
+
+    def _peak_memory_bytes(self) -> int | None:
+        if hasattr(self._run, "peak_memory_bytes"):
+            return returned_values.size(self._run.peak_memory_bytes)
+        return peak_memory_bytes() if self._measured else None
 
 
 def _take_up(run: Run, form: str, checkpoint: Checkpoint | None, folder: Path) -> int:

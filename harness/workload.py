@@ -52,6 +52,16 @@ class Metric:
     another metric fails the trial. A verdict never takes a lacking value for a pass."""
 
 
+SECONDS, PEAK_MEMORY_MIB = "seconds", "peak_memory_mib"
+
+COSTS: Mapping[str, Metric] = {
+    SECONDS: Metric("s", "Wall-clock time of the epochs and the final estimates", final=True),
+    PEAK_MEMORY_MIB: Metric("MiB", "Largest resident memory of the trial's process", final=True),
+}
+"""What the harness itself measures of every trial. It depends on the machine, so it is no part of
+the records that are compared bit for bit."""
+
+
 @dataclass(frozen=True)
 class Row:
     """The metrics of an epoch that the workload names, for a run that does not record every epoch.
@@ -116,7 +126,11 @@ class PlantedFault:
 
 
 class Run(Protocol):
-    """One running trial in this process."""
+    """One running trial in this process.
+
+    A run whose work is done by other processes may have an attribute `peak_memory_bytes`, which
+    counts after `final`: their largest resident memory, or None if it is unknown.
+    """
 
     environment: Environment
 
@@ -160,7 +174,7 @@ class Pack(Protocol):
 
     runs: Sequence[Run]
     """The trials, in the order of their contexts. Their environments have the same form, which ends
-    in 'pack of K'. Their `epoch` is not called, and `save` returns bytes."""
+    in 'pack of K'. Their `epoch` is not called, and `save` returns bytes (a file is refused)."""
 
     def epoch(
         self, members: Sequence[int]

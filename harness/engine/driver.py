@@ -319,10 +319,11 @@ class Driver:
                     self._refused(attempt, sent)
                 case Lost():
                     kept += self._lost(attempt, list(attempt.trials), sent.error, sent.message)
-                case OfTrial(index=None, message=Failure() as failure):
-                    kept += self._pack_failed(attempt, failure)
-                case OfTrial(index=int()):
-                    kept += self._hear(attempt, sent.index, sent.message)
+                case OfTrial(index, message) if index is not None:
+                    kept += self._hear(attempt, index, message)
+                case OfTrial(_, message):
+                    assert isinstance(message, Failure), "nothing else has no trial"  # noqa: S101
+                    kept += self._pack_failed(attempt, message)
                 case _:
                     kept += self._hear(attempt, 0, sent)
         return kept

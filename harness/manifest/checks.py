@@ -11,14 +11,14 @@ from pathlib import Path as FilePath
 
 from pydantic import ValidationError
 
-from harness.manifest.claims import KINDS, BaseClaim, Claim
+from harness.manifest.claims import KINDS, BaseClaim, Claim, CombinedClaim, SetClaim
 from harness.manifest.experiment import TWIN, WorkloadChoice, twin_row_name
 from harness.manifest.faults import Finding, findings, suggest
 from harness.manifest.fields import MAX_DECIMALS
 from harness.manifest.tree import Node, Path, show
 from harness.manifest.units import places, unit_written
 from harness.record import Json
-from harness.workload import Metric, Registry, SectionError, Template, Workload
+from harness.workload import COSTS, Metric, Registry, SectionError, Template, Workload
 
 
 def check(root: Node, workload: Workload | None) -> Iterator[Finding]:
@@ -340,14 +340,15 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
         every_epoch = [name for name, metric in workload.metrics.items() if not metric.final]
         message = f"no metric of every epoch is called {show(twin)}{suggest(twin, every_epoch)}"
         yield Finding(("twin", "metric"), message)
+    metrics = {**COSTS, **workload.metrics}
     recorded: dict[str, str] = {}
     for path, claim in _claims(root):
         name = _text(claim, "metric")
         if name is None:
             continue
-        metric = workload.metrics.get(name)
+        metric = metrics.get(name)
         if metric is None:
-            message = suggest(name, list(workload.metrics))
+            message = suggest(name, list(metrics))
             yield Finding((*path, "metric"), f"unknown metric {show(name)}{message}")
             continue
         own = _text(claim, "unit")
@@ -358,10 +359,25 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
             message = f"{show(own)} cannot be converted: {name} is recorded in {metric.unit}"
             yield Finding((*path, "unit"), message)
         recorded[name] = metric.unit
+        yield from _hardware(path, claim, name, measured=metric is COSTS.get(name))
         yield from _shape(path, claim, name, metric)
     if unit and recorded and all(places(unit, other) is None for other in recorded.values()):
         named = ", ".join(f"{name} in {other}" for name, other in recorded.items())
         yield Finding(("unit",), f"no claim is in {show(unit)}: the workload records {named}")
+
+
+def _hardware(path: Path, claim: Node, name: str, *, measured: bool) -> Iterator[Finding]:
+    """Require the hardware for a metric that the harness measures, and refuse it for others."""
+    kind = _kind(claim)
+    if measured and kind is not None and issubclass(kind, CombinedClaim | SetClaim):
+        message = f"{name} is compared within one experiment only"
+        yield Finding((*path, "metric"), message)
+    elif measured and claim.get("hardware") is None:
+        message = f"required: {name} depends on it. Name the gpu, the cpu or both"
+        yield Finding((*path, "hardware"), message)
+    elif not measured and claim.get("hardware") is not None:
+        message = f"only claims about {' and '.join(COSTS)} depend on the hardware"
+        yield Finding((*path, "hardware"), message)
 
 
 def _shape(path: Path, claim: Node, name: str, metric: Metric) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ No other module asks which kind a claim is. How the seeds are judged by a claim 
 `harness.verdict.kinds`, which has one rule for each class here.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,52 @@ from harness.manifest.fields import (
     Text,
     of_a_size,
 )
-from harness.record import Json
+from harness.record import Environment, Json
+
+
+def _regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
+NamePattern = Annotated[Text, AfterValidator(_regular_expression)]
+"""A name, or a regular expression that matches all of it."""
+
+
+class Hardware(Frozen):
+    """The hardware on which the paper measured a time or a size of memory."""
+
+    cpu: NamePattern | None = None
+    """The CPU's model as trials record it: the model name in Linux's /proc/cpuinfo."""
+    gpu: NamePattern | None = None
+    """The GPU's model as trials record it: 'NVIDIA H100.*'. Without it, only trials that ran on the
+    CPU count."""
+
+    @field_validator("gpu")
+    @classmethod
+    def _something(cls, gpu: str | None, info: ValidationInfo) -> str | None:
+        if gpu is None and info.data.get("cpu", "") is None:
+            raise ValueError("name the cpu, the gpu or both")
+        return gpu
+
+    model_config = ConfigDict(validate_default=True)
+
+    def fits(self, environment: Environment) -> bool:
+        """Whether a trial ran on this hardware."""
+        if self.gpu is None and environment.device != "cpu":
+            return False
+        gpu = environment.hardware.get("gpu", environment.device)
+        return _fits(self.gpu, gpu) and _fits(self.cpu, environment.hardware.get("cpu", ""))
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, (self.gpu, self.cpu)))
+
+
+def _fits(pattern: str | None, name: str) -> bool:
+    return pattern is None or pattern == name or re.fullmatch(pattern, name) is not None
 
 
 class Tolerance(Frozen):
@@ -231,6 +277,9 @@ class BaseClaim(Frozen, ABC):
     unit: Line | None = None
     """The unit of the reported numbers. It is needed only if it is not the metric's own: '%' of a
     metric that is recorded as a fraction."""
+    hardware: Hardware | None = None
+    """Of a claim about `seconds` or `peak_memory_mib`: it is judged only by trials that ran on this
+    hardware."""
     reduce: Literal["max", "min", "last", "mean"] | None = None
     """Makes one number of a metric that is recorded every epoch. The best epoch is the `max` of an
     accuracy and the `min` of a loss."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.manifest.experiment import Manifest
 from harness.record import Json
-from harness.workload import Template, Workload
+from harness.workload import COSTS, Template, Workload
 
 FILE = Path("experiments/manifest.schema.json")
 
@@ -27,7 +27,8 @@ def schema(registry: Mapping[str, Workload]) -> dict[str, Json]:
     definitions["WorkloadChoice"] = {
         "oneOf": [_choice(workload, sourced, definitions) for workload in registry.values()]
     }
-    metrics = sorted({name for workload in registry.values() for name in workload.metrics})
+    own = {name for workload in registry.values() for name in workload.metrics}
+    metrics = sorted(own | COSTS.keys())
     known = {"properties": {"metric": {"enum": metrics}}}
     # A manifest that completes its workload names its own metrics.
     fixed = [workload.name for workload in registry.values() if not isinstance(workload, Template)]

@@ -13,7 +13,7 @@ from harness.manifest.claims import Claim
 from harness.manifest.experiment import Manifest
 from harness.manifest.faults import Finding
 from harness.record import Json
-from harness.workload import Workload
+from harness.workload import COSTS, Workload
 
 _PLACES = {"fraction": 0, "%": 2, "percent": 2}
 """By how many places a number in this unit has its decimal point further right than a fraction."""
@@ -62,7 +62,7 @@ def converted(
     """
     claims, written, wrong = [], {}, []
     for at, claim in enumerate(manifest.claims):
-        recorded = workload.metrics[claim.metric].unit
+        recorded = {**COSTS, **workload.metrics}[claim.metric].unit
         unit = unit_written(claim.unit, manifest.unit, recorded)
         moved = places(unit, recorded) or 0
         named = claim.unit if unit == recorded == manifest.unit else recorded

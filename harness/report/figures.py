@@ -220,9 +220,11 @@ def panels(verdict: ExperimentVerdict) -> tuple[Panel, ...]:
     shown = []
     if rows:
         shown.append(Panel("Every epoch", partial(_curves, verdict=verdict, rows=rows), wide=True))
-    if finals:
-        draw = partial(_finals, verdict=verdict, finals=finals)
-        shown.append(Panel("Final estimates", draw, wide=False))
+    for unit in dict.fromkeys(row.unit for row in finals):
+        alike = [row for row in finals if row.unit == unit]
+        draw = partial(_finals, verdict=verdict, finals=alike)
+        title = "Final estimates" if unit == finals[0].unit else f"Final estimates in {unit}"
+        shown.append(Panel(title, draw, wide=False))
     return (*shown, *sorted(_at_takeoff(verdict), key=lambda panel: not panel.wide))
 
 
@@ -300,9 +302,13 @@ def _lined_up(
 
 
 def _finals(axes: Axes, *, verdict: ExperimentVerdict, finals: Rows) -> None:
-    values = [verdict.evidence.finals[row.series] for row in finals]
+    nothing = float("nan")  # a trial on other hardware does not count for every row
+    values = [
+        np.array([row.by_seed.get(seed, nothing) for seed in verdict.evidence.seeds])
+        for row in finals
+    ]
     _values(axes, finals, values, seed_groups(verdict))
-    name_axes(axes, "", verdict.unit)
+    name_axes(axes, "", finals[0].unit)
 
 
 def _onset(axes: Axes, *, rows: Rows) -> None:

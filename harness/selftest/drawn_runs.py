@@ -115,8 +115,17 @@ def prepared(subject: Subject) -> Subject:
     The twin of a control, the bands for one seed, the rivals and the expected verdict are removed,
     because they apply to the manifest's own runs only.
     """
-    reduced = subject.experiment.manifest.model_copy(
-        update={"twin": None, "calibration": None, "expected": None, "rivals": ()}
+    # Drawn runs have no hardware, and changing claims would change their places.
+    whole = subject.experiment.manifest
+    claims = tuple(claim for claim in whole.claims if claim.hardware is None) or whole.claims
+    reduced = whole.model_copy(
+        update={
+            "twin": None,
+            "calibration": None,
+            "expected": None,
+            "rivals": (),
+            "claims": claims,
+        }
     )
     subject = replace(
         subject, experiment=subject.experiment.model_copy(update={"manifest": reduced})

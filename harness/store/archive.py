@@ -359,6 +359,8 @@ def _line(trial: StoredTrial) -> str:
         columns["history"] = trial.history
     line = _ANY.dump_python(columns, mode="json")
     _drop_empty(line["spec"], "settings")
+    for final in line["finals"].values():
+        _drop_empty(final, "peak_memory_bytes")
     for provenance in line["provenance"]:
         _drop_empty(provenance, "workload_code")
         _drop_empty(provenance["source"], "unknown_because")

@@ -305,8 +305,9 @@ def _reported(manifest: Manifest) -> Points:
     """Return each reported value under the metric name of the seeds, without onset epochs."""
     points: dict[tuple[str, int], float] = {}
     for claim in manifest.claims:
-        reference = claim.reference(manifest.epochs.value)
-        points |= {(claim.metric, epoch): value for epoch, value in reference.items()}
+        if claim.hardware is None:  # the seeds' times stand under names of their own
+            reference = claim.reference(manifest.epochs.value)
+            points |= {(claim.metric, epoch): value for epoch, value in reference.items()}
     return points
 
 

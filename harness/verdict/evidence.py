@@ -5,7 +5,7 @@ number, and `Takeoffs` the epochs at which their curves leave the plateau.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, isinf
 
@@ -16,14 +16,24 @@ from harness import stats
 from harness.manifest import (
     BaseClaim,
     Experiment,
+    Hardware,
     Manifest,
     ReportedNumber,
     as_declared,
     of_seeds,
 )
 from harness.manifest.fields import LARGEST
-from harness.record import Declaration, Failure, FailureKind, PastFailure, Provenance, StoredTrial
+from harness.record import (
+    Declaration,
+    Failure,
+    FailureKind,
+    FinalRecord,
+    PastFailure,
+    Provenance,
+    StoredTrial,
+)
 from harness.stats import Array
+from harness.workload import PEAK_MEMORY_MIB, SECONDS
 
 Mask = NDArray[np.bool_]
 
@@ -115,6 +125,27 @@ class Evidence:
         """Whether fewer epochs were asked for than the paper ran."""
         return self.epochs < self.full
 
+    def on(self, hardware: Hardware, metric: str) -> "Evidence":
+        """The seeds that count for a claim about time or memory: those that ran on its hardware.
+
+        A finished seed of which the number is not known does not count either.
+        """
+        known = ~np.isnan(self.finals[metric]) | (self.recorded < self.epochs)
+        ran = [
+            bool(attempts) and all(hardware.fits(attempt.environment) for attempt in attempts)
+            for attempts in (self.provenance.get(seed, ()) for seed in self.seeds)
+        ]
+        mask = np.array(ran, dtype=np.bool_) & known
+        return replace(
+            self,
+            seeds=self.named(mask),
+            curves={name: values[mask] for name, values in self.curves.items()},
+            finals={name: values[mask] for name, values in self.finals.items()},
+            recorded=self.recorded[mask],
+            failed=self.failed[mask],
+            missing=self.missing[mask],
+        )
+
     def named(self, mask: Mask) -> tuple[int, ...]:
         """The seeds for which a mask, shape (seeds,), is true."""
         return tuple(np.asarray(self.seeds)[mask].tolist())
@@ -203,8 +234,9 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
         curve[row, places] = [record.metrics.get(metric, np.nan) for record in records]
     final = trial.finals.get(evidence.full)
     if final is not None:
+        numbers = {**_costs(trial, final), **final.metrics}
         for metric, values in evidence.finals.items():
-            values[row] = final.metrics.get(metric, np.nan)
+            values[row] = numbers.get(metric, np.nan)
     _set_state(evidence, row, trial)
     _clip(evidence, row)
     seed = evidence.seeds[row]
@@ -216,6 +248,18 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
     for provenance in trial.provenance:
         for thing, value in provenance.conditions():
             evidence.environments.setdefault(thing, set()).add(value)
+
+
+def _costs(trial: StoredTrial, final: FinalRecord) -> dict[str, float]:
+    """What a finished trial cost; nothing of a pack, whose trials share their time and memory."""
+    if any("pack of " in each.environment.form for each in trial.provenance):
+        return {}
+    epochs = [record.seconds for record in trial.epochs if record.epoch <= final.epoch]
+    costs = {SECONDS: sum(epochs) + final.seconds}
+    # The process of an earlier attempt may have had a higher peak.
+    if final.peak_memory_bytes is not None and len(trial.provenance) == 1:
+        costs[PEAK_MEMORY_MIB] = final.peak_memory_bytes / 2**20
+    return costs
 
 
 def _clip(evidence: Evidence, row: int) -> None:

@@ -21,6 +21,7 @@ from harness.manifest import (
     of_seeds,
     renamed,
 )
+from harness.manifest.experiment import TWIN
 from harness.record import FailureKind, Overruled
 from harness.stats import Sample
 from harness.verdict.calibration import stale
@@ -110,6 +111,9 @@ def judge_claims(
 ) -> tuple[list[ClaimResult], LeftOut | None]:
     """The results of all rows, in the manifest's order, and the leave-one-out check.
 
+    A claim about time or memory is judged by itself: other seeds count for it, and no verdict on a
+    result depends on it.
+
     Args:
         manifest: what the paper reports.
         evidence: of the judged seeds.
@@ -119,6 +123,47 @@ def judge_claims(
         advise: whether to make the leave-one-out check, and to count how many more seeds would
             settle open rows. Neither changes an outcome.
     """
+    costs = [claim for claim in manifest.claims if claim.hardware]
+    if not costs:
+        return _judge_together(manifest, evidence, alpha, study, cells=cells, advise=advise)
+    others = tuple(claim for claim in manifest.claims if not claim.hardware)
+    own = manifest.model_copy(update={"claims": others})
+    results, left_out = _judge_together(own, evidence, alpha, study, cells=cells, advise=advise)
+    for claim in costs:
+        results += _judge_cost(claim, manifest, evidence, alpha, advise=advise)
+    order = [*(claim.name for claim in manifest.claims), TWIN]
+    return sorted(results, key=lambda result: order.index(result.claim)), left_out
+
+
+def _judge_cost(
+    claim: Claim, manifest: Manifest, evidence: Evidence, alpha: float, *, advise: bool
+) -> Sequence[ClaimResult]:
+    """The results of a claim about time or memory, by the trials on its hardware."""
+    assert claim.hardware, "only these are judged so"  # noqa: S101
+    counted = evidence.on(claim.hardware, claim.metric)
+    if counted.seeds and not evidence.partial:
+        alone = manifest.model_copy(update={"claims": (claim,), "twin": None})
+        return _judge_together(alone, counted, alpha, None, cells=1, advise=advise)[0]
+    nobody = np.zeros(len(evidence.seeds), dtype=np.bool_)
+    why = f"not judged: no trial that counts ran on {claim.hardware}"
+    decision = Decision(outcome=Outcome.NOT_RUN, why=why)
+    rows = (
+        MeasuredRow(number=number, values=np.full(len(nobody), np.nan), absent=nobody)
+        for number in claim.numbers()
+    )
+    return [_result(claim, row, decision, evidence, manifest) for row in rows]
+
+
+def _judge_together(
+    manifest: Manifest,
+    evidence: Evidence,
+    alpha: float,
+    study: Evidence | None,
+    *,
+    cells: int,
+    advise: bool,
+) -> tuple[list[ClaimResult], LeftOut | None]:
+    """The results of claims that are tested together, and the leave-one-out check."""
     judged = [
         (claim, rule, list(rule.rows(claim, evidence)))
         for claim in manifest.claims

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from harness.errors import ResourceError
+from harness.machine import cpu_name, table_value
 from harness.record import Environment, Json
 
 
@@ -88,25 +89,16 @@ def _versions(device: torch.device) -> Mapping[str, str]:
 
 def _hardware(device: torch.device) -> Mapping[str, str]:
     hardware = {
-        "cpu": _line_after("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
+        "cpu": cpu_name() or platform.processor() or "unknown",
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "system": platform.platform(),
     }
     if device.type == "cuda":
         hardware["gpu"] = torch.cuda.get_device_name()
         hardware["gpu_driver"] = (
-            _line_after("/proc/driver/nvidia/version", "NVRM version") or "unknown"
+            table_value(Path("/proc/driver/nvidia/version"), "NVRM version") or "unknown"
         )
     return hardware
-
-
-def _line_after(path: str, key: str) -> str | None:
-    """Return the value of the first line `key : value` of a Linux table; None if it has none."""
-    try:
-        lines = Path(path).read_text().splitlines()
-    except OSError:
-        return None
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), None)
 
 
 def _settings() -> Mapping[str, Json]:

@@ -208,6 +208,35 @@ def test_units_that_contradict_are_a_fault(
     assert int(line) > 0
 
 
+COST = {"kind": "at_most", "metric": "seconds", "reported": 5, "tolerance": near(1)}
+ON = {"hardware": {"cpu": "Xeon.*"}}
+
+
+def test_time_is_claimed_beside_the_workloads_own_metrics(read: Read) -> None:
+    found = read(manifest({**LOSS, "metric": "percentage"}, {**COST, **ON}, unit="%")).manifest
+    assert [found.unit_of(name) for name in ("percentage", "seconds")] == ["%", "s"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "fault"),
+    [
+        (COST, "claims[0].hardware: required: seconds depends on it"),
+        ({**LOSS, **ON}, "claims[0].hardware: only claims about seconds and peak_memory_mib"),
+        ({**COST, "hardware": {}}, "claims[0].hardware.gpu: name the cpu, the gpu or both"),
+        ({**COST, "hardware": {"cpu": "("}}, "claims[0].hardware.cpu: is no regular expression"),
+        (
+            {**COST, **ON, "kind": "ratio", "of": ["a"], "to": ["b"]},
+            "claims[0].metric: seconds is compared within one experiment only",
+        ),
+    ],
+)
+def test_a_claim_about_time_names_its_hardware(
+    faults_of: FaultsOf, claim: dict[str, Any], fault: str
+) -> None:
+    (found,) = faults_of(manifest(claim))
+    assert fault in found
+
+
 def test_a_command_records_in_the_unit_of_metric_claim_or_manifest(tmp_path: Path) -> None:
     claim = {"name": "a", "source": "p", "kind": "value", "metric": "accuracy"}
     claim |= {"reported": 90, "tolerance": near(1)}

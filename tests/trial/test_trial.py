@@ -23,6 +23,7 @@ from harness.record import (
     Started,
 )
 from harness.trial import attempt
+from harness.workload import Context
 from tests.toy import DATA, Toy, Walk, job
 
 SOURCE = Source("commit", dirty=False, digest="digest")
@@ -43,6 +44,27 @@ def only_failure(sent: list[Message]) -> Failure:
     (failure,) = [each for each in sent if isinstance(each, Failure)]
     assert sent[-1] is failure
     return failure
+
+
+def test_the_peak_of_memory_begins_with_the_trial() -> None:
+    class Hungry(Toy):
+        def start(self, parameters: Any, context: Context) -> Walk:
+            bytearray(200 << 20)
+            return super().start(parameters, context)
+
+    def peak(workload: Toy) -> int | None:
+        (final,) = (
+            each for each in messages(job(epochs=1), workload) if isinstance(each, FinalRecord)
+        )
+        return final.peak_memory_bytes
+
+    before, hungry, after = peak(Toy()), peak(Hungry()), peak(Toy())
+    if before is None:
+        pytest.skip("this kernel does not tell")
+    assert hungry is not None
+    assert after is not None
+    assert hungry - before > 150 << 20
+    assert hungry - after > 150 << 20
 
 
 def test_a_trial_says_what_happens_in_the_order_in_which_it_happens() -> None:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from harness.cli.app import app
 from harness.errors import ManifestError
+from harness.machine import cpu_name
 from harness.manifest import Experiment, load
 from harness.record import (
     Checkpoint,
@@ -114,6 +115,33 @@ print(json.dumps({"loss": 2, "accuracy": 3}))
     assert first.metrics == {"loss": 1}
     (tmp_path / "trial" / "go").touch()
     assert final(list(stream)) == {"accuracy": 3}
+
+
+BIG = """
+import json, subprocess, sys
+subprocess.run([sys.executable, "-c", "bytearray(96 << 20)"])
+print(json.dumps({"loss": 1, "accuracy": 3}))
+"""
+
+
+def test_the_memory_of_the_largest_process_and_the_machine_are_recorded(
+    write: Write, tmp_path: Path
+) -> None:
+    options = {"epochs": {"value": 1, "stated": "p"}, "seeded": False}
+    claims = [{**EVERY_EPOCH, "reported": {1: 1.0}}, AT_THE_END]
+    script = {"argv": ["python", "train.py"], "claims": claims, **options}
+
+    def memory_mib(text: str, folder: str) -> float:
+        found = outcome(write(text, **script), tmp_path / folder)
+        (record,) = (each for each in found if isinstance(each, FinalRecord))
+        assert record.peak_memory_bytes is not None
+        assert isinstance(found[0], Started)
+        assert "cpu" in found[0].provenance.environment.hardware or not cpu_name()
+        return record.peak_memory_bytes / 2**20
+
+    assert memory_mib(BIG, "big") > 90
+    # Not the worker's own memory, nor that of the trial before.
+    assert memory_mib(BIG.replace("96", "1"), "small") < 60
 
 
 PATTERNS = {

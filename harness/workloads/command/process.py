@@ -92,9 +92,11 @@ class Child:
         """The line of standard error that says that the machine has failed."""
         self._tail: list[str] = []
         self._secrets = [text for text in secrets if text]
+        self._peak, told = os.pipe()
         # The pipe to its standard input closes when this process ends, however it ends.
         self._process = subprocess.Popen(  # noqa: S603 - the user has allowed this command
-            [sys.executable, "-I", "-S", supervisor.__file__, program, *words[1:]],
+            [sys.executable, "-I", "-S", supervisor.__file__, str(told), program, *words[1:]],
+            pass_fds=[told],
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.PIPE,
@@ -102,6 +104,7 @@ class Child:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        os.close(told)
         self._selector = selectors.DefaultSelector()
         for stream, lines, hear in (
             (self._process.stdout, Lines(), heard),
@@ -128,13 +131,20 @@ class Child:
         self._process.wait()
         return False
 
-    def end(self) -> None:
-        """End the command and every process that it started, if they are running."""
+    def end(self) -> int | None:
+        """End the command and every process that it started, if they are running.
+
+        Returns:
+            The largest resident memory that one of them had, in bytes; None if it is unknown.
+        """
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()  # of these, standard input is what the supervisor waits for
         self._selector.close()
         self._process.wait()
+        with open(self._peak, "rb") as file:
+            told = file.read(32)
+        return int(told) if told else None
 
     def require_success(self) -> None:
         """Check how the command has ended.

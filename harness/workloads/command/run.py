@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, ResourceError, StoreError
+from harness.machine import cpu_name, gpu_names
 from harness.record import Environment, Json
 from harness.workload import Context, Metric, Row
 from harness.workloads.command import code
@@ -112,6 +113,7 @@ class CommandRun:
             THREADS: context.threads,
         }
         code.write(program.files, self._folder)
+        self.peak_memory_bytes: int | None = None
         self._child: Child | None = None
         self._reset(after=0)
         plural = "" if context.threads == 1 else "s"
@@ -120,7 +122,7 @@ class CommandRun:
             threads=context.threads,
             form=f"{context.device}/{context.threads} thread{plural}",
             versions={"python": platform.python_version()},
-            hardware={"machine": platform.machine(), "system": platform.platform()},
+            hardware=_hardware(context.device),
             settings={},
             data={},
         )
@@ -251,7 +253,7 @@ class CommandRun:
     def _end(self) -> None:
         child, self._child = self._child, None
         if child is not None:
-            child.end()
+            self.peak_memory_bytes = child.end()
 
     def _next_row(self) -> Row | None:
         while True:
@@ -326,6 +328,16 @@ class CommandRun:
         ]
         if missing:
             raise ValueError(f"nothing in the command's output gives {', '.join(missing)}")
+
+
+def _hardware(device: str) -> dict[str, str]:
+    named = {
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "cpu": cpu_name(),
+        "gpu": gpu_names() if device == "cuda" else None,
+    }
+    return {name: value for name, value in named.items() if value}
 
 
 def _parser(where: Where, keys: Collection[str]) -> Parser:

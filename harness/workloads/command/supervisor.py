@@ -1,6 +1,7 @@
 """Run one command, and end every process that it leaves.
 
-A program of its own, which imports nothing of the harness: `python -I -S supervisor.py WORD...`.
+A program of its own, which imports nothing of the harness: `python -I -S supervisor.py FD WORD...`.
+At its end it writes the largest resident memory of these processes, in bytes, to descriptor FD.
 A trial starts it and holds the other end of its standard input. It ends the command and all
 processes below it as soon as the command itself ends or standard input closes, which also happens
 when the trial's process is killed. On Linux, processes that left the command's session or whose
@@ -10,6 +11,7 @@ There are two processes, because Ray kills the children of a worker that it ends
 nobody to end the rest: the child of the worker only waits for the supervisor, its own child.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -28,8 +30,9 @@ _NOT_STARTED = 127
 """Exit code if the program cannot be started, as of a shell."""
 
 
-def main(words: list[str]) -> None:
+def main(told: int, words: list[str]) -> None:
     """Run the command to its end, and end as it ended: with its exit code, or by its signal."""
+    os.set_inheritable(told, False)
     prctl = _prctl()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -38,6 +41,10 @@ def main(words: list[str]) -> None:
     if supervisor == 0:
         _supervise(words, front, prctl)
     _, status = os.waitpid(supervisor, 0)
+    # Linux counts what this process had before it was this program to itself, not to its children.
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    with contextlib.suppress(OSError):  # nobody is left to read it
+        os.write(told, str(peak if sys.platform == "darwin" else peak * 1024).encode())
     _end_like(status)
 
 
@@ -161,4 +168,4 @@ def _end_like(status: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(int(sys.argv[1]), sys.argv[2:])
