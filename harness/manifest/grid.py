@@ -36,8 +36,8 @@ MAX_CELLS = 10_000
 MAX_ID = 200
 """Longest id, in characters: file names hold 255 bytes."""
 
-_AXIS = re.compile(r"[a-z][a-z0-9_]*")
-_LABEL = re.compile(r"[A-Za-z0-9.*+_-]{1,60}")
+AXIS = re.compile(r"[a-z][a-z0-9_]*")
+LABEL = re.compile(r"[A-Za-z0-9.*+_-]{1,60}")
 _NAME = re.compile(
     r"\$(?:(?P<dollar>\$)|(?P<name>[a-z_][a-z0-9_]*)|\{(?P<braced>[a-z_][a-z0-9_]*)\})"
 )
@@ -324,7 +324,7 @@ class _Reader:
 
     def _axis(self, axis: str, node: Node) -> dict[str, dict[str, Node]]:
         path: Path = ("grid", axis)
-        if not _AXIS.fullmatch(axis):
+        if not AXIS.fullmatch(axis):
             self.find(path, "an axis is named by small letters, digits and underscores")
         labels: dict[str, dict[str, Node]] = {}
         for place, item in enumerate(node.items):
@@ -356,12 +356,12 @@ class _Reader:
         return labels
 
     def _check_label(self, path: Path, label: str) -> None:
-        if not _LABEL.fullmatch(label):
+        if not LABEL.fullmatch(label):
             rule = "a value's label, which is part of ids, has letters, digits and . * + _ - only"
             self.find(path, f"{rule}, got {show(label)}")
 
     def _check_name(self, path: Path, name: str) -> None:
-        if not _AXIS.fullmatch(name):
+        if not AXIS.fullmatch(name):
             self.find(path, "a name has small letters, digits and underscores")
 
     def exceptions(self, axes: Mapping[str, Collection[str]]) -> list[Where]:

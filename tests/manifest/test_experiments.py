@@ -327,6 +327,42 @@ def test_editors_see_what_is_wrong(there: str, instead: str) -> None:
     assert not editor.is_valid(plain(SOUND.replace(there, instead, 1)))
 
 
+GRID = FOLDER / "psa" / "psa.yaml"
+
+
+def test_editors_find_no_fault_with_the_grid() -> None:
+    text = GRID.read_text(encoding="utf-8")
+    assert text.startswith(f"# yaml-language-server: $schema=../{SCHEMA.name}\n")
+    editor = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    editor.validate(plain(text))
+
+
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [
+        ("\ngrid:", "\ngrids:"),
+        ("\ncells:", "\ncell:"),
+        ("\ncomparisons:", "\ncomparison:"),
+        ("  mode: [none", "  Mode: [none"),
+        ("1*64: {depth: 1, width: 64}", "1*64: 64"),
+        ("kind: order", "kind: orders"),
+        ("    kind: difference\n", ""),
+        ("    below: {shape: $shape", "    under: {shape: $shape"),
+        ("each: {shape: [1*64, 2*30, 4*29]}", "each: 1*64"),
+        ("    exceed: 11.02", "    exceed: chance"),
+        ("format: 1", "format: 2"),
+        ("seeds: 0-9", "seeds: some"),
+        ("  name: persistent_ablation", "  name: $workload"),
+        ("table: psa.csv", "tables: psa.csv"),
+    ],
+)
+def test_editors_see_what_is_wrong_in_a_grid(there: str, instead: str) -> None:
+    text = GRID.read_text(encoding="utf-8")
+    assert there in text
+    editor = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    assert not editor.is_valid(plain(text.replace(there, instead, 1)))
+
+
 @pytest.mark.parametrize(
     ("classes", "fault"),
     [
