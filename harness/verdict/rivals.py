@@ -191,12 +191,15 @@ class _Judge:
 def _learnt(experiment: Experiment, metrics: Collection[str] | None = None) -> Manifest:
     """The manifest with the claims about estimates, by default of all metrics.
 
-    A truth, such as the entropy of the classes, is the same whatever the method does.
+    A truth, such as the entropy of the classes, is the same whatever the method does. Time and
+    memory are the machine's.
     """
     claims = [
         claim
         for claim in experiment.manifest.claims
-        if claim.metric not in experiment.truths and (metrics is None or claim.metric in metrics)
+        if claim.metric not in experiment.truths
+        and (metrics is None or claim.metric in metrics)
+        and claim.hardware is None
     ]
     # A copy is not validated: a manifest without claims is fine here.
     return experiment.manifest.model_copy(update={"claims": tuple(claims), "twin": None})
