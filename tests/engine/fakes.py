@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.engine.driver import Driver
-from harness.engine.interface import Lost, Placed, Refused, Request
+from harness.engine.interface import Lost, OfTrial, Placed, Refused, Request, Sent
 from harness.options import Options
 from harness.plan import Job
 from harness.record import (
@@ -24,7 +24,7 @@ from harness.record import (
 )
 from tests.store.trials import SOURCE
 
-Step = Message | Refused | Lost | None
+Step = Message | OfTrial | Refused | Lost | None
 """None says nothing, and the attempt never ends."""
 
 PROVENANCE = Provenance("host", SOURCE, Environment("cpu", 1, "plain", {}, {}, {}, {}))
@@ -40,6 +40,8 @@ class Attempt:
     fresh: bool
     avoided: frozenset[str]
     resumed_from: int
+    together: int = 1
+    """How many trials of a pack it runs."""
     node: str = ""
     steps: deque[Step] = field(default_factory=deque)
     over: bool = False
@@ -81,11 +83,14 @@ class FakeCluster:
     retries: list[tuple[int, str]] = field(default_factory=list)
     history: list[tuple[int, PastFailure]] = field(default_factory=list)
     now_s: float = 0.0
+    packs: Mapping[str, int] = field(default_factory=dict)
 
     def run(self, jobs: Sequence[Job], **options: object) -> Driver:
         chosen = Options(**{"backoff_s": 0.0, **options})  # type: ignore[arg-type]
         clock = lambda: self.now_s  # noqa: E731 - a method would be one more name
-        driver = Driver(jobs, self, tasks=self, nodes=self, options=chosen, clock=clock)
+        driver = Driver(
+            jobs, self, tasks=self, nodes=self, options=chosen, packs=self.packs, clock=clock
+        )
         driver.run(self, threading.Event())
         return driver
 
@@ -110,10 +115,10 @@ class FakeCluster:
         fresh: bool,
         avoided: Collection[str],
     ) -> Attempt:
-        (job,), (checkpoint,) = jobs, checkpoints
+        job, checkpoint = jobs[0], checkpoints[0]
         number = 1 + len(self.of(job.spec.seed))
         resumed_from = checkpoint.epoch if checkpoint else 0
-        attempt = Attempt(job, number, fresh, frozenset(avoided), resumed_from)
+        attempt = Attempt(job, number, fresh, frozenset(avoided), resumed_from, len(jobs))
         self.starts.append(attempt)
         return attempt
 
@@ -132,7 +137,7 @@ class FakeCluster:
                 attempt.steps.extend(self.script(attempt))
                 attempt.steps.appendleft(Placed(attempt.node, attempt.node))  # type: ignore[arg-type]
 
-    def read(self, stream: Attempt, *, placed: bool) -> Sequence[Message | Placed | Refused | Lost]:
+    def read(self, stream: Attempt, *, placed: bool) -> Sequence[Sent]:
         step = stream.steps.popleft()
         assert step is not None
         stream.over = not stream.steps

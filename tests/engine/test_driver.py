@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.engine.interface import Lost, Refused
+from harness.engine.interface import Lost, OfTrial, Refused
 from harness.engine.retries import backoff_s
 from harness.record import Failure, FailureKind, Finished, Overruled
 from tests.engine.fakes import Attempt, FakeCluster, Step, fails, succeeds
@@ -49,6 +49,37 @@ def test_the_same_failure_twice_is_the_method_s(epoch: int) -> None:
     assert (first.fresh, second.fresh) == (False, True)
     assert first.node != second.node
     assert cluster.history == []
+
+
+def test_of_a_pack_that_fails_only_the_trials_that_fail_alone_are_blamed() -> None:
+    def script(attempt: Attempt) -> Sequence[Step]:
+        poison = Failure(FailureKind.SCIENTIFIC, "ValueError", "one seed is poison", 0)
+        if attempt.together > 1:
+            return [OfTrial(None, poison)]
+        if attempt.job.spec.seed == 1:
+            return [OfTrial(None, poison)]
+        return [OfTrial(0, step) for step in succeeds(attempt)]  # type: ignore[arg-type]
+
+    cluster = FakeCluster(script, packs={job().experiment: 3})
+    driver = cluster.run([job(seed) for seed in range(3)], retries=0)
+    assert [cluster.outcome(seed) for seed in (0, 2)] == [Finished(5)] * 2
+    found = failure(cluster, 1)
+    assert (found.kind, found.error, found.epoch) == (FailureKind.SCIENTIFIC, "ValueError", 0)
+    assert cluster.history == []
+    assert driver.notes == ()
+    assert [attempt.together for attempt in cluster.starts] == [3, 1, 1, 1, 1]
+
+
+def test_a_pack_that_runs_out_of_memory_is_tried_one_by_one() -> None:
+    def script(attempt: Attempt) -> Sequence[Step]:
+        full = Failure(FailureKind.INFRASTRUCTURE, "MemoryError", "no memory is left", 0)
+        if attempt.together > 1:
+            return [OfTrial(None, full)]
+        return [OfTrial(0, step) for step in succeeds(attempt)]  # type: ignore[arg-type]
+
+    cluster = FakeCluster(script, packs={job().experiment: 3})
+    cluster.run([job(seed) for seed in range(3)], retries=1)
+    assert [cluster.outcome(seed) for seed in range(3)] == [Finished(5)] * 3
 
 
 def test_on_a_single_node_the_second_attempt_runs_there() -> None:

@@ -123,12 +123,10 @@ def _count(walk: Run) -> int:
 
 
 class Poisoned(PackedToy):
-    """A pack of which one seed makes all fail, at the start or in its third epoch."""
+    """A pack of which one seed makes all fail in its epoch `at`."""
 
     def start_pack(self, parameters: Any, contexts: Sequence[Context], size: int) -> Walks:
         poison = [at for at, context in enumerate(contexts) if context.seed == 1]
-        if poison and parameters.at == 1:
-            raise ValueError("one of these seeds is poison")
         walks = super().start_pack(parameters, contexts, size)
 
         class Failing(Walks):
@@ -141,9 +139,8 @@ class Poisoned(PackedToy):
         return Failing(walks.runs)
 
 
-@pytest.mark.parametrize("at", [1, 3])
-def test_a_seed_that_makes_its_pack_fail_is_blamed_alone(at: int, tmp_path: Path) -> None:
-    jobs = [job(seed, at=at) for seed in range(3)]
+def test_a_seed_that_makes_its_pack_fail_is_blamed_alone(tmp_path: Path) -> None:
+    jobs = [job(seed, at=3) for seed in range(3)]
     sink = run(tmp_path, jobs, workload=Poisoned())
     assert_quiet(sink, [jobs[0], jobs[2]])
     for each in (jobs[0], jobs[2]):

@@ -99,13 +99,11 @@ CURVES = (
         "reported": {1: 10, 10: 96.7},
         "decimals": 1,
         "tolerance": near(0.3),
-        "takeoff": {"threshold": 50, "reason": "r"},
     },
     {
         "reported": {1: 0.1, 10: 0.967},
         "decimals": 3,
         "tolerance": near(0.003),
-        "takeoff": {"threshold": 0.5, "reason": "r"},
     },
 )
 ONSETS = (
