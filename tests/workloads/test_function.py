@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from harness.errors import ManifestError
 from harness.function import _argument
 from harness.manifest import load
+from harness.plan import Selection
 from harness.record import FailureKind
+from harness.report.pages import html
+from harness.session.session import Session
+from harness.source import source
+from harness.store import Store
+from harness.trial import attempt
 from harness.workload import remarks_of
 from harness.workloads.command import Command
 from harness.workloads.command.section import fill
@@ -260,3 +266,26 @@ def test_reading_a_function_executes_nothing(tmp_path: Path) -> None:
     experiment = function(tmp_path, f"open({str(marker)!r}, 'w')\n" + SOUND)
     job_of(experiment)
     assert not marker.exists()
+
+
+def test_records_of_functions_are_judged_and_a_failure_shows_its_traceback(tmp_path: Path) -> None:
+    sound = SOUND.replace("90 + seed", "90").replace("= 0.5", "= 1.0")
+    fails = SOUND.replace("return", "raise ValueError('it diverged') #")
+    experiments = (
+        written(tmp_path, sound, name="works", workload=FUNCTION | {"file": "a.py"}, seeds="0-1"),
+        written(tmp_path, fails, name="fails", workload=FUNCTION | {"file": "b.py"}, seeds="0"),
+    )
+    session = Session(experiments, Selection(), Store(tmp_path / "results"), registry=REGISTRY)
+    with session.store.lock():
+        for job in session.jobs():
+            workload = session.programs[job.spec.program]
+            messages = attempt(job, workload, data={}, source=source())
+            session.store.append([(job.spec, message) for message in messages])
+    verdicts = {each.id: each for each in session.verdicts()}
+    assert {name: each.verdict for name, each in verdicts.items()} == {
+        "works": "REPRODUCED",
+        "fails": "NOT REPRODUCED",
+    }
+    page = html(list(verdicts.values()))
+    assert "in train" in page
+    assert "ValueError: it diverged" in page
