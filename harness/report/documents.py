@@ -125,8 +125,10 @@ class RivalDocument(Document):
     """The chance that the verdict would be NOT REPRODUCED; null if it is not known."""
     accepted: float | None
     """The chance of a verdict that holds."""
-    by_claim: Mapping[str, float]
+    rejected_by: Mapping[str, float]
     """The chance that a claim alone rejects the rival, for each claim that is judged."""
+    accepted_by: Mapping[str, float]
+    """The chance that all rows of a claim hold for the rival."""
     constant: bool
 
 
@@ -149,7 +151,8 @@ class SeverityDocument(Document):
     severe: bool
     """Whether the verdict rejects each rival whose chance is known, with a chance of one half."""
     weak_claims: Annotated[Mapping[str, tuple[str, ...]], BeforeValidator(_by_claim)]
-    """The claims that are not severe, each with the rivals that it does not reject."""
+    """The claims that are not severe, each with the constants that it accepts, or else with the
+    rivals of which it rejects none."""
 
 
 class ExperimentDocument(Document):

@@ -10,6 +10,7 @@ from statistics import mean, stdev
 from harness.errors import number_of
 from harness.manifest import of_seeds, spell
 from harness.verdict import (
+    SEVERE,
     ClaimResult,
     ExperimentVerdict,
     Outcome,
@@ -440,9 +441,10 @@ def weak_claim(severity: Severity | None, claim: str) -> str:
     rivals = severity.weak_claims.get(claim, ()) if severity else ()
     if not severity or not rivals:
         return ""
-    constants = {rival.name for rival in severity.rivals if rival.constant}
-    wide = ": the tolerance is wider than the effect" if constants.issuperset(rivals) else ""
-    return f"not severe, does not reject {_or(rivals)}{wide}"
+    accepted = {one.name: one.accepted_by.get(claim, 0.0) for one in severity.rivals}
+    if all(accepted[name] >= SEVERE for name in rivals):
+        return f"not severe, accepts {_or(rivals)}: the tolerance is wider than the effect"
+    return f"not severe, does not reject {_or(rivals)}"
 
 
 def _or(names: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from harness.verdict.judgement import exit_code, judge
 from harness.verdict.power import Prospect, prospects
 from harness.verdict.results import (
     NOT_SEVERE,
+    SEVERE,
     ClaimResult,
     ExperimentVerdict,
     LeftOut,
@@ -20,6 +21,7 @@ from harness.verdict.rivals import Planned, severity
 __all__ = [
     "ALPHA",
     "NOT_SEVERE",
+    "SEVERE",
     "Alignment",
     "Case",
     "ClaimResult",

@@ -142,8 +142,10 @@ class RivalChance:
     """The chance of NOT REPRODUCED; None if it is not known."""
     accepted: float | None
     """The chance of a verdict that holds. What is left is INCONCLUSIVE."""
-    by_claim: Mapping[str, float]
+    rejected_by: Mapping[str, float]
     """The chance that a claim alone rejects the rival, by claim; only claims that are judged."""
+    accepted_by: Mapping[str, float]
+    """The chance that all rows of a claim hold for the rival."""
     constant: bool = False
 
 
@@ -175,19 +177,19 @@ class Severity:
 
     @property
     def weak_claims(self) -> Mapping[str, tuple[str, ...]]:
-        """The claims that are not severe, each with the rivals that it lets pass.
+        """The claims that are not severe, each with the rivals that show it.
 
-        A claim must reject every constant: otherwise its tolerance is wider than the effect. Of the
-        other rivals it must reject one, because one claim need not do the work of all.
+        A claim must not accept a constant: otherwise its tolerance is wider than the effect. Of all
+        rivals it must reject one; one claim need not do the work of all.
         """
-        claims = dict.fromkeys(name for rival in self.rivals for name in rival.by_claim)
+        claims = dict.fromkeys(name for rival in self.rivals for name in rival.rejected_by)
         found = {}
         for name in claims:
-            judged = [rival for rival in self.rivals if name in rival.by_claim]
-            passing = [rival for rival in judged if rival.by_claim[name] < SEVERE]
-            constants = [rival for rival in passing if rival.constant]
-            if constants or len(passing) == len(judged):
-                found[name] = tuple(rival.name for rival in constants or passing)
+            judged = [rival for rival in self.rivals if name in rival.rejected_by]
+            wide = [one for one in judged if one.constant and one.accepted_by[name] >= SEVERE]
+            idle = all(rival.rejected_by[name] < SEVERE for rival in judged)
+            if wide or idle:
+                found[name] = tuple(rival.name for rival in wide or judged)
         return found
 
 

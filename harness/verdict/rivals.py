@@ -120,8 +120,10 @@ class Chances:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     judged: Counter[str] = field(default_factory=Counter)
     """How often a claim was judged."""
-    by_claim: Counter[str] = field(default_factory=Counter)
-    """How often a claim was not reproduced."""
+    rejected_by: Counter[str] = field(default_factory=Counter)
+    """How often some row of a claim was not reproduced."""
+    open_by: Counter[str] = field(default_factory=Counter)
+    """How often some row of a claim did not hold."""
 
     @property
     def accepted(self) -> float | None:
@@ -145,7 +147,10 @@ class Chances:
             basis=basis,
             rejected=self.rejected,
             accepted=self.accepted,
-            by_claim={name: self.by_claim[name] / count for name, count in self.judged.items()},
+            rejected_by={
+                name: self.rejected_by[name] / count for name, count in self.judged.items()
+            },
+            accepted_by={name: 1 - self.open_by[name] / n for name, n in self.judged.items()},
             constant=rival.constant is not None,
         )
 
@@ -185,7 +190,8 @@ class _Judge:
         ran = [row for row in rows if row.verdict is not Outcome.NOT_RUN]
         found.judged.update({row.claim for row in ran})
         off = {row.claim for row in ran if row.verdict is Outcome.NOT_REPRODUCED}
-        found.by_claim.update(off)
+        found.rejected_by.update(off)
+        found.open_by.update({row.claim for row in ran if not row.verdict.holds})
 
 
 def _learnt(experiment: Experiment, metrics: Collection[str] | None = None) -> Manifest:

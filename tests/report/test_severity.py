@@ -13,10 +13,12 @@ from harness.session.tracking import _tags
 from harness.verdict import ExperimentVerdict, RivalChance, Severity
 from tests.verdict.builders import experiment, trial, value, verdict_on
 
-MISSED = RivalChance("memorised pairs", "7 records", 0.28, 0.1, {"late rows": 0.28})
-WIDE = RivalChance("a zero", "a constant", 1.0, 0.0, {"late rows": 0.0}, constant=True)
-CAUGHT = RivalChance("a control", "3 records", 1.0, 0.0, {"late rows": 1.0})
-UNKNOWN = RivalChance("never run", "no records", None, None, {})
+MISSED = RivalChance(
+    "memorised pairs", "7 records", 0.28, 0.1, {"late rows": 0.28}, {"late rows": 0.1}
+)
+WIDE = RivalChance("a zero", "a constant", 1.0, 0.0, {"late rows": 0.0}, {"late rows": 1.0}, True)
+CAUGHT = RivalChance("a control", "3 records", 1.0, 0.0, {"late rows": 1.0}, {"late rows": 0.0})
+UNKNOWN = RivalChance("never run", "no records", None, None, {}, {})
 
 
 def verdict(*rivals: RivalChance) -> ExperimentVerdict:
@@ -42,7 +44,7 @@ def test_the_terminal_marks_it_in_red_whatever_the_verdict_is(every_row: bool) -
     text = printed(verdict(MISSED, WIDE), every_row=every_row)
     assert f"{RED}not severe\x1b" in text
     assert f"{RED}not severe: 3 seeds and 2 epochs are too few to reject memorised pairs" in text
-    assert "late rows: not severe, does not reject a zero" in text
+    assert "late rows: not severe, accepts a zero" in text
     assert "the tolerance is wider than the effect" in text
     assert "memorised pairs 28%" in text
 
@@ -68,7 +70,7 @@ def test_json_has_the_chances_only_where_rivals_are_declared() -> None:
 
 def test_junit_says_it_in_the_row_and_in_the_verdict_and_fails_nothing() -> None:
     text = junit([verdict(MISSED, WIDE)]).decode()
-    assert text.count("does not reject a zero") == 2
+    assert text.count("accepts a zero") == 2
     assert "REPRODUCED (not severe)" in text
     assert 'failures="0"' in text
 

@@ -132,13 +132,13 @@ def test_a_tolerance_that_is_wider_than_the_effect_is_not_severe(seeds: int) -> 
 
 def test_a_constant_of_one_metric_is_judged_by_the_claims_about_it() -> None:
     found = judged(against(constant({"test_mi_bits": 0.0})))
-    assert set(only(found).by_claim) == {TEST.name}
+    assert set(only(found).rejected_by) == {TEST.name}
 
 
 def test_one_claim_need_not_reject_every_rival() -> None:
     rival = only(judged(against(variant()), recorded(6, off=0.6)))
-    early = replace(rival, name="other", by_claim={RISE.name: 1.0, TEST.name: 0.0})
-    late = replace(rival, name="another", by_claim={RISE.name: 0.0, TEST.name: 1.0})
+    early = replace(rival, name="other", rejected_by={RISE.name: 1.0, TEST.name: 0.0})
+    late = replace(rival, name="another", rejected_by={RISE.name: 0.0, TEST.name: 1.0})
     assert not Severity(10, 4, 10, 1.0, 0.0, (early, late)).weak_claims
 
 
@@ -165,7 +165,7 @@ def test_a_rival_that_ran_shorter_is_judged_by_the_epochs_that_it_has() -> None:
     short = [replace(one, done=2) for one in recorded(5, off=0.0, epochs=2)]
     found = only(judged(against(variant()), short))
     assert found.basis == "5 records, first 2 epochs"
-    assert set(found.by_claim) == {RISE.name}
+    assert set(found.rejected_by) == {RISE.name}
 
 
 def test_one_seed_is_judged_by_the_noise_of_both_runs() -> None:
@@ -191,3 +191,10 @@ def test_the_badge_says_that_a_verdict_is_not_severe() -> None:
     assert replace(verdict, severity=weak).badge == "REPRODUCED (not severe)"
     one = verdict_on(against(variant()), {0: recorded(1)[0]})
     assert replace(one, severity=weak).badge == "REPRODUCED (1 seed, not severe)"
+
+
+def test_a_constant_that_is_only_undecided_says_nothing_of_the_tolerance() -> None:
+    rival = only(judged(against(constant(0.0))))
+    undecided = replace(rival, accepted_by={RISE.name: 0.0}, rejected_by={RISE.name: 0.0})
+    caught = replace(rival, name="other", accepted_by={RISE.name: 0.0}, rejected_by={RISE.name: 1})
+    assert not Severity(10, 4, 10, 1.0, 0.0, (undecided, caught)).weak_claims
