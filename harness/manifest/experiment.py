@@ -20,6 +20,7 @@ from pydantic import (
 from harness.manifest.claims import AnyClaim, Claim, RowKey, Takeoff, by_interest
 from harness.manifest.fields import Epoch, Frozen, Line, Number, Seeds, Sourced, Text
 from harness.manifest.grid import Cell
+from harness.manifest.search import Search
 from harness.workload import Parameters, Workload
 
 FORMAT = 1
@@ -227,6 +228,8 @@ class Manifest(Frozen):
     expected: Expected | None = None
     rivals: tuple[Rival, ...] = ()
     """Variants that must not pass. They change no verdict; they say what it could exclude."""
+    search: Search | None = None
+    """What `harness infer` varies, and on which rows. No verdict depends on it."""
 
     @field_validator("twin")
     @classmethod

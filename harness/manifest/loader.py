@@ -292,6 +292,14 @@ def validate(
         manifest = Manifest.model_validate_json(json.dumps(root.plain()), strict=True)
     except ValidationError as error:
         return None, workload, [*wrong, *findings(error, Manifest, root)]
+    if manifest.search:
+        found = manifest.search.faults(
+            {claim.name: claim for claim in manifest.claims},
+            {name: item.basis for name, item in manifest.workload.parameters.items()},
+            manifest.seeds,
+            manifest.epochs.value,
+        )
+        wrong += [Finding(("search", *path), message) for path, message in found]
     return manifest, workload, wrong
 
 

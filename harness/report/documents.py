@@ -18,6 +18,8 @@ from harness.manifest import Basis
 from harness.output import write
 from harness.record import Failure, FailureKind, Json
 from harness.study import Factor, Hinge, Result, Study, claim_outcome
+from harness.study.region import Region
+from harness.study.search import Tried
 from harness.verdict import ExperimentVerdict, Outcome
 
 SCHEMAS = Path("docs/schemas")
@@ -316,6 +318,66 @@ class StudyDocument(Document):
     """The full verdict on each variant."""
 
 
+class InferredParameterDocument(Document):
+    """One parameter that a search varied."""
+
+    name: str
+    own: Any
+    """The manifest's value."""
+    values: Any
+    """The range or the choices that were searched."""
+    compatible: tuple[Any, Any] | None
+    """The smallest and the largest compatible value, over all values of the other parameters; for
+    choices, the first and the last. null if none is compatible."""
+    importance: float | None
+    """Its share of the discrepancy's variance (fANOVA); null if too few settings were tried."""
+
+
+class TriedDocument(Document):
+    """One setting that a search tried."""
+
+    settings: Mapping[str, Any]
+    epochs: int
+    stopped: bool
+    """Whether it was stopped early: then only the first seed ran."""
+    failed: bool
+    """Whether the method failed in some seed."""
+    discrepancy: float
+    """Root mean square of the searched rows' differences, in tolerances."""
+    accepted: bool
+    """Whether no searched row rejects it, by its own seeds."""
+    rows: Mapping[str, tuple[float | None, ...]]
+    """The value of each seed, by searched row; null if it has none."""
+
+
+class InferDocument(Document):
+    """What `harness infer --json FILE` writes."""
+
+    format: int = 1
+    experiment: str
+    searched: tuple[str, ...]
+    held_out: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: int
+    stopped: int
+    """How many settings were stopped early."""
+    refused: int
+    """How many proposals the workload's rules refused; they are not among the settings."""
+    cutoff: float
+    """A setting is compatible if no searched row is off by more than so many standard errors."""
+    share: float | None
+    """The compatible share of the searched space; null if the noise is not known."""
+    accepted: int
+    """How many of the tried settings are compatible by their own seeds."""
+    within_tolerance: int
+    """How many of them have every searched row within its tolerance."""
+    nearest: Mapping[str, Any]
+    noise: Mapping[str, float | None]
+    """The run-to-run SD of each searched row; null if it is not known."""
+    parameters: tuple[InferredParameterDocument, ...]
+    settings: tuple[TriedDocument, ...]
+
+
 def verdicts_document(verdicts: Iterable[ExperimentVerdict]) -> VerdictsDocument:
     """Build the document of verdicts."""
     return VerdictsDocument(experiments=_filled(ExperimentDocument, verdicts))
@@ -334,6 +396,56 @@ def study_document(study: Study) -> StudyDocument:
         factors=tuple(_factor(study, factor) for factor in study.factors),
         variants=tuple(_variant(study, result) for result in study.results),
         experiments=_filled(ExperimentDocument, [result.verdict for result in study.results]),
+    )
+
+
+def search_document(region: Region) -> InferDocument:
+    """Build the document of a search, with every setting that was tried."""
+    space, found = region.space, region.found
+    profiles = region.profiles()
+    return InferDocument(
+        experiment=space.experiment.id,
+        searched=tuple(row.name for row in space.rows),
+        held_out=space.held_out,
+        seeds=space.search.seeds,
+        epochs=space.search.epochs,
+        stopped=found.stopped,
+        refused=found.refused,
+        cutoff=region.cutoff,
+        share=region.share if region.known else None,
+        accepted=len(region.accepted),
+        within_tolerance=len(region.within_tolerance),
+        nearest=space.named(found.nearest.settings),
+        noise={
+            row.name: float(noise) if freedom else None
+            for row, noise, freedom in zip(space.rows, region.noise, region.freedom, strict=True)
+        },
+        parameters=tuple(
+            InferredParameterDocument(
+                name=factor.name,
+                own=factor.own,
+                values=space.search.parameters[factor.name].model_dump(mode="json"),
+                compatible=profile.compatible,
+                importance=found.importances.get(factor.name),
+            )
+            for factor, profile in zip(space.factors, profiles, strict=True)
+        ),
+        settings=tuple(_tried(region, one) for one in found.tried),
+    )
+
+
+def _tried(region: Region, one: Tried) -> TriedDocument:
+    values = [
+        tuple(float(value) if isfinite(value) else None for value in row) for row in one.values
+    ]
+    return TriedDocument(
+        settings=region.space.named(one.settings),
+        epochs=one.epochs,
+        stopped=one.stopped,
+        failed=one.failed,
+        discrepancy=one.discrepancy,
+        accepted=one in region.accepted,
+        rows=dict(zip((row.name for row in region.space.rows), values, strict=True)),
     )
 
 
@@ -373,6 +485,7 @@ def schemas() -> dict[str, str]:
         "verdicts": VerdictsDocument,
         "comparisons": ComparisonsDocument,
         "study": StudyDocument,
+        "infer": InferDocument,
     }
     return {f"{name}.schema.json": _schema(document) for name, document in published.items()}
 

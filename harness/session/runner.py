@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from harness.session.recorder import Recorder
 from harness.session.reports import Reports
 from harness.session.session import Session
 from harness.session.signals import Stop, stop_on_signals
-from harness.session.tracking import OFF, Tracking, open_tracking, refuse_unusable
+from harness.session.tracking import OFF, Tracking, Untracked, open_tracking, refuse_unusable
 from harness.variables import carried
 from harness.verdict import ExperimentVerdict, exit_code
 
@@ -106,28 +106,78 @@ def run_trials(
     Raises:
         HarnessError: as in `run_session`.
     """
-    _require_permission(session, options)
-    from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
+    with Trials(options, observer, address=address, stop=stop) as trials:
+        trials.run(left, session, tracking)
 
-    # Report a missing folder before Ray starts. Without data sets no folder is needed.
-    folder = data_folder(options.data) if any(job.spec.data for job in left) else Path()
-    # This takes up to a minute, in which no trial moves.
-    observer.note("starting Ray ..." if address is None else f"joining Ray at {address.text} ...")
-    with (
-        engine.cluster(address, packages=workloads.packages()),
-        observer.watch(session.experiments, left) as view,
-        _limited(stop, options.time_limit_min),
-    ):
-        avoided = engine.run(
-            left,
-            Recorder(session.store, view, tracking.notify),
-            workloads=session.programs,
-            load_data=lambda workload, name: workload.load_data(name, folder),
-            options=options,
-            stop=stop,
-        )
-    for node in avoided:
-        observer.note(node)
+
+class Trials:
+    """Runs trials on one Ray cluster, which starts with the first of them.
+
+    Args:
+        options: how trials are run. The time limit holds for all of them together.
+        observer: receives the progress.
+        address: of the cluster to join; None starts one.
+        stop: once it is set, nothing more starts.
+    """
+
+    def __init__(
+        self,
+        options: RunOptions,
+        observer: Observer,
+        *,
+        address: ClusterAddress | None,
+        stop: Stop,
+    ) -> None:
+        self._options = options
+        self._observer = observer
+        self._address = address
+        self._stop = stop
+        self._opened = ExitStack()
+        self._started = False
+
+    def __enter__(self) -> "Trials":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._opened.close()
+
+    def run(self, left: Sequence[Job], session: Session, tracking: Tracking | None = None) -> None:
+        """Run these trials, under the store's lock, until all have ended or `stop` is set.
+
+        Raises:
+            HarnessError: as in `run_session`.
+        """
+        _require_permission(session, self._options)
+        from harness import engine  # noqa: PLC0415 - Ray takes seconds to import; only runs need it
+
+        # Report a missing folder before Ray starts. Without data sets no folder is needed.
+        needed = any(job.spec.data for job in left)
+        folder = data_folder(self._options.data) if needed else Path()
+        self._start()
+        with self._observer.watch(session.experiments, left) as view:
+            avoided = engine.run(
+                left,
+                Recorder(session.store, view, (tracking or Untracked()).notify),
+                workloads=session.programs,
+                load_data=lambda workload, name: workload.load_data(name, folder),
+                options=self._options,
+                stop=self._stop,
+            )
+        for node in avoided:
+            self._observer.note(node)
+
+    def _start(self) -> None:
+        """Start or join the cluster, unless that was done."""
+        if self._started:
+            return
+        from harness import engine  # noqa: PLC0415 - as above
+
+        # This takes up to a minute, in which no trial moves.
+        at = "starting Ray" if self._address is None else f"joining Ray at {self._address.text}"
+        self._observer.note(f"{at} ...")
+        self._opened.enter_context(engine.cluster(self._address, packages=workloads.packages()))
+        self._opened.enter_context(_limited(self._stop, self._options.time_limit_min))
+        self._started = True
 
 
 def _require_permission(session: Session, options: RunOptions) -> None:

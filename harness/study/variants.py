@@ -92,7 +92,7 @@ def _factor(experiment: Experiment, text: str) -> Factor:
     values = _values(name, listed)
     if name.startswith(METRIC_OF):
         return _of_metric(experiment, name, values)
-    return _of_parameter(experiment, name, values)
+    return parameter_factor(experiment, name, values)
 
 
 def _values(name: str, listed: str) -> tuple[Json, ...]:
@@ -103,7 +103,12 @@ def _values(name: str, listed: str) -> tuple[Json, ...]:
     return tuple(root.fields["values"].plain())
 
 
-def _of_parameter(experiment: Experiment, name: str, values: tuple[Json, ...]) -> Factor:
+def parameter_factor(experiment: Experiment, name: str, values: tuple[Json, ...]) -> Factor:
+    """Return a parameter as a factor.
+
+    Raises:
+        ValueError: the paper states it, or the manifest has no such parameter.
+    """
     parameters = experiment.manifest.workload.parameters
     if name not in parameters:
         raise ValueError(f"{name}: no such parameter{suggest(name, list(_open(experiment)))}")
@@ -197,13 +202,13 @@ def variants(
         UsageError: a value or a combination is not allowed. The message has one line for each
             fault.
     """
-    experiment = _without_own_bands(experiment)
+    experiment = without_own_bands(experiment)
     faults: list[str] = []
     read = tuple(_read(experiment, factor, registry, faults) for factor in varied)
     _refuse(faults)
     made: list[Variant] = []
     for settings in _grid(read) if grid else _one_at_a_time(read):
-        made += _variant(experiment, read, settings, registry, faults)
+        made += variant_of(experiment, read, settings, registry, faults)
     _refuse(faults)
     return read, tuple(made)
 
@@ -225,8 +230,8 @@ def with_parameters(
     """
     factors = [_parameter(experiment, name, (value,)) for name, value in parameters.items()]
     faults: list[str] = []
-    base = _without_own_bands(experiment)
-    made = list(_variant(base, factors, tuple(parameters.values()), registry, faults))
+    base = without_own_bands(experiment)
+    made = list(variant_of(base, factors, tuple(parameters.values()), registry, faults))
     _refuse(faults)
     (variant,) = made
     return variant.experiment
@@ -236,7 +241,7 @@ def _read(experiment: Experiment, factor: Factor, registry: Registry, faults: li
     """Return the factor with values as the workload reads them: 1600 may become 1600.0."""
     values: dict[str, Json] = {}
     for value in factor.values:
-        for variant in _variant(experiment, (factor,), (value,), registry, faults):
+        for variant in variant_of(experiment, (factor,), (value,), registry, faults):
             own = variant.experiment.parameters.model_dump(mode="json")
             read = own[factor.name] if factor.is_parameter else value
             values[canonical_json(read)] = read
@@ -247,7 +252,7 @@ def _read(experiment: Experiment, factor: Factor, registry: Registry, faults: li
     return replace(factor, values=tuple(values.values()))
 
 
-def _without_own_bands(experiment: Experiment) -> Experiment:
+def without_own_bands(experiment: Experiment) -> Experiment:
     """Return the experiment without its twin, calibration and rivals, which need its own values.
 
     The twin of a control is another experiment, which would need the same changes. The bands for
@@ -276,7 +281,7 @@ def _grid(varied: Sequence[Factor]) -> Iterator[Settings]:
     yield from product(*((factor.own, *factor.values) for factor in varied))
 
 
-def _variant(
+def variant_of(
     experiment: Experiment,
     varied: Sequence[Factor],
     settings: Settings,
@@ -312,6 +317,7 @@ def _changes(experiment: Experiment, changed: Sequence[tuple[Factor, Json]]) -> 
     changes: dict[Path, Json] = {
         ("title",): f"{experiment.manifest.title} ({words})",
         ("expected",): None,
+        ("search",): None,
     }
     for factor, value in changed:
         why = f"varied in a study; the manifest has {word(factor.own)}, {factor.basis}"

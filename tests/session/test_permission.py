@@ -158,6 +158,13 @@ def test_a_damaged_memory_allows_nothing(tmp_path: Path, text: str) -> None:
         require([written(tmp_path)], tmp_path, given=False)
 
 
+SEARCH = """
+search:
+  parameters: {x: {low: 0, high: 3}}
+  rows: {loss: all}
+  epochs: 3
+  seeds: [100, 101]
+"""
 COMMANDS = ("validate", "plan", "check", "report", "status", "list", "sync", "export", "data")
 
 
@@ -172,10 +179,13 @@ def test_no_command_but_those_that_run_trials_executes_anything(
     manifest = str(write(tmp_path, script, argv=words, parameters=x))
     for name in COMMANDS:
         CliRunner().invoke(app, [name, manifest])
+    with Path(manifest).open("a") as file:
+        file.write(SEARCH)
     for words in (
         ["run", manifest, "--tracking-uri", "none"],
         ["trial", manifest, "--seed", "0"],
         ["study", manifest, "--vary", "x=2", "--tracking-uri", "none"],
+        ["infer", manifest],
     ):
         done = CliRunner().invoke(app, words)
         assert isinstance(done.exception, UsageError), (words, done.output)
