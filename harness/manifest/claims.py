@@ -294,8 +294,6 @@ class BaseClaim(Frozen, ABC):
     """Whether the values are estimates, which a reader asks for first; not truths or epochs."""
     counted_in: ClassVar[str] = ""
     """The unit of what the claim reports, if that is not a value of the metric: 'epochs'."""
-    holds_throughout: ClassVar[bool] = False
-    """Whether the claim is about every epoch of the run, whether the paper lists it or not."""
     one_number: ClassVar[bool] = False
     """Whether the kind is always about one number for each seed, and not about epochs."""
 
@@ -662,8 +660,6 @@ class BandClaim(_WithTolerance):
 
     kind: Literal["band"]
     reported: Reported
-
-    holds_throughout: ClassVar[bool] = True
 
     @property
     def values(self) -> Mapping[int | None, float]:

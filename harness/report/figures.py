@@ -89,6 +89,10 @@ MOST_LINES = 40
 """With more seeds than this, single curves hide each other, so their range is drawn."""
 
 
+_LONG_LABEL = 24
+"""With a longer label than this, three columns of a legend are wider than a wide panel."""
+
+
 Rows = list[ClaimResult]
 
 
@@ -112,7 +116,7 @@ _WIDE, _NARROW, _HIGH = 4.8, 2.7, 3.4
 def figure(verdict: ExperimentVerdict) -> Figure | None:
     """Draw all panels of an experiment, two in a row; None if nothing was run.
 
-    Values are in the manifest's unit. A grey bar behind a reported value is the manifest's
+    Values are in the manifest's unit. The grey band around reported values is the manifest's
     tolerance. The line at a mean is one SD.
     """
     shown = panels(verdict)
@@ -138,9 +142,9 @@ def drawings(verdict: ExperimentVerdict) -> list[tuple[Panel, str]]:
             FigureCanvasAgg(single)
             (axes,) = _row(single, [panel])
             if panel.wide:
-                single.legend(
-                    *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3
-                )
+                handles, labels = axes.get_legend_handles_labels()
+                columns = 2 if max(map(len, labels)) > _LONG_LABEL else 3
+                single.legend(handles, labels, loc="outside lower center", ncols=columns)
         svgs.append((panel, image(single, "svg").decode()))
     return svgs
 
@@ -256,7 +260,6 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
         )
     shown = [row for row in rows if row.metric == headline]
     _joined(axes, shown)
-    _band(axes, shown)
     lined_up = lined_up_claims(verdict)
     _reported(axes, [row for row in shown if row.claim not in lined_up])
     # Rows that are judged after alignment may lie far off here and still hold. So they get no
@@ -273,6 +276,7 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     axes.set_xticks(spaced(sorted({row.epoch for row in rows if row.epoch is not None})))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(at_least_visible(*axes.get_ylim()))
     name_axes(axes, "epoch (logarithmic axis)", axis_label(headline, verdict))
 
 
@@ -308,6 +312,7 @@ def _finals(axes: Axes, *, verdict: ExperimentVerdict, finals: Rows) -> None:
         for row in finals
     ]
     _values(axes, finals, values, seed_groups(verdict))
+    axes.set_ylim(at_least_visible(*axes.get_ylim()))
     name_axes(axes, "", finals[0].unit)
 
 
@@ -329,7 +334,9 @@ def _values(axes: Axes, rows: Rows, values: Iterable[Array], groups: Sequence[Se
             if sample.mean is not None:
                 bar = None if sample.sd is None else [sample.sd]
                 axes.errorbar([place], [sample.mean], bar, fmt="D", color=MEAN, markersize=4.5)
-        _mark(axes, [place + 0.25], [row], with_bars=True)
+        reported = np.full(2, row.reported)
+        _tolerance(axes, place + np.array([0.1, 0.4]), reported, row.tolerance)
+        _mark(axes, [place + 0.25], [row])
         _reported_runs(axes, place, row)
 
 
@@ -394,28 +401,33 @@ def _joined(axes: Axes, rows: Rows) -> None:
     axes.plot(*points(rows), color=INK, linewidth=1.1, label="reported")
 
 
-def _band(axes: Axes, rows: Rows) -> None:
-    """Shade a control's tolerance over all of its epochs."""
-    band = [row for row in rows if _throughout(row)]
-    if band:
-        places, centre = map(np.array, points(band))
-        width = band[0].tolerance
-        axes.fill_between(
-            places, centre - width, centre + width, color=SHADE, zorder=0, label="tolerance"
-        )
-
-
 def _reported(axes: Axes, rows: Rows) -> None:
-    """Draw the reported rows by verdict, with their tolerance; a shaded band needs none."""
+    """Draw the reported rows by verdict, each claim's in the band of its tolerance."""
+    for number, claim in enumerate(dict.fromkeys(row.claim for row in rows)):
+        own = sorted(
+            (row.epoch or 0, row.reported, row.tolerance) for row in rows if row.claim == claim
+        )
+        places, values, tolerances = np.array(own).T
+        if len(own) == 1:
+            places, values, tolerances = (
+                places * [0.96, 1.04],
+                values.repeat(2),
+                tolerances.repeat(2),
+            )
+        _tolerance(axes, places, values, tolerances, label="_" if number else "tolerance")
     for mark in MARKS:
         chosen = [row for row in rows if MARK_OF[row.verdict] is mark]
-        places = [float(row.epoch or 0) for row in chosen]
-        bars = not any(map(_throughout, chosen))
-        _mark(axes, places, chosen, with_bars=bars, label=mark.label)
-    if rows and not any(map(_throughout, rows)):
-        axes.plot(
-            [], [], color=TOLERANCE, alpha=0.5, linewidth=5, label="tolerance, set by the manifest"
-        )
+        _mark(axes, [float(row.epoch or 0) for row in chosen], chosen, label=mark.label)
+
+
+def _tolerance(
+    axes: Axes, places: Array, reported: Array, tolerance: Array | float, *, label: str = "_"
+) -> None:
+    """Shade the tolerance between two faint curves: it is no error bar, and not the paper's."""
+    edges = (reported - tolerance, reported + tolerance)
+    axes.fill_between(places, *edges, color=TOLERANCE, alpha=0.2, linewidth=0, label=label)
+    for edge in edges:
+        axes.plot(places, edge, color=TOLERANCE, linewidth=0.7)
 
 
 @dataclass(frozen=True)
@@ -443,25 +455,14 @@ MARK_OF = {
 }
 
 
-def _mark(
-    axes: Axes, places: list[float], rows: Rows, *, with_bars: bool, label: str = "_"
-) -> None:
-    """Draw reported values of one verdict, before a wide bar as long as the tolerance.
-
-    The bar is no error bar: it is ours, and not the paper's.
-    """
+def _mark(axes: Axes, places: list[float], rows: Rows, *, label: str = "_") -> None:
+    """Draw reported values of one verdict."""
     if not rows:
         return
     mark = MARK_OF[rows[0].verdict]
-    values = np.array([row.reported for row in rows])
-    if with_bars:
-        widths = np.array([row.tolerance for row in rows])
-        axes.vlines(
-            places, values - widths, values + widths, color=TOLERANCE, alpha=0.5, linewidth=5
-        )
     axes.plot(
         places,
-        values,
+        [row.reported for row in rows],
         mark.shape,
         color=mark.colour,
         markerfacecolor=mark.colour if mark.filled else "none",
@@ -576,6 +577,13 @@ def _share(axes: Axes, place: float, share: float, mark: "Mark", seeds: str) -> 
     )
 
 
+def at_least_visible(low: float, high: float) -> tuple[float, float]:
+    """Widen a range that is so narrow that rounding would look like a difference."""
+    least = 0.1 * max(abs(low), abs(high)) or 1.0
+    more = max(0.0, least - (high - low)) / 2
+    return low - more, high + more
+
+
 def lined_up_claims(verdict: ExperimentVerdict) -> set[str]:
     """Name the claims whose rows are judged after curves are lined up at their take-off."""
     claims = verdict.experiment.manifest.claims
@@ -588,11 +596,6 @@ def _alignment(claim: BaseClaim, verdict: ExperimentVerdict) -> Alignment | None
         return None
     found = Alignment.of(claim, claim.line_up_at, verdict.evidence)
     return None if found.refused else found
-
-
-def _throughout(row: ClaimResult) -> bool:
-    """Tell whether the row's tolerance is a shaded band over every epoch."""
-    return row.about is not None and row.about.holds_throughout
 
 
 def headline_metric(verdict: ExperimentVerdict) -> str:

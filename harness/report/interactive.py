@@ -5,6 +5,7 @@ page itself. `report.js` draws the data in the colours of the page's style sheet
 """
 
 import json
+import math
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from harness.report.figures import (
     MARK_OF,
     MOST_LINES,
+    at_least_visible,
     axis_label,
     headline_metric,
     lined_up_claims,
@@ -48,7 +50,9 @@ def curves(verdict: ExperimentVerdict) -> str:
     recorded = evidence.curves[metric]
     epochs = np.arange(1, evidence.epochs + 1)
     listed = sorted({row.epoch for row in rows if row.epoch is not None})
+    reported = [row.reported for row in rows if row.metric == metric]
     data = {
+        "least": at_least_visible(min(reported), max(reported)) if reported else (0.0, 0.0),
         "x": "epoch (logarithmic axis)",
         "y": axis_label(metric, verdict),
         "ticks": spaced(listed),
@@ -65,6 +69,37 @@ def curves(verdict: ExperimentVerdict) -> str:
         "reported": [_reported(verdict, row) for row in rows if row.metric == metric],
     }
     return json.dumps(data, separators=(",", ":"), allow_nan=False)
+
+
+def thumbnail(curves: str) -> str:
+    """Draw the means and the reported values of `curves` as a small SVG; empty without them.
+
+    The epochs are on a logarithmic axis. The height shows the tolerance too. Colours are the page's
+    variables.
+    """
+    data = json.loads(curves or "{}")
+    if not data:
+        return ""
+    lines = [("mean", data["epochs"], mean["values"]) for mean in data["means"]]
+    reported = data["reported"]
+    lines.append(("ink", [row["epoch"] for row in reported], [row["value"] for row in reported]))
+    known = [
+        (colour, [(x, y) for x, y in zip(epochs, values, strict=True) if y is not None])
+        for colour, epochs, values in lines
+    ]
+    heights = [y for _, points in known for _, y in points]
+    heights += [row["value"] + by * (row["tolerance"] or 0) for row in reported for by in (-1, 1)]
+    low, high = at_least_visible(min(heights), max(heights))
+    across, down = math.log(max(2, len(data["epochs"]))), high - low
+    drawn = "".join(
+        f'<polyline stroke="var(--fig-{colour})" points="'
+        + " ".join(
+            f"{60 * math.log(x) / across:.1f},{20 * (high - y) / down:.1f}" for x, y in points
+        )
+        + '"/>'
+        for colour, points in known
+    )
+    return f'<svg class="thumbnail" viewBox="-1 -1 62 22" aria-hidden="true">{drawn}</svg>'
 
 
 def _seeds(verdict: ExperimentVerdict, recorded: Array) -> list[Series]:
@@ -96,6 +131,7 @@ def _reported(verdict: ExperimentVerdict, row: ClaimResult) -> Series:
     """Describe one reported value; after alignment its tolerance belongs to another panel."""
     aligned = row.claim in lined_up_claims(verdict)
     return {
+        "claim": row.claim,
         "name": row.name,
         "epoch": row.epoch,
         "value": row.reported,

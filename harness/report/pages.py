@@ -90,6 +90,10 @@ def html(verdicts: Sequence[ExperimentVerdict], links: Mapping[str, str] | None 
         links=links or {},
         drawings={verdict.id: _drawings(verdict) for verdict in sections},
         plots=plots,
+        thumbnails={
+            name: Markup(interactive.thumbnail(plot))  # noqa: S704 - numbers of ours
+            for name, plot in plots.items()
+        },
         script=Markup(script),  # noqa: S704 - our own
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )

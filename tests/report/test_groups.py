@@ -1,5 +1,7 @@
 """Seeds that take off and seeds that never do: no mean, SD or difference is drawn over both."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,17 @@ def test_the_overview_has_a_line_for_each_claim_and_the_paper_s_runs_first() -> 
     low, high = axes.get_ylim()
     assert low > high  # the first is on top
     assert figures.overview_figure([]) is None
+
+
+def test_rounding_does_not_look_like_a_difference() -> None:
+    """A value that is equal to six digits, and a control within its tolerance, are flat lines."""
+    assert figures.at_least_visible(2.0, 2.000001) == pytest.approx((1.9, 2.1), abs=1e-5)
+    assert figures.at_least_visible(0.0, 4.0) == (0.0, 4.0)
+    assert figures.at_least_visible(0.0, 0.0) == (-0.5, 0.5)
+    asked = experiment(curve({1: 2.0, 3: 2.0}, tolerance=0.1), id="equal", epochs=3)
+    equal = verdict_on(asked, {seed: trial([2.0, 2.0, 2.0 + 1e-7 * seed]) for seed in range(2)})
+    drawn = interactive.thumbnail(interactive.curves(equal))
+    heights = re.findall(r",([\d.]+)", " ".join(re.findall('points="([^"]*)"', drawn)))
+    assert set(heights) == {"10.0"}
+    assert interactive.thumbnail("") == ""
+    assert drawn in html([equal])

@@ -82,19 +82,27 @@ const series = (plot, data, colour) => {
     line_color: colour("ink"), line_width: 1.2,
   });
   lines.pop(); // its points have a description of their own
-  const bars = data.reported.filter((row) => row.tolerance !== null);
-  if (bars.length) {
+  const judged = data.reported.filter((row) => row.tolerance !== null);
+  const bands = [];
+  for (const claim of new Set(judged.map((row) => row.claim))) {
+    const own = judged.filter((row) => row.claim === claim);
+    const rows = own.length > 1 ? own : [0.96, 1.04].map((by) => ({ ...own[0], epoch: by * own[0].epoch }));
     const source = new Bokeh.ColumnDataSource({ data: {
-      epoch: bars.map((row) => row.epoch),
-      low: bars.map((row) => row.value - row.tolerance),
-      high: bars.map((row) => row.value + row.tolerance),
+      epoch: rows.map((row) => row.epoch),
+      low: rows.map((row) => row.value - row.tolerance),
+      high: rows.map((row) => row.value + row.tolerance),
     } });
-    const drawn = plot.segment({
-      x0: { field: "epoch" }, y0: { field: "low" }, x1: { field: "epoch" }, y1: { field: "high" },
-      source, line_color: colour("tolerance"), line_alpha: 0.5, line_width: 8,
-    });
-    entries.push(["tolerance, set by the manifest", colour("tolerance"), [drawn]]);
+    bands.push(plot.varea({
+      x: { field: "epoch" }, y1: { field: "low" }, y2: { field: "high" }, source,
+      fill_color: colour("tolerance"), fill_alpha: 0.2,
+    }));
+    for (const edge of ["low", "high"]) {
+      bands.push(plot.line({ field: "epoch" }, { field: edge }, {
+        source, line_color: colour("tolerance"), line_width: 0.8,
+      }));
+    }
   }
+  if (bands.length) entries.push(["tolerance", colour("tolerance"), bands]);
   const points = [];
   for (const [mark, [marker, name, filled]] of Object.entries(MARKS)) {
     const rows = data.reported.filter((row) => row.mark === mark);
@@ -148,6 +156,9 @@ const draw = async (place) => {
   }
   plot.xaxis.ticker = new Bokeh.FixedTicker({ ticks: data.ticks });
   plot.xaxis.formatter = new Bokeh.BasicTickFormatter();
+  const [low, high] = data.least;
+  // These invisible points keep the axis from zooming in until rounding looks like a difference.
+  plot.scatter([1, 1], [low, high], { size: 1, fill_alpha: 0, line_alpha: 0 });
   plot.xgrid.visible = false;
   plot.ygrid.grid_line_color = colour("grid");
   place.replaceChildren();
