@@ -16,12 +16,16 @@ body {{ padding: 0 1rem; }}
 table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: left; padding: .3rem .5rem; border-top: 1px solid #8886; }}
 tbody th {{ font-weight: 400; }}
+.box {{ overflow-x: auto; }}
+td:last-child {{ min-width: 12rem; overflow-wrap: anywhere; }}
 svg {{ width: 100%; height: 7rem; }}
 </style></head><body>
+<main>
 <h1>{title}</h1>
 <p>The difference from the paper in tolerances, the newest night on the right. Inside the band it is
 within the tolerance. A dashed line marks a night with other versions than the night before.</p>
 {sections}
+</main>
 </body></html>
 """
 
@@ -46,9 +50,10 @@ def _section(experiment: str, nights: Sequence[NightRecord]) -> str:
     rows = [_row(night, entry, text) for (night, entry), text in zip(entries, changes, strict=True)]
     return (
         f"<h2>{escape(experiment)}</h2>\n{_chart([entry for _, entry in entries], changes)}\n"
+        f'<div class="box" tabindex="0" role="region" aria-label="Nights of {escape(experiment)}">'
         "<table><thead><tr><th>Night</th><th>Verdict</th><th>Row</th><th>Reported</th>"
         "<th>Measured</th><th>Changed since the night before</th></tr></thead>"
-        f"<tbody>\n{chr(10).join(reversed(rows))}\n</tbody></table>"
+        f"<tbody>\n{chr(10).join(reversed(rows))}\n</tbody></table></div>"
     )
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,25 @@ def open_page(
         for page in context.pages:
             page.screenshot(path=screenshots / f"{name}-{number}.png")
         context.close()
+
+
+@pytest.fixture(scope="session")
+def barriers() -> Callable[[Page], list[str]]:
+    """Finds with axe what bars people from a page: light and dark, on a screen and a phone."""
+    run = pytest.importorskip("axe_playwright_python.sync_playwright").Axe().run
+
+    def found(page: Page) -> list[str]:
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        lines = []
+        for scheme, width in product(("light", "dark"), (1280, 390)):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            for rule in run(page).response["violations"]:
+                places = [node["html"][:160] for node in rule["nodes"][:3]]
+                lines.append(f"{scheme}, {width}: {rule['id']}: {places}")
+        return lines
+
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import signal
 import urllib.parse
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,11 @@ def test_from_mlflow_s_front_page_two_clicks_lead_to_the_curves(
 
 
 def test_the_landing_page_tells_verdicts_and_leads_to_the_curves(
-    open_page: Open, charts: str
+    open_page: Open, charts: str, barriers: Callable[[Page], list[str]]
 ) -> None:
     page = open_page(charts.partition("#")[0] + "harness")
+    assert barriers(page) == []
+    page.set_viewport_size({"width": 1280, "height": 900})
     row = page.get_by_role("row").filter(has_text="tiny")
     expect(row).to_contain_text("REPRODUCED")
     row.get_by_role("link", name="tiny").click()

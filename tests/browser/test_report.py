@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from harness.errors import Exit
+from harness.nightly.history import NightEntry, NightRecord, State
+from harness.nightly.page import history_page
 from harness.report.pages import html
 from tests.browser.conftest import Open
 from tests.report import studies
@@ -70,12 +74,43 @@ def test_on_paper_all_is_dark_on_white_and_landscape(open_page: Open, address: s
     assert luminance(style(page, "body", "color")) < 0.01
     assert luminance(style(page, "figure svg text", "fill")) < 0.01
     assert style(page, "thead", "display") == "table-header-group"
+    # Chromium repeats no header on the next page that holds a button's box.
+    assert style(page, "thead button", "display") == "contents"
     assert not page.locator(".live").first.is_visible()
     assert page.locator("figure svg").first.is_visible()
     paper = page.pdf(prefer_css_page_size=True)
     sizes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", paper)
     assert sizes
     assert all(float(wide) > float(high) for wide, high in sizes)
+
+
+def test_nothing_bars_people_from_the_report(
+    open_page: Open, tmp_path: Path, barriers: Callable[[Page], list[str]]
+) -> None:
+    path = tmp_path / "report.html"  # a small one, since axe looks at every element
+    path.write_text(html([studies.known(), studies.broken()]), encoding="utf-8")
+    page = open_page(path.as_uri())
+    drawn(page)
+    assert barriers(page) == []
+
+
+def test_nothing_bars_people_from_the_history_of_nights(
+    open_page: Open, tmp_path: Path, barriers: Callable[[Page], list[str]]
+) -> None:
+    entry = NightEntry(
+        *("INCONCLUSIVE", Exit.INCONCLUSIVE, State.PASSING, 0, "digest", {0: "trial"}),
+        *("late rows @ 20", 1.0, 1.1, 0.5, {"torch": "2.1"}),
+    )
+    later = replace(entry, verdict="REPRODUCED", conditions={"torch": "2.2", "a" * 60: "b" * 60})
+    nights = [
+        NightRecord(1, f"2026-01-0{day}T02-17-00Z", Exit.INCONCLUSIVE, "", {"walk": each})
+        for day, each in ((1, entry), (2, later))
+    ]
+    path = tmp_path / "light.html"
+    path.write_text(history_page("light", nights), encoding="utf-8")
+    page = open_page(path.as_uri(), width=390)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert barriers(page) == []
 
 
 def drawn(page: Page) -> Locator:
