@@ -14,6 +14,18 @@ REPOSITORY = Path(__file__).parents[2]
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 
 
+PERMISSIONS = {
+    "pages": {"pages": "write", "id-token": "write"},
+    "issue": {"contents": "read", "issues": "write"},
+}
+"""What a job may do beyond reading the repository: to publish a page, to open an issue."""
+
+JOB_KEYS = {
+    *("runs-on", "timeout-minutes", "steps", "needs", "if", "permissions", "environment"),
+    *("outputs", "strategy"),
+}
+
+
 def steps(path: Path) -> list[dict[str, Any]]:
     jobs = yaml.safe_load(path.read_text())["jobs"].values()
     return [step for job in jobs for step in job["steps"]]
@@ -29,7 +41,9 @@ def test_a_workflow_has_the_form_that_github_wants(path: Path) -> None:
     # YAML 1.1 reads the key `on` as true; GitHub does not.
     assert set(document) <= {"name", True, "permissions", "concurrency", "jobs"}
     assert document["permissions"] == {"contents": "read"}
-    for job in document["jobs"].values():
+    for name, job in document["jobs"].items():
+        assert job.get("permissions", {}) == PERMISSIONS.get(name, {})
+        assert set(job) <= JOB_KEYS
         assert job["timeout-minutes"] <= 120
         for step in job["steps"]:
             assert ("run" in step) != ("uses" in step)
@@ -78,3 +92,78 @@ def test_the_script_makes_its_environment_by_a_rule_that_exists() -> None:
     assert "make --silent .venv/.installed" in script
     assert "VENV := .venv\n" in makefile
     assert "STAMP := $(VENV)/.installed\n" in makefile
+
+
+def test_later_jobs_read_only_what_the_night_hands_on() -> None:
+    jobs = yaml.safe_load((REPOSITORY / ".github/workflows/nightly.yml").read_text())["jobs"]
+    assert jobs["nightly"]["outputs"] == {"code": "${{ steps.night.outputs.code }}"}
+    assert [step["run"] for step in jobs["nightly"]["steps"] if step.get("id") == "night"]
+    for job in (jobs["pages"], jobs["issue"]):
+        assert job["needs"] == "nightly"
+        assert set(re.findall(r"needs\.[\w.]+", str(job))) == {"needs.nightly.outputs.code"}
+
+
+def test_a_night_hands_on_its_code_its_pages_and_what_failed(tmp_path: Path) -> None:
+    folder = tmp_path / "ci"
+    folder.mkdir()
+    for name in ("github-night.sh", "annotations.py"):
+        shutil.copy(REPOSITORY / "ci" / name, folder)
+    nights = tmp_path / "results" / "nights"
+    for day in (1, 2):
+        (nights / "grid" / f"2026-01-0{day}").mkdir(parents=True)
+        case = f'<failure message="off, 100%&#10;on day {day}"/>'
+        (nights / "grid" / f"2026-01-0{day}" / "junit.xml").write_text(
+            f'<testsuites><testsuite><testcase classname="psa" name="row: 1">{case}</testcase>'
+            '<testcase classname="psa" name="row 2"><skipped/></testcase></testsuite></testsuites>'
+        )
+    for name in ("grid", "light"):
+        (nights / f"{name}.html").write_text(name)
+    (folder / "nightly.sh").write_text("#!/bin/sh\nexit 1\n")
+    (folder / "nightly.sh").chmod(0o755)
+    output = tmp_path / "output"
+    done = subprocess.run(
+        [folder / "github-night.sh", "grid"],
+        env=os.environ | {"GITHUB_OUTPUT": str(output)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert output.read_text() == "code=1\n"
+    assert done.stdout == "::error title=psa%3A row%3A 1::off, 100%25%0Aon day 2\n"
+    pages = {path.name: path.read_text() for path in (tmp_path / "results" / "pages").iterdir()}
+    assert pages == {"grid.html": "grid", "light.html": "light", "index.html": "grid"}
+
+
+@pytest.mark.parametrize(
+    ("code", "known", "called"),
+    [
+        ("1", "", "create"),
+        ("1", "7", "comment"),
+        ("", "", "create"),  # the job ended before the night had a code
+        ("0", "7", "close"),
+        ("0", "", ""),
+        ("3", "7", ""),
+        ("4", "", ""),
+    ],
+)
+def test_an_issue_opens_on_red_and_closes_on_green(
+    tmp_path: Path, code: str, known: str, called: str
+) -> None:
+    gh = tmp_path / "gh"
+    gh.write_text(f'#!/bin/sh\nif [ "$2" = list ]; then echo {known}; else echo "$@"; fi\n')
+    gh.chmod(0o755)
+    done = subprocess.run(
+        [REPOSITORY / "ci" / "github-issue.sh"],
+        env={
+            **{"PATH": f"{tmp_path}:{os.environ['PATH']}", "NIGHT": "light", "CODE": code},
+            "RUN_URL": "https://run",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = done.stdout.split()
+    assert words[1:2] == ([called] if called else [])
+    assert ("https://run" in done.stdout) is bool(called)
+    assert (known in words) is (bool(known) and bool(called))
