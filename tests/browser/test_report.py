@@ -160,6 +160,18 @@ def test_a_curve_answers_to_hover_and_a_seed_can_be_switched_off(
     )
 
 
+def test_a_curve_answers_to_touch(open_page: Open, address: str) -> None:
+    page = open_page(address, width=390, has_touch=True, is_mobile=True)
+    place = drawn(page)
+    canvas = place.locator("canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    across, down = place.evaluate(_WHERE, [7, 1.6])
+    page.touchscreen.tap(box["x"] + across, box["y"] + down)
+    expect(page.locator(".bk-tooltip-content").first).to_contain_text("epoch")
+
+
 _WHERE = """(place, [epoch, value]) => {
   const view = [...Bokeh.index.roots].find((root) => place.contains(root.el));
   return [view.frame.x_scale.compute(epoch), view.frame.y_scale.compute(value)];

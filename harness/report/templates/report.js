@@ -165,6 +165,15 @@ const draw = async (place) => {
   const target = document.createElement("div");
   target.setAttribute("role", "img");
   target.setAttribute("aria-label", `${place.dataset.name}: curves; the table below lists their values`);
+  if (touch) {
+    // Bokeh shows values where a pointer moves. A finger that taps does not move, so say that it did.
+    // Without a view the event would not know how far the page is scrolled.
+    target.addEventListener("click", (event) => {
+      const { clientX, clientY } = event;
+      const moved = { clientX, clientY, isPrimary: true, pointerType: "mouse", view: window };
+      event.composedPath()[0].dispatchEvent(new PointerEvent("pointermove", moved));
+    });
+  }
   place.append(target, switches(entries));
   place.hidden = false;
   place.classList.add("drawn");
