@@ -57,6 +57,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>Does it reproduce?</title>
 <style>
+html {{ background: Canvas; color: CanvasText; }}
 body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; }}
 body {{ padding: 0 1rem; }}
 table {{ border-collapse: collapse; width: 100%; }}
