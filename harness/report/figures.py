@@ -143,7 +143,7 @@ def drawings(verdict: ExperimentVerdict) -> list[tuple[Panel, str]]:
             (axes,) = _row(single, [panel])
             if panel.wide:
                 handles, labels = axes.get_legend_handles_labels()
-                columns = 2 if max(map(len, labels)) > _LONG_LABEL else 3
+                columns = 2 if max(map(len, labels), default=0) > _LONG_LABEL else 3
                 single.legend(handles, labels, loc="outside lower center", ncols=columns)
         svgs.append((panel, image(single, "svg").decode()))
     return svgs

@@ -89,7 +89,7 @@ def thumbnail(curves: str) -> str:
     ]
     heights = [y for _, points in known for _, y in points]
     heights += [row["value"] + by * (row["tolerance"] or 0) for row in reported for by in (-1, 1)]
-    low, high = at_least_visible(min(heights), max(heights))
+    low, high = at_least_visible(min(heights, default=0.0), max(heights, default=0.0))
     across, down = math.log(max(2, len(data["epochs"]))), high - low
     drawn = "".join(
         f'<polyline stroke="var(--fig-{colour})" points="'
