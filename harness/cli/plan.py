@@ -15,7 +15,7 @@ from harness.plan import Selection, jobs
 from harness.report import terminal
 from harness.session import Session, load, warnings
 from harness.store import Store
-from harness.verdict import prospects
+from harness.verdict import ExperimentVerdict, prospects
 
 
 def plan(
@@ -60,21 +60,34 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
     if severities := session.severities():
         console.print("\nWhat a verdict on these seeds and epochs can exclude:")
         console.print(terminal.severities(severities))
+    several = [each for each in experiments if done[each.id] and len(selection.seeds_of(each)) > 1]
+    # All at once: each call looks at every stored trial.
+    judged = replace(session, experiments=tuple(several)).verdicts() if several else ()
+    verdicts = {verdict.id: verdict for verdict in judged}
     for experiment in experiments:
         for line in session.code_changes(experiment):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         if done[experiment.id]:
-            for line in _prospects(session, experiment):
+            for line in _prospects(session, experiment, verdicts.get(experiment.id)):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _prospects(session: Session, experiment: Experiment) -> Iterator[str]:
-    """Say what the planned seeds can decide, given the SD of the stored seeds."""
-    seeds = len(session.selection.seeds_of(experiment))
-    if seeds == 1:
+def _prospects(
+    session: Session, experiment: Experiment, verdict: ExperimentVerdict | None
+) -> Iterator[str]:
+    """Say what the planned seeds can decide, given the SD of the stored seeds.
+
+    Args:
+        session: what is planned.
+        experiment: one that has finished trials.
+        verdict: on these trials; None if one seed is planned.
+    """
+    if verdict is None:
         yield f"{experiment.id}: one seed is judged by the tolerances only"
         return
-    (verdict,) = replace(session, experiments=(experiment,)).verdicts()
+    seeds = len(session.selection.seeds_of(experiment))
+    if not any(row.about is not None and row.about.compared for row in verdict.results):
+        return
     rows = prospects(verdict, seeds)
     if not rows:
         yield f"{experiment.id}: one stored seed is too few to estimate the SD of runs"

@@ -1,6 +1,7 @@
 """Hold records and verdicts as Arrow tables, and write and read them as CSV or Parquet."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ SCHEMA = pa.schema(
 )
 """A row for each metric of each epoch and of each final estimate."""
 
+_ROWS_TOGETHER = 1 << 17
+"""Rows that are written at once. Parquet keeps something about each such part in memory."""
+
 _WRITERS: dict[str, Callable[[Path, pa.Schema], pa.ipc.RecordBatchFileWriter]] = {
     ".csv": csv.CSVWriter,
     ".parquet": parquet.ParquetWriter,
@@ -42,7 +46,7 @@ _READERS: dict[str, Callable[[Path], pa.Table]] = {
 def write(path: Path, trials: Iterable[tuple[str, StoredTrial]]) -> int:
     """Write the records of trials, each with its experiment's id, and return the number of rows.
 
-    Only one trial is in memory at a time. The file appears whole or not at all.
+    Only some trials are in memory at a time. The file appears whole or not at all.
 
     Raises:
         UsageError: the file's name ends neither in .csv nor in .parquet.
@@ -51,19 +55,24 @@ def write(path: Path, trials: Iterable[tuple[str, StoredTrial]]) -> int:
     writer_of = _WRITERS.get(path.suffix)
     if writer_of is None:
         raise UsageError(f"{path}: the name must end in {' or '.join(_WRITERS)}")
-    rows = 0
+    count = 0
     with replacing(path) as new, writer_of(new, SCHEMA) as writer:
-        for experiment, trial in trials:
-            table = pa.Table.from_pylist(_rows(experiment, trial), schema=SCHEMA)
-            writer.write_table(table)
-            rows += table.num_rows
-    return rows
+        rows = (row for experiment, trial in trials for row in _rows(experiment, trial))
+        while some := list(islice(rows, _ROWS_TOGETHER)):
+            writer.write_table(_table(some))
+            count += len(some)
+    return count
 
 
 def records(trials: Iterable[tuple[str, StoredTrial]]) -> pa.Table:
     """Return the records of trials, each with its experiment's id, as one table of `SCHEMA`."""
-    rows = [row for experiment, trial in trials for row in _rows(experiment, trial)]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return _table([row for experiment, trial in trials for row in _rows(experiment, trial)])
+
+
+def _table(rows: Sequence[tuple[object, ...]]) -> pa.Table:
+    columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)
+    arrays = [pa.array(c, field.type) for c, field in zip(columns, SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
 VERDICTS = pa.schema(
@@ -145,21 +154,12 @@ def _trial(rows: Sequence[Mapping[str, Any]]) -> StoredTrial:
     )
 
 
-def _rows(experiment: str, trial: StoredTrial) -> list[dict[str, object]]:
+def _rows(experiment: str, trial: StoredTrial) -> Iterator[tuple[object, ...]]:
+    """Yield the values of each row, in the order of the columns."""
+    trial_id, seed = trial.spec.id, trial.spec.seed
     records: list[tuple[EpochRecord | FinalRecord, bool]] = []
     records += [(record, False) for record in trial.epochs]
     records += [(record, True) for _, record in sorted(trial.finals.items())]
-    return [
-        {
-            "experiment": experiment,
-            "trial": trial.spec.id,
-            "seed": trial.spec.seed,
-            "epoch": record.epoch,
-            "final": final,
-            "metric": metric,
-            "value": value,
-            "ended_ms": record.ended_ms,
-        }
-        for record, final in records
-        for metric, value in record.metrics.items()
-    ]
+    for record, final in records:
+        for metric, value in record.metrics.items():
+            yield experiment, trial_id, seed, record.epoch, final, metric, value, record.ended_ms

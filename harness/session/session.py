@@ -437,10 +437,21 @@ class Session:
             yield spec.id
 
     def _stored_seeds(self) -> Mapping[str, frozenset[int]]:
-        """Every seed in the workspace, requested or not, by the id of the same trial of seed 0."""
+        """Every seed in the workspace, requested or not, by the id of the same trial of seed 0.
+
+        The spec of a requested trial is known, so only those of other trials are read.
+        """
+        requested: dict[str, tuple[str, int]] = {}
+        for experiment in self.experiments:
+            if trials := self.trials[experiment.id]:
+                first = self._id(experiment, 0)
+                requested |= {trial_id: (first, seed) for seed, trial_id in trials.items()}
         found: dict[str, set[int]] = {}
-        for spec in map(self.store.spec, self.store.trials()):
-            if spec is not None:
+        for trial_id in self.store.trials():
+            if trial_id in requested:
+                first, seed = requested[trial_id]
+                found.setdefault(first, set()).add(seed)
+            elif (spec := self.store.spec(trial_id)) is not None:
                 found.setdefault(replace(spec, seed=0).id, set()).add(spec.seed)
         return {trial_id: frozenset(seeds) for trial_id, seeds in found.items()}
 

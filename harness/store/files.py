@@ -25,7 +25,8 @@ def read(path: Path, *, first_line: bool = False) -> bytes | None:
     """Read the file's bytes, or only its first line. Return None if the file does not exist."""
     with faults_named(path):
         try:
-            with path.open("rb") as file:
+            # A buffer helps only to find the end of a line.
+            with path.open("rb", buffering=-1 if first_line else 0) as file:
                 return file.readline() if first_line else file.read()
         except FileNotFoundError:
             return None

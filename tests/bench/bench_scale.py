@@ -24,7 +24,7 @@ GROUP = "Studies of many trials"
 def workspace(tmp_path_factory: pytest.TempPathFactory, sizes: Sizes) -> Path:
     """As many finished trials of 50 epochs as are to be judged."""
     folder = tmp_path_factory.mktemp("study") / "results"
-    workspaces.fill(folder, trials.experiment("image-pair-4"), range(max(sizes.stored)))
+    workspaces.fill(folder, [trials.experiment("image-pair-4")], range(max(sizes.stored)))
     return folder
 
 

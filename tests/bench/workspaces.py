@@ -1,7 +1,7 @@
 """Workspaces of many finished trials, as a run leaves them but for the fsync."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,30 +29,56 @@ PAYLOAD = bytes(4096)
 """In place of a checkpoint's, which nobody reads of a finished trial."""
 
 
-def fill(folder: Path, experiment: Experiment, seeds: range) -> None:
-    """Finished trials of the experiment, beside whatever is there."""
-    workload = workloads.registry()[experiment.manifest.workload.name]
-    epochs = experiment.manifest.epochs.value
-    store = Store(folder)
-    with store.lock(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda descriptor: None)
-        for spec in specs(experiment, workload, Selection(seeds=tuple(seeds))):
-            data = dict(spec.data)
-            store.append([(spec, each) for each in _messages(spec.seed, epochs, data)])
+Rows = Callable[[int, int, int], Iterator[EpochRecord | FinalRecord]]
+"""The records of a trial: of its experiment's place, its seed and its number of epochs."""
 
 
-def _messages(seed: int, epochs: int, data: dict[str, str]) -> Iterator[Message]:
-    machine = describe()
-    settings = {"deterministic_algorithms": True, "fp32_precision": "ieee", "mkldnn": True}
-    versions = {name: machine[name] for name in ("python", "torch")}
-    hardware = {"cpu": machine["cpu"], "system": machine["system"]}
-    environment = Environment("cpu", 1, FORM, versions, hardware, settings, data)
-    yield Started(0, Provenance("node", source(), environment))
+def estimates(_place: int, seed: int, epochs: int) -> Iterator[EpochRecord | FinalRecord]:
+    """Records as those of the first paper."""
     for epoch in range(1, epochs + 1):
         bits = 2 - 1 / (epoch + seed % 7)
         metrics = {"mi_bits": bits, "mi_floor_bits": bits * 1.003, "true_mi_bits": 1.9991}
         yield EpochRecord(epoch, metrics, START_MS + 1500 * epoch, 1.5)
-    yield Checkpoint(epochs, FORM, PAYLOAD)
     finals = ("test_mi_bits", "test_mi_floor_bits", "test_mi_whole_bits", "test_true_mi_bits")
     yield FinalRecord(epochs, dict.fromkeys(finals, 1.9991), START_MS + 1500 * epochs, 0.3)
-    yield Finished(epochs)
+
+
+def accuracies(place: int, seed: int, epochs: int) -> Iterator[EpochRecord | FinalRecord]:
+    """Records as those of the second paper's grid. Every twentieth cell learns worse."""
+    best = (70.0 if place % 20 == 0 else 88.0) + seed * 7 % 19 / 4
+    for epoch in range(1, epochs + 1):
+        reached = best - (epochs - epoch) / 5
+        metrics = {"validation_accuracy": reached, "best_so_far": reached}
+        yield EpochRecord(epoch, metrics, START_MS + 1000 * epoch, 0.1)
+    finals = {"bounty": best, "test_accuracy": best - 0.1}
+    yield FinalRecord(epochs, finals, START_MS + 1000 * epochs, 0.1)
+
+
+def fill(
+    folder: Path, experiments: Sequence[Experiment], seeds: range, rows: Rows = estimates
+) -> None:
+    """Write finished trials of the experiments, beside whatever is there."""
+    registry = workloads.registry()
+    machine = describe()
+    settings = {"deterministic_algorithms": True, "fp32_precision": "ieee", "mkldnn": True}
+    versions = {name: machine[name] for name in ("python", "torch")}
+    hardware = {"cpu": machine["cpu"], "system": machine["system"]}
+    store = Store(folder)
+    with store.lock(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        for place, experiment in enumerate(experiments):
+            epochs = experiment.manifest.epochs.value
+            workload = experiment.workload(registry)
+            for spec in specs(experiment, workload, Selection(seeds=tuple(seeds))):
+                environment = Environment(
+                    "cpu", 1, FORM, versions, hardware, settings, dict(spec.data)
+                )
+                *records, final = rows(place, spec.seed, epochs)
+                messages: list[Message] = [
+                    Started(0, Provenance("node", source(), environment)),
+                    *records,
+                    Checkpoint(epochs, FORM, PAYLOAD),
+                    final,
+                    Finished(epochs),
+                ]
+                store.append([(spec, message) for message in messages])
