@@ -16,7 +16,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError  # MLflow uses SQLAlchemy and does not catch its errors
 
-from harness.errors import HarnessError, without_secrets
+from harness.errors import HarnessError, number_of, without_secrets
 from harness.tracking.projector import (
     Conclusion,
     Kept,
@@ -141,7 +141,9 @@ class Tracker:
             self._changed.notify()
         self._thread.join(max(0, self._deadline - time.monotonic()))
         left = len(self._jobs) + self._failed + self._thread.is_alive()
-        if left:
+        if left and self._attempts.answered:
+            self._attempts.tell_behind(left, timeout_s)
+        elif left:
             self._attempts.tell(f"no answer within {timeout_s:g} s")
         return self._attempts.summary(left)
 
@@ -210,6 +212,8 @@ class _Attempts:
         self._projector = projector
         self._trouble: str | None = None
         self._told: set[str] = set()
+        self.answered = False
+        """Whether any job succeeded."""
 
     def make(self, job: Job) -> bool:
         """Run a job. Return whether it succeeded.
@@ -218,6 +222,7 @@ class _Attempts:
         a run), read the state again and retry the job once, immediately.
         """
         done = self._try(job)
+        self.answered |= done
         for message in self._projector.deleted.values():
             if message not in self._told:
                 self._told.add(message)
@@ -242,6 +247,16 @@ class _Attempts:
             _log.warning(
                 "tracking at %s does not work for now (%s); trials are not affected, and "
                 "`harness sync` sends later what it misses",
+                self._uri,
+                self._trouble,
+            )
+
+    def tell_behind(self, left: int, waited_s: float) -> None:
+        """Log how far MLflow is behind, unless there was a problem, which explains it."""
+        if self._trouble is None:
+            self._trouble = f"{number_of(left, 'step')} behind after {waited_s:g} s"
+            _log.warning(
+                "tracking at %s is %s; trials are not affected, and `harness sync` sends the rest",
                 self._uri,
                 self._trouble,
             )

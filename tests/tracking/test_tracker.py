@@ -182,6 +182,29 @@ def test_a_locked_database_holds_up_nobody(
     assert replay(database, shelf).points == 0
 
 
+def test_the_end_says_how_far_mlflow_is_behind(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf = Shelf(*(make_trial(seed, 3, done=3) for seed in range(3)))
+    first, second, third = shelf.trials
+    reached, gate = threading.Event(), threading.Event()
+
+    def read(trial_id: str) -> StoredTrial | None:
+        if trial_id == second:
+            reached.set()
+            gate.wait(60)
+        return shelf.read(trial_id)
+
+    tracked = shelf.tracked(EXPERIMENT)
+    tracker = Tracker(database.uri, workspace=database.workspace, read=read, tracked=tracked)
+    for trial_id in (first, second, third):
+        tracker.notify(trial_id)
+    assert reached.wait(60)
+    assert tracker.close(timeout_s=0.1).left == 3  # two trials, and the end of all runs
+    gate.set()
+    assert "is 3 steps behind after 0.1 s" in caplog.text
+
+
 def test_a_database_that_is_locked_for_a_while_is_waited_for(database: Database) -> None:
     shelf = Shelf(make_trial(0, 3, done=3))
     replay(database, shelf)
