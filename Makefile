@@ -42,7 +42,7 @@ format: $(STAMP)  ## put the code into its one form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) data  ## measure: a step, packing, what the harness costs; some twenty minutes
+bench: $(STAMP) data  ## measure: a step, packs, what the harness costs, large grids; some forty minutes
 	mkdir -p results/bench
 	$(BIN)/pytest tests/bench -o python_files='bench_*.py' --timeout 1800 \
 	  --benchmark-columns=median,iqr,rounds --benchmark-json=results/bench/bench.json

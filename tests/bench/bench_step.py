@@ -1,11 +1,11 @@
 """One step of training: the plain loop's against the fast form's, on one thread.
 
 Each has a process of its own: beside the other it would find the memory as that one's much larger
-blocks left it. The fast form's is set up as a worker is. The plain loop's is left as it is, as the
-paper's script would find it, or else set up as a worker too, which tells what the rewrites do by
-themselves.
+blocks left it. The fast form's is set up as a worker is. The plain loop's has the environment of
+the paper's author, or else is set up as a worker too, which tells what the rewrites alone do.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +20,7 @@ from harness.workloads.mine.run import MineRun
 from tests.bench import trials
 from tests.bench.conftest import Sizes
 from tests.bench.paired import Action, Pair
+from tests.bench.processes import as_the_author, environment
 from tests.bench.results import Figure
 
 PROMISED = {"image pairs": 2.0, "sequences": 6.5}
@@ -41,10 +42,11 @@ def test_a_step(
     figures: list[Figure],
 ) -> None:
     """An epoch with all that belongs to it (pairs, both passes, optimiser), by its steps."""
-    bare = {} if peer == "script" else settings(1)
+    worker = dict(os.environ) | settings(1)
+    bare = as_the_author() if peer == "script" else worker
     with (
         _process(bare, network, "plain", mnist_cache, sizes) as plain,
-        _process(settings(1), network, "fast", mnist_cache, sizes) as fast,
+        _process(worker, network, "fast", mnist_cache, sizes) as fast,
     ):
         steps = plain.submit(_steps).result()
         pairs = paired(lambda: plain.submit(_epoch).result(), lambda: fast.submit(_epoch).result())
@@ -61,16 +63,14 @@ def test_a_step(
 
 @contextmanager
 def _process(
-    environment: Mapping[str, str], network: str, form: str, cache: Path, sizes: Sizes
+    variables: Mapping[str, str], network: str, form: str, cache: Path, sizes: Sizes
 ) -> Iterator[ProcessPoolExecutor]:
     """A process with one trial, which runs an epoch whenever it is asked to."""
     started = ProcessPoolExecutor(
         1, get_context("spawn"), initializer=_start, initargs=(network, form, cache, sizes)
     )
     with started as process:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in environment.items():
-                patch.setenv(name, value)
+        with environment(variables):
             process.submit(_steps).result()
         yield process
 

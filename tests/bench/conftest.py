@@ -33,6 +33,10 @@ class Sizes:
     """Of an epoch of sequences."""
     epochs: int = 2
     """Of a real trial."""
+    grid_trials: tuple[int, ...] = (1_000, 10_000, 100_000)
+    """Finished trials of a grid."""
+    shapes: int = 98
+    """Of the grid."""
     images: int = 60_000
     """At most, of each part of MNIST."""
 
@@ -43,6 +47,8 @@ QUICK = Sizes(
     tracked=5,
     stored=(20, 40),
     planned=100,
+    grid_trials=(12, 24),
+    shapes=1,
     minibatches=1,
     epochs=1,
     images=1_000,

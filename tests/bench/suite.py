@@ -26,7 +26,7 @@ from tests.bench import results
 from tests.bench.loops import Stamps
 from tests.bench.machine import describe
 from tests.bench.paired import in_turns, seconds
-from tests.bench.processes import harness, run
+from tests.bench.processes import as_the_author, environment, harness, run
 from tests.bench.results import Figure
 from tests.bench.trials import EXPERIMENTS, SIX, experiment
 
@@ -51,7 +51,8 @@ def bare(which: str, manifest: Path, *arguments: object) -> Timed:
     """One of the loops without a harness, as a process."""
     command = [sys.executable, "-m", "tests.bench.loops", which, str(manifest)]
     began_s = time.perf_counter()
-    printed = run([*command, *map(str, arguments)])
+    with environment(as_the_author() if which == "plain" else os.environ.copy()):
+        printed = run([*command, *map(str, arguments)])
     wall_s = time.perf_counter() - began_s
     return Timed(wall_s, [Stamps(**each) for each in json.loads(printed)])
 

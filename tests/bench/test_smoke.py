@@ -12,6 +12,8 @@ from tests.bench import report, results
 from tests.bench.processes import REPOSITORY
 from tests.bench.results import Figure
 
+SLOW = ("engine", "large", "packing", "packs", "scale")
+
 MACHINE = {"cpu": "a fast one", "commit": "c0ffee"}
 
 
@@ -35,7 +37,7 @@ def _run(*arguments: object, **environment: str) -> None:
     "which",
     [
         "step",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("engine", "packing", "scale")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
     ],
 )
 def test_a_bench_runs_and_leaves_figures(which: str, tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""Packs of K seeds against one process a seed: seeds per hour and memory, on one core.
+
+A process trains one seed, another one K seeds as a pack, each with a worker's environment. They run
+an epoch in turns. The workloads of the first paper have no packs.
+"""
+
+import multiprocessing
+import os
+import resource
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+import pytest
+
+from harness import workloads
+from harness.engine.worker_env import settings
+from harness.manifest import load
+from harness.workload import Context, Packing
+from tests.bench import trials
+from tests.bench.conftest import Sizes
+from tests.bench.paired import seconds
+from tests.bench.processes import environment
+from tests.bench.results import Figure
+
+GROUP = "A pack of K seeds on one core: seeds an hour, against one process a seed"
+PROMISED = {"1*16": 5.0, "2*30": 5.0, "20*20": 5.0, "1*64": 2.0}
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("pack", [4, 10])
+@pytest.mark.parametrize("shape", [*PROMISED, "8*8"])
+def test_a_pack(
+    *,
+    shape: str,
+    pack: int,
+    mnist_cache: Path,
+    sizes: Sizes,
+    benchmark: Any,
+    figures: list[Figure],
+) -> None:
+    if sizes.rounds == 1 and (shape, pack) != ("1*16", 4):
+        pytest.skip("one is enough")
+    alone_s: list[float] = []
+    packed_s: list[float] = []
+    with environment(dict(os.environ) | settings(1)):
+        spawn = multiprocessing.get_context("spawn")
+        options = {"mp_context": spawn, "initializer": _start}
+        one = ProcessPoolExecutor(1, initargs=(shape, 0, mnist_cache), **options)
+        many = ProcessPoolExecutor(1, initargs=(shape, pack, mnist_cache), **options)
+        with one, many:
+
+            def in_turns() -> None:
+                alone_s.append(one.submit(_epoch_s).result())
+                packed_s.append(many.submit(_epoch_s).result())
+
+            in_turns()  # compiles, and fills caches
+            alone_s.clear(), packed_s.clear()
+            benchmark.pedantic(in_turns, rounds=min(sizes.rounds, 3))
+            memory_mib = [each.submit(_peak_mib).result() for each in (one, many)]
+    figures.append(
+        Figure.of(
+            (pack * a / p for a, p in zip(alone_s, packed_s, strict=True)),
+            group=GROUP,
+            name=f"{shape}, K = {pack}",
+            at_least=PROMISED.get(shape) if pack == 10 else None,
+            note=(
+                f"a seed's epoch {median(alone_s):.3f} s, in the pack {median(packed_s) / pack:.3f}"
+                f" s; {memory_mib[0]:,.0f} MiB, the pack {memory_mib[1]:,.0f} MiB"
+            ),
+        )
+    )
+
+
+_epoch: list[Callable[[], object]] = []
+"""Of a worker: what runs an epoch of the seed or of the pack that it was started with."""
+
+
+def _start(shape: str, pack: int, cache: Path) -> None:
+    cell = Path(f"{trials.EXPERIMENTS / 'psa' / 'psa.yaml'}[shape={shape},mode=full]")
+    (found,) = load([cell], workloads.registry())
+    workload = cast(Packing, workloads.registry()[found.manifest.workload.name])
+    data = {
+        item.name: trials.digits(cache, 60_000) for item in workload.data_sets(found.parameters)
+    }
+    contexts = [Context(seed, data, "cpu", 1) for seed in range(max(1, pack))]
+    if not pack:
+        _epoch.append(workload.start(found.parameters, contexts[0]).epoch)
+        return
+    together = workload.start_pack(found.parameters, contexts, pack)
+    _epoch.append(lambda: together.epoch(range(pack)))
+
+
+def _epoch_s() -> float:
+    return seconds(_epoch[0])
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB
