@@ -13,7 +13,7 @@ from harness.verdict.evidence import MeasuredRow
 from harness.verdict.results import Outcome
 
 FEW = "the {} of {} runs is not known from {} seeds"
-RATE = "with 95 % confidence, at most {:.0%} of all runs are beyond the limit: none of these {} is"
+RATE = "with {:g} % confidence, at most {:.0%} of all runs are beyond the limit: none of these {} is"
 
 
 def mean_beside(row: MeasuredRow, terms: Terms, method: str, *, upper: bool) -> Decision:
@@ -124,7 +124,7 @@ def never(claim: NeverClaim, row: MeasuredRow, terms: Terms, method: str) -> Dec
     over = sign * (row.values - row.number.value) > row.number.half_unit
     n, beyond = len(over), int(over.sum())
     if not beyond or claim.runs is None:
-        why = RATE.format(1 - terms.alpha ** (1 / n), n)
+        why = RATE.format(100 * (1 - terms.alpha), 1 - terms.alpha ** (1 / n), n)
         return Decision(outcome=Outcome.REPRODUCED, why=why, method=method)
     p = stats.none_p(claim.runs, beyond, n)
     refuted = p <= terms.alpha / terms.guards

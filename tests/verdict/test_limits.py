@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness import stats
 from harness.manifest import AtLeastClaim, AtMostClaim, Claim, ExtremeClaim, NeverClaim
+from harness.manifest.experiment import SecondStage
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 from tests.verdict.builders import LISTING, TEST, experiment, near, row, trial, value, verdict_on
 
@@ -136,6 +137,21 @@ def never(reported: float = 11.02, **fields: Any) -> NeverClaim:
 )
 def test_no_run_may_pass_a_limit(ours: Sequence[float], runs: int | None, outcome: Outcome) -> None:
     assert on(never(runs=runs), ours).verdict is outcome
+
+
+@pytest.mark.parametrize(("alpha", "words"), [(0.05, "95 %"), (0.025, "97.5 %"), (0.01, "99 %")])
+def test_the_confidence_that_no_run_passes_a_limit_is_that_of_the_verdict(
+    alpha: float, words: str
+) -> None:
+    """The first stage of two has 0.05 (1 - share), and the limit of its rate is 1 - alpha^(1/n)."""
+    asked = experiment(never(), epochs=1, seeds=range(10))
+    if alpha < 0.05:
+        stage = SecondStage(seeds=(10, 11), alpha_share=1 - alpha / 0.05)
+        staged = asked.manifest.model_copy(update={"second_stage": stage})
+        asked = asked.model_copy(update={"manifest": staged})
+    found = row(verdict_on(asked, {seed: trial([0.0], test=9.0) for seed in range(10)}), "claim")
+    rate = 1 - alpha**0.1
+    assert found.note.startswith(f"with {words} confidence, at most {rate:.0%} of all runs")
 
 
 def test_a_limit_is_reached_in_printed_digits() -> None:
