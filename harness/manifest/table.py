@@ -2,16 +2,21 @@
 
     reported: {table: trials.csv, rows: {shape: 1*64}, values: hidden}     every run's value
     reported: {table: means.csv, rows: {shape: 1*64, mode: hidden}, mean: mean, sd: sd, runs: 10}
+    reported: {table: means.csv, rows: {shape: 1*64}, mean: hidden, runs: 10, ddof: 0}
     reported: {table: means.csv, rows: {shape: 1*64}, number: hidden}      one number
 
 `rows` chooses the table's rows by the text in their columns. `values` takes a column of all these
 rows; `mean`, `sd`, `runs` and `number` take a column of the one row that is left. What is no
 column's name (`runs: 10`, `ddof: 0`) stays as it is. The numbers keep the table's file and line, so
 that a fault names them.
+
+Without `sd`, the cell of `mean` holds both, as papers print them: `96.74 ± 0.12`, `96.74 +- 0.12`,
+`96.74 (0.12)`, or `96.74(12)`, in which the SD counts units of the last digit.
 """
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -27,6 +32,12 @@ from harness.record import stays_below
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _ONE_ROW = ("mean", "sd", "runs", "number")
 """Fields that take a column of one row; `values` takes one of many rows."""
+_DIGITS = r"(?:\d+\.?\d*|\.\d+)"
+_MEAN_AND_SD = re.compile(
+    rf"(?P<mean>[+-]?{_DIGITS})(?P<gap>\s*%?\s*)"
+    rf"(?:(?:±|\+/?-|\\pm)\s*(?P<sd>{_DIGITS})|\((?P<bracket>{_DIGITS})%?\))\s*%?"
+)
+_EXAMPLES = "96.74 ± 0.12, 96.74(12) or 96.74 (0.12)"
 
 
 @dataclass(frozen=True)
@@ -107,21 +118,30 @@ class Tables:
             raise _WrongError(
                 f"one row is wanted, but {len(rows)} of {table.file} fit (lines {lines})", ("rows",)
             )
-        taken = {key: self._taken(table, rows, key, child) for key, child in wanted.items()}
+        taken = {key: self._taken(table, rows, key, wanted) for key in wanted}
+        if "mean" in wanted and "sd" not in wanted and wanted["mean"].text is not None:
+            taken |= self._mean_and_sd(table, *rows[0], wanted["mean"].text)
         if "values" in taken:
             taken["values"] = Node(taken["values"].value, node.line)
         return taken["number"] if "number" in taken else Node(taken, node.line)
 
     def _taken(
-        self, table: _Table, rows: Sequence[tuple[int, Mapping[str, str]]], key: str, child: Node
+        self,
+        table: _Table,
+        rows: Sequence[tuple[int, Mapping[str, str]]],
+        key: str,
+        fields: Mapping[str, Node],
     ) -> Node:
         """One field of a reference: the numbers of a column, or the field as it is."""
+        child = fields[key]
         column = child.text
         if column is None or key not in ("values", *_ONE_ROW):
             return child
         if column not in table.columns:
             message = f"{table.file} has no column {show(column)}{suggest(column, table.columns)}"
             raise _WrongError(message, (key,))
+        if key == "mean" and "sd" not in fields:
+            return child  # its cell holds both
         cells = [self._cell(table, line, row, column) for line, row in rows]
         return Node(cells, child.line) if key == "values" else cells[0]
 
@@ -129,12 +149,29 @@ class Tables:
         text = row[column]
         number = _number(text)
         if number is None:
-            self.faults.append(
-                Fault(table.file, line, column, f"must be a finite number, got {show(text)}")
-            )
+            wanted = "must be a finite number"
+            if _mean_and_sd(text):
+                wanted = "must be one number; `mean`, `runs` and `ddof` take a mean with its SD"
+            self.faults.append(Fault(table.file, line, column, f"{wanted}, got {show(text)}"))
             number = 0.0
         whole = number.is_integer() and text.lstrip("+-").isdecimal()
         return Node(int(number) if whole else number, line, table.file)
+
+    def _mean_and_sd(
+        self, table: _Table, line: int, row: Mapping[str, str], column: str
+    ) -> dict[str, Node]:
+        """The two numbers of a cell such as 96.74 ± 0.12."""
+        numbers = _mean_and_sd(row[column])
+        if numbers is None:
+            wanted = f"must be a mean with its SD, such as {_EXAMPLES}, got {show(row[column])}"
+            if _number(row[column]) is not None:
+                wanted += "; if the SD stands in another column, name it under `sd`"
+            self.faults.append(Fault(table.file, line, column, wanted))
+            numbers = 0.0, 0.0
+        return {
+            key: Node(number, line, table.file)
+            for key, number in zip(("mean", "sd"), numbers, strict=True)
+        }
 
     def _load(self, name: str) -> _Table | None:
         """Read a table; None if it has faults."""
@@ -215,3 +252,25 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return number if isfinite(number) and "_" not in text else None
+
+
+def _mean_and_sd(text: str) -> tuple[float, float] | None:
+    """The mean and the SD that a cell prints; None if it does not hold both.
+
+    A whole number in brackets counts units of the mean's last digit, but only right behind it:
+    "96.74 (12)" may mean either.
+
+    >>> _mean_and_sd("96.74 ± 0.12"), _mean_and_sd("96.74(12)"), _mean_and_sd("96.74 (12)")
+    ((96.74, 0.12), (96.74, 0.12), None)
+    """
+    plain = text.replace("$", "").replace("\u2212", "-").strip()
+    match = _MEAN_AND_SD.fullmatch(plain)
+    if match is None:
+        return None
+    mean, sd = match["mean"], match["sd"] or match["bracket"]
+    decimals = len(mean.partition(".")[2])
+    if match["bracket"] and sd.isdecimal() and decimals:
+        if match["gap"]:
+            return None
+        sd = f"{sd}e-{decimals}"
+    return float(mean), float(sd)

@@ -120,6 +120,90 @@ def test_an_ordinary_manifest_may_refer_to_a_table(
     assert experiment.manifest.claims[0].values == {None: 0.5}
 
 
+PUBLISHED = """\
+Model,Fast,Slow,Fast (SD)
+1*2,96.74 ± 0.12,95.81 +- 0.23,0.12
+3*4,96.78(16),"94.65 (0.29)",0.16
+"""
+"""A table as papers print it."""
+
+AS_PRINTED = (
+    GRID.replace(
+        "    reported: {table: table.csv, rows: {size: $size}, number: $mode}",
+        "    reported: {table: table.csv, rows: {Model: $size}, mean: $column, runs: 10, ddof: 0}",
+    )
+    .replace("kind: value", "kind: sample")
+    .replace("  mode: [fast, slow]", "  mode: {fast: {column: Fast}, slow: {column: Slow}}")
+)
+
+
+def test_a_printed_cell_holds_the_mean_and_the_sd(
+    grid: Callable[..., Sequence[Experiment]],
+) -> None:
+    found = [
+        item.manifest.model_dump()["claims"][0]["reported"] for item in grid(AS_PRINTED, PUBLISHED)
+    ]
+    assert [(one["mean"], one["sd"]) for one in found] == [
+        (96.74, 0.12),
+        (95.81, 0.23),
+        (96.78, 0.16),
+        (94.65, 0.29),
+    ]
+    assert {(one["runs"], one["ddof"]) for one in found} == {(10, 0)}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "96.74±.12",
+        "96.74 +/- 0.12",
+        r"$96.74 \pm 0.12$",
+        "96.74% ± 0.12%",
+        "96.74 ± 0.12 %",
+        "96.74(0.12)",
+    ],
+)
+def test_a_mean_and_its_sd_are_printed_in_many_ways(
+    grid: Callable[..., Sequence[Experiment]], cell: str
+) -> None:
+    first = grid(AS_PRINTED, PUBLISHED.replace("96.74 ± 0.12", cell))[0]
+    reported = first.manifest.model_dump()["claims"][0]["reported"]
+    assert (reported["mean"], reported["sd"]) == (96.74, 0.12)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        (
+            "96.74 ± 0.12",
+            "96.74",
+            "table.csv:2: Fast: must be a mean with its SD, such as 96.74 ± 0.12",
+        ),
+        ("96.74 ± 0.12", "96.74", "got '96.74'; if the SD stands in another column, name it"),
+        ("96.78(16)", "96.78 (16)", "table.csv:3: Fast: must be a mean with its SD"),
+        ("95.81 +- 0.23", "95.81 ± n/a", "table.csv:2: Slow: must be a mean with its SD"),
+    ],
+)
+def test_a_cell_without_both_numbers_is_named(
+    faults: Callable[..., list[str]], was: str, now: str, said: str
+) -> None:
+    assert any(said in line for line in faults(AS_PRINTED, PUBLISHED.replace(was, now)))
+
+
+def test_what_a_printed_cell_cannot_say_stands_in_the_manifest(
+    grid: Callable[..., Sequence[Experiment]], faults: Callable[..., list[str]]
+) -> None:
+    said = faults(AS_PRINTED.replace(", ddof: 0", ""), PUBLISHED)
+    assert any("reported.ddof: required" in line for line in said)
+    one = AS_PRINTED.replace("mean: $column, runs: 10, ddof: 0", "number: $column")
+    (first, *_) = faults(one.replace("kind: sample", "kind: value"), PUBLISHED)
+    assert first.startswith("table.csv:2: Fast: must be one number; `mean`, `runs` and `ddof` take")
+    apart = AS_PRINTED.replace("ddof: 0", "ddof: 0, sd: Fast (SD)")
+    plain = PUBLISHED.replace(" ± 0.12", "").replace(" +- 0.23", "").replace("(16)", "")
+    reported = grid(apart, plain.replace(" (0.29)", ""))[0].manifest.model_dump()["claims"][0]
+    assert reported["reported"]["sd"] == 0.12
+
+
 def test_a_cell_keeps_its_digest_while_other_cells_change(
     grid: Callable[..., Sequence[Experiment]],
 ) -> None:
