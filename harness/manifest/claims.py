@@ -815,7 +815,15 @@ class CombinedClaim(ListedClaim, ABC):
 
     Trials with the same seed are combined, so that what they share (the order of the data, say)
     cancels out. If they share nothing, this is still right, with fewer degrees of freedom.
+
+    If the paper averages several runs, the error of its number follows from the SDs of its runs,
+    which the experiments' own claims (kind `sample`) report.
     """
+
+    normal: Text | None = None
+    """Why single runs may be taken to be normally distributed. It is needed only if the paper
+    averages several runs and the experiments' own claims do not report their SDs: then our SD
+    stands for the paper's. Without it, one outlying run of the paper's explains any number."""
 
     @property
     @abstractmethod
@@ -919,7 +927,11 @@ class OrderClaim(SetClaim):
 
 
 class AllWithinClaim(SetClaim):
-    """Every seed of every experiment lies between two limits: "no trial ever exceeds 11 %"."""
+    """Every seed of every experiment lies between two limits: "no trial ever exceeds 11 %".
+
+    If the paper says so of its own runs, `runs` is their number in all of these experiments: a
+    single run of ours beyond a limit may then be chance. Without `runs`, one refutes the claim.
+    """
 
     kind: Literal["all_within"]
     of: Members
@@ -927,6 +939,9 @@ class AllWithinClaim(SetClaim):
     high: Number | None = None
     decimals: Decimals | None = None
     """How many the paper prints: half a unit of the last beyond a limit is only rounding."""
+    runs: Annotated[PositiveInt, Field(le=MAX_RUNS)] | None = None
+    """How many runs of these experiments the paper made; leave it out if the claim is about all
+    runs there can be."""
 
     @field_validator("high")
     @classmethod

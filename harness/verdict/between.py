@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
 from harness import stats
-from harness.manifest import of_seeds
-from harness.stats import Array
+from harness.manifest import BaseClaim, ReportedNumber, of_seeds
+from harness.stats import Array, Sample
 from harness.verdict.evidence import Evidence, Mask, MeasuredRow
 from harness.verdict.results import Outcome
 
@@ -24,6 +25,8 @@ class Members:
     """Names the seeds that the method failed in; empty if there are none."""
     missing: str
     """Names the seeds that are missing, and the experiments that are not judged here."""
+    reports: Mapping[str, BaseClaim]
+    """By experiment, the claim that gives the paper's runs, or their mean and SD."""
 
     @classmethod
     def of(
@@ -38,6 +41,7 @@ class Members:
             evidence: of the experiment that has the claim; it knows those beside it.
         """
         found: dict[str, Array] = {}
+        reports: dict[str, BaseClaim] = {}
         failed, missing = [], []
         for name in dict.fromkeys(name for names in sets for name in names):
             other = evidence.beside.get(name)
@@ -46,6 +50,8 @@ class Members:
             if other is None or metric not in recorded:
                 missing.append(f"{name} is not judged here")
                 continue
+            if epoch is None and metric in other.reports:
+                reports[name] = other.reports[metric]
             source = recorded[metric]
             column = source if epoch is None else source[:, epoch - 1]
             places = {seed: at for at, seed in enumerate(other.seeds)}
@@ -63,11 +69,70 @@ class Members:
             absent=np.asarray(np.isnan(values).any(axis=0)),
             failed="; ".join(failed),
             missing="; ".join(missing),
+            reports=reports,
         )
 
     def arrays(self) -> list[Array]:
         """The values of each set, shape (experiments, seeds)."""
         return [np.array(list(members.values())) for members in self.sets]
+
+    def reported_means(self) -> list[float] | None:
+        """The mean of each set by the paper; None if it does not report all experiments' runs."""
+        if any(name not in self.reports for names in self.sets for name in names):
+            return None
+        return [
+            float(np.mean([self.reports[name].values[None] for name in names]))
+            for names in self.sets
+        ]
+
+
+def with_error(members: Members, slopes: Sequence[float], number: ReportedNumber) -> Sample:
+    """The reported number with its standard error, from the SDs of the paper's runs.
+
+    The errors of independent means add up: the variance of f(m1, m2, ...) is the sum over the
+    experiments of (df/dm)² sd² / runs. Printed SDs are raised by what rounding may have taken.
+
+    Args:
+        members: whose runs the paper reports.
+        slopes: for each set, how fast the number changes with the set's mean.
+        number: of the paper.
+
+    Returns:
+        Size, mean and SD of a sample whose mean has this error. The size is the smallest number of
+        runs of any experiment.
+
+    Source:
+        Ku (1966), Notes on the use of propagation of error formulas, J. Res. Natl. Bur. Stand. 70C.
+    """
+    share: dict[str, float] = {}
+    for names, slope in zip(members.sets, slopes, strict=True):
+        for name in names:
+            share[name] = share.get(name, 0.0) + slope / len(names)
+    variance = 0.0
+    for name, weight in share.items():
+        paper = members.reports[name]
+        rounding = 0.0 if paper.reported_runs else paper.half_unit
+        variance += (weight * ((paper.reported_sd or 0.0) + rounding)) ** 2 / paper.averaged
+    runs = min(members.reports[name].averaged for name in share)
+    return Sample(runs, number.value, sqrt(runs * variance))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CombinedRow(MeasuredRow):
+    """A row about a number that is made of several experiments' values."""
+
+    paper: Sample | None = None
+    """The paper's number with its error; None if the paper reports one run, or not its SDs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithinRow(MeasuredRow):
+    """A row about limits that every run keeps."""
+
+    beyond: int
+    """How many runs are beyond a limit."""
+    runs: int
+    """How many runs there are in all experiments."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,6 +117,8 @@ class Evidence:
     """Each seed's attempts, the latest last."""
     ended_ms: dict[int, int] = field(default_factory=dict)
     """When each seed's last record was taken, in Unix milliseconds."""
+    reports: Mapping[str, BaseClaim] = field(default_factory=dict, repr=False, compare=False)
+    """By metric, the claim that gives the paper's runs, or their mean and SD."""
     beside: Mapping[str, "Evidence"] = field(default_factory=dict, repr=False, compare=False)
     """The evidence of every experiment that is judged in the same call, by its id."""
 
@@ -166,6 +168,11 @@ def gather(case: Case, trial_of: TrialOf) -> Evidence:
         recorded=np.zeros(len(seeds), dtype=np.int64),
         failed=np.zeros(len(seeds), dtype=np.bool_),
         missing=np.zeros(len(seeds), dtype=np.bool_),
+        reports={
+            claim.series: claim
+            for claim in case.experiment.manifest.claims
+            if claim.reported_sd is not None
+        },
     )
     # What compares other experiments has no trials of its own: it reads what lies beside it.
     for row, seed in enumerate(() if compares else seeds):

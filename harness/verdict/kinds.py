@@ -40,10 +40,17 @@ from harness.manifest import (
     ValueClaim,
     of_seeds,
 )
-from harness.stats import Array
+from harness.stats import Array, Sample
 from harness.verdict import limits, samples
-from harness.verdict.between import Members, OrderedRow, order
-from harness.verdict.consistency import OwnTest, Tested, weights
+from harness.verdict.between import (
+    CombinedRow,
+    Members,
+    OrderedRow,
+    WithinRow,
+    order,
+    with_error,
+)
+from harness.verdict.consistency import OwnTest, RowConsistency, Tested, weights
 from harness.verdict.decision import Decision, Terms, compare
 from harness.verdict.evidence import LIMIT, Alignment, Evidence, Mask, MeasuredRow, Takeoffs
 from harness.verdict.results import Outcome
@@ -284,8 +291,19 @@ class SampleRule(Rule[SampleClaim]):
         return 1 if claim.largest_spread else 0
 
 
+UNKNOWN_SDS = (
+    "none: one outlying run of the paper's explains any mean of several, unless the claims on its "
+    "experiments give the SDs of their runs, or `normal` says why there is none"
+)
+
+
 class _CombinedRule(_ComparedRule[Combined]):
-    """A number made of several experiments' values, seed by seed, and compared like a value."""
+    """A number made of several experiments' values, seed by seed, and compared like a value.
+
+    Could the paper's number come from runs like ours? If the paper averages several runs and gives
+    their SDs, Welch's t-test compares the two means. The SD of single runs of ours would not do in
+    the place of the paper's: if one run in ten ends far off, either side may be without one.
+    """
 
     def rows(self, claim: Combined, evidence: Evidence) -> Iterator[MeasuredRow]:
         """Each reported value."""
@@ -294,44 +312,103 @@ class _CombinedRule(_ComparedRule[Combined]):
                 yield _beyond(number, evidence)
                 continue
             members = Members.of(claim.members, claim.metric, number.epoch, evidence)
-            values = self.combined(members.arrays())
-            yield MeasuredRow(
+            means = [members_.mean(axis=0) for members_ in members.arrays()]
+            theirs = members.reported_means() if claim.runs > 1 else None
+            yield CombinedRow(
                 number=number,
-                values=np.where(members.absent, np.nan, values),
+                values=np.where(members.absent, np.nan, self.combined(means)),
                 absent=members.absent,
                 fails=members.failed,
                 incomplete=members.missing,
+                paper=with_error(members, self.slopes(theirs), number) if theirs else None,
             )
 
+    def tested(self, claim: Combined, rows: Sequence[MeasuredRow]) -> list[Tested]:
+        """Single runs, and means of runs that are said to be normal and whose SDs are not known."""
+        joint = claim.runs == 1 or claim.normal
+        return super().tested(claim, [row for row in rows if joint and not _paper(row)])
+
+    def own_tests(self, claim: Combined, rows: Sequence[MeasuredRow]) -> list[OwnTest]:
+        """Welch's t-test if the SDs of the paper's runs are known. No SD of ours is tested."""
+        return [
+            OwnTest(
+                row, stats.welch_p(stats.summarise(row.values), paper, row.number.half_unit), 1.0,
+                "Welch's t-test with the SDs of the paper's runs",
+            )
+            for row in rows
+            if (paper := _paper(row)) and _complete(row, least=2)
+        ]  # fmt: skip
+
+    def decide(self, claim: Combined, row: MeasuredRow, terms: Terms) -> Decision:
+        """The four-way decision; where nothing can be tested, everything is plausible."""
+        if len(row.values) > 1 and row.number.key not in terms.consistency:
+            open_ = RowConsistency(1.0, UNKNOWN_SDS, share=0.0, ranked=False)
+            terms = replace(terms, consistency={**terms.consistency, row.number.key: open_})
+        return super().decide(claim, row, terms)
+
     @abstractmethod
-    def combined(self, sets: Sequence[Array]) -> Array:
-        """The number for each seed, shape (seeds,), of sets of shape (experiments, seeds)."""
+    def combined(self, means: Sequence[Array]) -> Array:
+        """The number for each seed, shape (seeds,), of the means of the sets, of the same shape."""
+
+    @abstractmethod
+    def slopes(self, means: Sequence[float]) -> Sequence[float]:
+        """How fast the number changes with the mean of each set, at these means."""
 
 
 class DifferenceRule(_CombinedRule[DifferenceClaim]):
     """The difference of two means, by seed."""
 
-    def combined(self, sets: Sequence[Array]) -> Array:
+    def combined(self, means: Sequence[Array]) -> Array:
         """Mean of `of` minus mean of `minus`."""
-        return np.asarray(sets[0].mean(axis=0) - sets[1].mean(axis=0))
+        return np.asarray(means[0] - means[1])
+
+    def slopes(self, means: Sequence[float]) -> Sequence[float]:
+        """One up, one down."""
+        return 1.0, -1.0
 
 
 class RatioRule(_CombinedRule[RatioClaim]):
-    """The ratio of two means, by seed."""
+    """The ratio of two means, with a part of it for each seed.
 
-    def combined(self, sets: Sequence[Array]) -> Array:
-        """Mean of `of` over mean of `to`; a zero below counts as the smallest positive number."""
-        below = sets[1].mean(axis=0)
-        ratio = sets[0].mean(axis=0) / np.where(below == 0, np.finfo(float).tiny, below)
-        return np.asarray(np.clip(ratio, -LIMIT, LIMIT))
+    A paper divides means, and the mean of the seeds' ratios is another number. So a seed's part is
+    R + (a - R b) / B, with B the mean below the line and R the ratio of the means: the mean of the
+    parts is R, and their SD gives its error.
+
+    Source:
+        Cochran (1977), Sampling Techniques, section 6.3.
+    """
+
+    def combined(self, means: Sequence[Array]) -> Array:
+        """The parts; a mean of zero below the line counts as the smallest positive number."""
+        above, below = means
+        known = ~np.isnan(above + below)
+        if not known.any():
+            return above
+        base = float(below[known].mean()) or float(np.finfo(float).tiny)
+        ratio = float(np.clip(above[known].mean() / base, -LIMIT, LIMIT))
+        return np.asarray(np.clip(ratio + (above - ratio * below) / base, -LIMIT, LIMIT))
+
+    def slopes(self, means: Sequence[float]) -> Sequence[float]:
+        """1 / B and -A / B²."""
+        above, below = means
+        below = below or float(np.finfo(float).tiny)
+        return 1 / below, -above / below / below
 
 
 class MeanOverRule(_CombinedRule[MeanOverClaim]):
     """The mean over several experiments, by seed."""
 
-    def combined(self, sets: Sequence[Array]) -> Array:
+    def combined(self, means: Sequence[Array]) -> Array:
         """The mean."""
-        return np.asarray(sets[0].mean(axis=0))
+        return means[0]
+
+    def slopes(self, means: Sequence[float]) -> Sequence[float]:
+        """The number is the mean."""
+        return (1.0,)
+
+
+def _paper(row: MeasuredRow) -> Sample | None:
+    return row.paper if isinstance(row, CombinedRow) else None
 
 
 class OrderRule(Rule[OrderClaim]):
@@ -378,7 +455,7 @@ class OrderRule(Rule[OrderClaim]):
 
 
 class AllWithinRule(_EverySeed[AllWithinClaim]):
-    """Every seed of every experiment within the limits."""
+    """Every seed of every experiment within the limits, or about as many as of the paper's runs."""
 
     method = "every seed of every experiment within the limits"
 
@@ -397,24 +474,38 @@ class AllWithinRule(_EverySeed[AllWithinClaim]):
         seeds = np.arange(values.shape[1])
         worst = values[beyond.argmax(axis=0), seeds]
         off = beyond.max(axis=0) > 0
+        refuted = off if claim.runs is None else np.zeros_like(off)
         named = [
             f"{name}: {of_seeds(evidence.named(np.asarray(outside)))}"
             for name, outside in zip(members.sets[0], beyond > 0, strict=True)
             if outside.any()
         ]
         known = ~members.absent
-        yield MeasuredRow(
+        yield WithinRow(
             number=number,
             values=worst,
-            absent=members.absent & ~off,
-            off=off,
+            absent=members.absent & ~refuted,
+            off=refuted,
             fails=members.failed,
             incomplete=members.missing,
             note="; ".join(named),
             farthest=float(worst[known][beyond.max(axis=0)[known].argmax()])
             if known.any()
             else None,
+            beyond=int((beyond > 0).sum()),
+            runs=values.size,
         )
+
+    def decide(self, claim: AllWithinClaim, row: MeasuredRow, terms: Terms) -> Decision:
+        """If the paper made so many runs, chance may explain that one of ours is beyond."""
+        assert isinstance(row, WithinRow), "`rows` makes no others"  # noqa: S101
+        if not row.beyond:
+            return super().decide(claim, row, terms)
+        return limits.never(row.beyond, row.runs, claim.runs, terms, self.method)
+
+    def guards(self, claim: AllWithinClaim) -> int:
+        """One if chance may explain it, which shares alpha; else none."""
+        return 0 if claim.runs is None else 1
 
 
 class SometimesRule(Rule[SometimesClaim]):
@@ -528,7 +619,9 @@ class NeverRule(Rule[NeverClaim]):
 
     def decide(self, claim: NeverClaim, row: MeasuredRow, terms: Terms) -> Decision:
         """If the paper made so many runs, chance may explain that one of ours is beyond."""
-        return limits.never(claim, row, terms, self.method)
+        sign = 1.0 if claim.beyond == "above" else -1.0
+        over = sign * (row.values - row.number.value) > row.number.half_unit
+        return limits.never(int(over.sum()), len(over), claim.runs, terms, self.method)
 
     def guards(self, claim: NeverClaim) -> int:
         """One if chance may explain it, which shares alpha; else none."""

@@ -6,14 +6,16 @@ from dataclasses import replace
 import numpy as np
 
 from harness import stats
-from harness.manifest import ExtremeClaim, NeverClaim
+from harness.manifest import ExtremeClaim
 from harness.stats import Array, Sample
 from harness.verdict.decision import FOUR, Decision, Terms, so_many
 from harness.verdict.evidence import MeasuredRow
 from harness.verdict.results import Outcome
 
 FEW = "the {} of {} runs is not known from {} seeds"
-RATE = "with {:g} % confidence, at most {:.0%} of all runs are beyond the limit: none of these {} is"
+RATE = (
+    "with {:g} % confidence, at most {:.0%} of all runs are beyond the limit: none of these {} is"
+)
 
 
 def mean_beside(row: MeasuredRow, terms: Terms, method: str, *, upper: bool) -> Decision:
@@ -111,26 +113,30 @@ def extreme(claim: ExtremeClaim, row: MeasuredRow, terms: Terms) -> Decision:
     return Decision(outcome=outcome, why=why, method=method, more_seeds=more)
 
 
-def never(claim: NeverClaim, row: MeasuredRow, terms: Terms, method: str) -> Decision:
+def never(beyond: int, n: int, runs: int | None, terms: Terms, method: str) -> Decision:
     """Decide whether no run is beyond a limit, if the paper's so many runs were not.
 
-    If j of n seeds are beyond it and all runs are alike, the probability that none of the paper's k
+    If j of n runs are beyond it and all runs are alike, the probability that none of the paper's k
     runs is among them is C(n, j) / C(n + k, j) (Fisher's exact test).
+
+    Args:
+        beyond: how many of our runs are.
+        n: how many runs we have.
+        runs: how many the paper made, none of them beyond; None if the claim is about all runs.
+        terms: of the experiment.
+        method: as reports name it.
 
     Source:
         Fisher (1935), The logic of inductive inference, J. R. Stat. Soc. 98(1).
     """
-    sign = 1.0 if claim.beyond == "above" else -1.0
-    over = sign * (row.values - row.number.value) > row.number.half_unit
-    n, beyond = len(over), int(over.sum())
-    if not beyond or claim.runs is None:
+    if not beyond or runs is None:
         why = RATE.format(100 * (1 - terms.alpha), 1 - terms.alpha ** (1 / n), n)
         return Decision(outcome=Outcome.REPRODUCED, why=why, method=method)
-    p = stats.none_p(claim.runs, beyond, n)
+    p = stats.none_p(runs, beyond, n)
     refuted = p <= terms.alpha / terms.guards
     return Decision(
         outcome=Outcome.NOT_REPRODUCED if refuted else Outcome.INCONCLUSIVE,
-        why=f"{beyond} of {n} seeds, none of the paper's {claim.runs} runs; p = {p:.2g}",
+        why=f"{beyond} of {n} runs, none of the paper's {runs}; p = {p:.2g}",
         method=f"{method}; Fisher's exact test",
     )
 

@@ -1,6 +1,6 @@
 """Claims between experiments: differences, ratios, averages, orders, limits of sets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from harness.manifest import (
     MeanOverClaim,
     OrderClaim,
     RatioClaim,
+    SampleClaim,
     SometimesClaim,
 )
 from harness.record import StoredTrial
 from harness.stats import Array
 from harness.verdict import ClaimResult, Outcome
+from harness.verdict.between import Members, with_error
+from harness.verdict.kinds import RatioRule
 from tests.verdict.builders import TEST, experiment, failed, near, trial, value, verdicts_on
 
 LOW = [1.00, 1.02, 0.98, 1.01, 0.99]
@@ -48,12 +51,20 @@ def sometimes(of: Sequence[str], exceed: float, reported: int, runs: int) -> Som
     )
 
 
-def judged(claims: Sequence[Claim], **values: Sequence[float | StoredTrial]) -> list[ClaimResult]:
-    """Judge claims between experiments whose final estimates, by seed, are given by name."""
+def judged(
+    claims: Sequence[Claim],
+    theirs: Mapping[str, Any] | None = None,
+    **values: Sequence[float | StoredTrial],
+) -> list[ClaimResult]:
+    """Judge claims between experiments whose final estimates, by seed, are given by name.
+
+    `theirs` are the runs that the paper reports of each experiment; by default none.
+    """
+    own = {name: _sample(reported) for name, reported in (theirs or {}).items()}
     count = len(next(iter(values.values())))
     members = [
         (
-            experiment(value(1.0), id=name, epochs=1),
+            experiment(own.get(name, value(1.0)), id=name, epochs=1),
             {
                 seed: given if isinstance(given, StoredTrial) else trial([0.0], test=given)
                 for seed, given in enumerate(finals)
@@ -66,8 +77,16 @@ def judged(claims: Sequence[Claim], **values: Sequence[float | StoredTrial]) -> 
     return list(verdicts_on([*members, (between, dict.fromkeys(range(count)))])[-1].results)
 
 
-def outcome(claim: Claim, **values: Sequence[float | StoredTrial]) -> Outcome:
-    (found,) = judged([claim], **values)
+def _sample(reported: Any) -> Claim:
+    return SampleClaim(kind="sample", name="own", reported=reported, tolerance=near(1e4), **TEST)
+
+
+def outcome(
+    claim: Claim,
+    theirs: Mapping[str, Any] | None = None,
+    **values: Sequence[float | StoredTrial],
+) -> Outcome:
+    (found,) = judged([claim], theirs, **values)
     return found.verdict
 
 
@@ -115,6 +134,56 @@ def test_a_ratio_and_an_average_are_compared_like_values() -> None:
     assert found[1].measured == pytest.approx((np.mean(HIGH) + np.mean(LOW)) / 2)
 
 
+MANY_LOW, MANY_HIGH = [1.0, 1.2, 0.8, 1.1, 0.9] * 2, [2.0, 2.2, 1.8, 2.1, 1.9] * 2
+
+
+def of_ten(reported: float, **fields: Any) -> DifferenceClaim:
+    return difference(reported).model_copy(update={"runs": 10, **fields})
+
+
+def test_a_mean_of_several_runs_is_refuted_only_if_its_error_is_known() -> None:
+    """One run of the paper's at 40 moves the mean of its ten by 3.9, and ours have none."""
+    ours = {"high": MANY_HIGH, "low": MANY_LOW}
+    (found,) = judged([of_ten(4.9)], **ours)
+    assert found.verdict is Outcome.INCONCLUSIVE
+    assert "one outlying run of the paper's" in found.method
+    wide = {"high": {"values": [*MANY_HIGH[:9], 40.9]}, "low": {"values": MANY_LOW}}
+    assert outcome(of_ten(4.9), wide, **ours) is Outcome.INCONCLUSIVE
+    narrow = {
+        name: {"mean": mean, "sd": 0.15, "runs": 10, "ddof": 1}
+        for name, mean in {"high": 5.9, "low": 1.0}.items()
+    }
+    (found,) = judged([of_ten(4.9)], narrow, **ours)
+    assert found.verdict is Outcome.NOT_REPRODUCED
+    assert "Welch's t-test with the SDs of the paper's runs" in found.method
+    assert outcome(of_ten(4.9, normal="so it is"), **ours) is Outcome.NOT_REPRODUCED
+    assert outcome(of_ten(1.0), **ours) is Outcome.REPRODUCED
+
+
+def test_the_error_of_a_combined_number_is_that_of_its_means() -> None:
+    sds = {"a": 0.3, "b": 0.4, "c": 1.2}
+    reports: dict[str, Any] = {
+        name: _sample({"mean": 2.0, "sd": sd, "runs": 10, "ddof": 1}) for name, sd in sds.items()
+    }
+    nothing = np.zeros(2, dtype=np.bool_)
+    members = Members(({"a": LOW}, {"b": LOW, "c": LOW}), nothing, "", "", reports)  # type: ignore[dict-item]
+    (number,) = difference(0.0).numbers()
+    found = with_error(members, (1.0, -1.0), number)
+    assert found.sd == pytest.approx((0.3**2 + (0.4**2 + 1.2**2) / 4) ** 0.5)
+    assert (found.n, found.mean) == (10, 0.0)
+    slopes = RatioRule().slopes([6.0, 2.0])
+    assert slopes == (0.5, -1.5)
+
+
+def test_a_ratio_is_one_of_means() -> None:
+    """The mean of the seeds' ratios would be 5.05."""
+    ratio = RatioClaim(
+        kind="ratio", name="r", of=("high",), to=("low",), reported=1.0, tolerance=near(9), **TEST
+    )
+    (found,) = judged([ratio], high=[1.0, 10.0], low=[10.0, 1.0])
+    assert found.measured == pytest.approx(1.0)
+
+
 def test_an_order_holds_only_if_every_pair_shows_it() -> None:
     claim = order(["low", "middle"], ["high"])
     middle = [1.5, 1.52, 1.49, 1.51, 1.5]
@@ -151,6 +220,16 @@ def test_rounding_is_not_beyond_a_limit() -> None:
     assert outcome(within(["a"], high=11.02, decimals=2), a=[11.026, 11]) is Outcome.NOT_REPRODUCED
 
 
+def test_what_the_papers_runs_never_did_may_be_chance_in_one_of_ours() -> None:
+    """Ten runs of the paper's, and one, four or five of ten of ours beyond the limit."""
+    ten = {"high": 2.1, "runs": 10}
+    assert outcome(within(["a"], **ten), a=[2.0] * 9 + [3.0]) is Outcome.INCONCLUSIVE
+    (four,) = judged([within(["a"], **ten)], a=[2.0] * 6 + [3.0] * 4)
+    assert four.verdict is Outcome.NOT_REPRODUCED
+    assert "4 of 10 runs, none of the paper's 10; p = 0.043" in four.note
+    assert outcome(within(["a"], high=2.1), a=[2.0] * 9 + [3.0]) is Outcome.NOT_REPRODUCED
+
+
 def test_what_sometimes_happens_needs_one_run_or_too_few_to_expect_one() -> None:
     assert outcome(sometimes(["a"], 1.5, 1, 10), a=[1.0] * 9 + [1.6]) is Outcome.REPRODUCED
     assert outcome(sometimes(["a"], 1.5, 1, 10), a=[1.0] * 10) is Outcome.INCONCLUSIVE
@@ -163,6 +242,7 @@ def test_what_sometimes_happens_needs_one_run_or_too_few_to_expect_one() -> None
         difference(1.0),
         order(["low"], ["high"]),
         within(["low", "high"], high=9.0),
+        within(["low", "high"], high=9.0, runs=9),
         sometimes(["low", "high"], 1.5, 1, 2),
     ],
     ids=lambda claim: claim.kind,

@@ -3,7 +3,19 @@
 import pytest
 
 from harness.verdict import Outcome
-from tests.verdict.simulate_kinds import DOCS, KINDS, MARK, POOLS, SHAPES, false_alarms, verdicts
+from tests.verdict.simulate_kinds import (
+    BETWEEN,
+    DOCS,
+    KINDS,
+    MARK,
+    POOLS,
+    PUBLISHED,
+    SHAPES,
+    TABLES,
+    false_alarms,
+    verdicts,
+    verdicts_between,
+)
 
 TIMES = 400
 SLACK = 0.025
@@ -15,6 +27,15 @@ SLACK = 0.025
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_paper_whose_runs_are_like_ours_is_seldom_called_otherwise(kind: str, name: str) -> None:
     assert false_alarms(verdicts(kind, name, TIMES)) <= 0.05 + SLACK
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SHAPES, *PUBLISHED])
+@pytest.mark.parametrize("kind", BETWEEN)
+def test_a_comparison_whose_runs_are_like_ours_is_seldom_called_otherwise(
+    kind: str, name: str
+) -> None:
+    assert false_alarms(verdicts_between(kind, name, TIMES)) <= 0.05 + SLACK
 
 
 @pytest.mark.slow
@@ -32,8 +53,17 @@ def test_few_papers_show_that_the_simulation_runs(kind: str) -> None:
     assert far[Outcome.NOT_REPRODUCED] == 4
 
 
+@pytest.mark.parametrize("kind", BETWEEN)
+def test_few_comparisons_show_that_the_simulation_runs(kind: str) -> None:
+    assert false_alarms(verdicts_between(kind, "18*18", 8)) <= 0.25
+    down = kind.startswith(("order", "sometimes"))
+    far = verdicts_between(kind, "normal", 3, moved=-6.0 if down else 6.0)
+    assert far[Outcome.NOT_REPRODUCED] == 3
+
+
 def test_the_page_has_a_line_for_each_kind_and_shape() -> None:
     table = DOCS.read_text(encoding="utf-8").partition(MARK)[2]
-    for kind in KINDS:
-        for name in (*SHAPES, *POOLS):
-            assert f"| {kind} | {name} |" in table
+    for _, _, kinds, names in TABLES:
+        for kind in kinds:
+            for name in names:
+                assert f"| {kind} | {name} |" in table
