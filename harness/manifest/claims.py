@@ -875,6 +875,43 @@ class MeanOverClaim(CombinedClaim):
         return (self.over,)
 
 
+class ExtremeDifferenceClaim(_WithTolerance):
+    """How far the best or worst run of some experiments lies above that of others.
+
+    The extreme of `runs` runs of `of`, minus that of as many of `minus`. One outlying run of the
+    paper's explains any difference of two extremes, so only all its runs can refute the claim: the
+    experiments' own claims (kind `sample` with all values) report them. Without them, a difference
+    that is farther off than the tolerance is inconclusive.
+    """
+
+    kind: Literal["extreme_difference"]
+    of: Members
+    minus: Members
+    which: Literal["highest", "lowest"]
+    reported: Number
+    runs: Annotated[PositiveInt, Field(le=MAX_RUNS)]
+    """How many runs of the paper's each of the two is the extreme of."""
+    decimals: Decimals | None = None
+    """How many the paper prints: half a unit of the last does not count as a difference."""
+
+    one_number: ClassVar[bool] = True
+
+    @property
+    def members(self) -> tuple[Members, ...]:
+        """Both sets."""
+        return self.of, self.minus
+
+    @property
+    def values(self) -> Mapping[int | None, float]:
+        """The reported difference."""
+        return {None: self.reported}
+
+    @property
+    def half_unit(self) -> float:
+        """Half a unit of the last printed digit; 0 if `decimals` is not given."""
+        return 0.0 if self.decimals is None else _half_unit(self.decimals)
+
+
 class SetClaim(BaseClaim, ABC):
     """What the claims share that are about sets of experiments and report no number to be near."""
 
@@ -1009,6 +1046,7 @@ Claim = (
     | DifferenceClaim
     | RatioClaim
     | MeanOverClaim
+    | ExtremeDifferenceClaim
     | OrderClaim
     | AllWithinClaim
     | SometimesClaim
@@ -1035,6 +1073,7 @@ KINDS = _kinds(
     DifferenceClaim,
     RatioClaim,
     MeanOverClaim,
+    ExtremeDifferenceClaim,
     OrderClaim,
     AllWithinClaim,
     SometimesClaim,

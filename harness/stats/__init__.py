@@ -26,6 +26,7 @@ from harness.stats.intervals import (
 from harness.stats.ordered import (
     above_p,
     best_of,
+    extreme_difference_p,
     none_p,
     positive_p,
     positive_t_p,
@@ -65,6 +66,7 @@ __all__ = [
     "consistency",
     "crossing",
     "equivalence_p",
+    "extreme_difference_p",
     "familywise",
     "holm",
     "howe_factor",

@@ -76,6 +76,21 @@ class Members:
         """The values of each set, shape (experiments, seeds)."""
         return [np.array(list(members.values())) for members in self.sets]
 
+    def both(self, which: int) -> list[tuple[Array, Array]] | None:
+        """For each experiment of a set, our runs and the paper's; None if some are not reported.
+
+        Ours are rounded as the paper's are, so that ties are ties.
+        """
+        found = []
+        for name, values in self.sets[which].items():
+            paper, ours = self.reports.get(name), values[~np.isnan(values)]
+            if paper is None or not paper.reported_runs or not len(ours):
+                return None
+            unit = 2 * paper.half_unit
+            ours = np.round(ours / unit) * unit if unit else ours
+            found.append((ours, np.array(paper.reported_runs)))
+        return found
+
     def reported_means(self) -> list[float] | None:
         """The mean of each set by the paper; None if it does not report all experiments' runs."""
         if any(name not in self.reports for names in self.sets for name in names):
@@ -123,6 +138,14 @@ class CombinedRow(MeasuredRow):
 
     paper: Sample | None = None
     """The paper's number with its error; None if the paper reports one run, or not its SDs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtremeDifferenceRow(MeasuredRow):
+    """A row about the difference of two extremes, which is shown in place of the mean."""
+
+    p: float | None
+    """That the paper's runs and ours are alike; None if the paper's are not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ from harness.manifest import (
     DifferenceClaim,
     ExactClaim,
     ExtremeClaim,
+    ExtremeDifferenceClaim,
     LimitClaim,
     MeanOverClaim,
     NeverClaim,
@@ -44,6 +45,7 @@ from harness.stats import Array, Sample
 from harness.verdict import limits, samples
 from harness.verdict.between import (
     CombinedRow,
+    ExtremeDifferenceRow,
     Members,
     OrderedRow,
     WithinRow,
@@ -407,6 +409,41 @@ class MeanOverRule(_CombinedRule[MeanOverClaim]):
         return (1.0,)
 
 
+class ExtremeDifferenceRule(Rule[ExtremeDifferenceClaim]):
+    """The difference of the extremes of k runs of two sets."""
+
+    def rows(self, claim: ExtremeDifferenceClaim, evidence: Evidence) -> Iterator[MeasuredRow]:
+        """One row; the values are differences of single seeds."""
+        (number,) = claim.numbers()
+        if _not_reached(number.epoch, evidence):
+            yield _beyond(number, evidence)
+            return
+        members = Members.of(claim.members, claim.metric, number.epoch, evidence)
+        sign = 1.0 if claim.which == "highest" else -1.0
+        of, minus = (sign * runs for runs in members.arrays())
+        ends = [limits.extreme_of(runs.ravel(), claim.runs, highest=True) for runs in (of, minus)]
+        both = members.both(0), members.both(1)
+        known = [[(sign * a, sign * b) for a, b in each] for each in both if each]
+        yield ExtremeDifferenceRow(
+            number=number,
+            values=np.where(members.absent, np.nan, sign * (of.max(axis=0) - minus.max(axis=0))),
+            absent=members.absent,
+            fails=members.failed,
+            incomplete=members.missing,
+            farthest=None if None in ends else sign * ((ends[0] or 0.0) - (ends[1] or 0.0)),
+            p=stats.extreme_difference_p(*known) if len(known) == len(both) else None,
+        )
+
+    def decide(self, claim: ExtremeDifferenceClaim, row: MeasuredRow, terms: Terms) -> Decision:
+        """By nearness, and by permutation if all of the paper's runs are known."""
+        assert isinstance(row, ExtremeDifferenceRow), "`rows` makes no others"  # noqa: S101
+        return limits.extreme_difference(claim, row, row.p, terms)
+
+    def guards(self, claim: ExtremeDifferenceClaim) -> int:
+        """One: it shares alpha with the other claims that a test can refute."""
+        return 1
+
+
 def _paper(row: MeasuredRow) -> Sample | None:
     return row.paper if isinstance(row, CombinedRow) else None
 
@@ -646,6 +683,8 @@ def rule_for(kind: type[Claim]) -> Rule[Any]:  # noqa: PLR0911, PLR0912 - one fo
         return RatioRule()
     if issubclass(kind, MeanOverClaim):
         return MeanOverRule()
+    if issubclass(kind, ExtremeDifferenceClaim):
+        return ExtremeDifferenceRule()
     if issubclass(kind, OrderClaim):
         return OrderRule()
     if issubclass(kind, AllWithinClaim):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness import stats
-from harness.manifest import ExtremeClaim
+from harness.manifest import ExtremeClaim, ExtremeDifferenceClaim
 from harness.stats import Array, Sample
 from harness.verdict.decision import FOUR, Decision, Terms, so_many
 from harness.verdict.evidence import MeasuredRow
@@ -111,6 +111,41 @@ def extreme(claim: ExtremeClaim, row: MeasuredRow, terms: Terms) -> Decision:
         so_many(more) if more else "" if plausible else f"chance does not explain it (p = {p:.2g})"
     )
     return Decision(outcome=outcome, why=why, method=method, more_seeds=more)
+
+
+OUTLIER = "one outlying run of the paper's would explain it, and its single runs are not known"
+
+
+def extreme_difference(
+    claim: ExtremeDifferenceClaim, row: MeasuredRow, p: float | None, terms: Terms
+) -> Decision:
+    """Decide whether the paper's difference of two extremes of k runs is that of k of ours.
+
+    Close enough: the difference of the mean extremes of k seeds lies within the tolerance.
+    Plausible: the permutation test of `stats.extreme_difference_p`, if the paper's runs are known.
+
+    Args:
+        claim: as the manifest has it.
+        row: its one row.
+        p: of the permutation test; None if the paper's single runs are not known.
+        terms: of the experiment.
+    """
+    n, number = len(row.values), row.number
+    method = f"mean {claim.which} of {claim.runs} seeds; " + (
+        "no test of chance" if p is None else "permutation of the paper's runs and ours"
+    )
+    if n < claim.runs:
+        why, more = FEW.format(claim.which, claim.runs, n), claim.runs - n
+        why = f"{why}; {so_many(more)}"
+        return Decision(outcome=Outcome.INCONCLUSIVE, why=why, method=method, more_seeds=more)
+    near = abs((row.farthest or 0.0) - number.value) <= number.tolerance + number.half_unit
+    plausible = p is None or p > terms.alpha / terms.guards
+    outcome, why = FOUR[near, plausible], ""
+    if not plausible:
+        why = f"chance does not explain it (p = {p:.2g})"
+    elif not near:
+        why = OUTLIER if p is None else f"chance may explain it (p = {p:.2g})"
+    return Decision(outcome=outcome, why=why, method=method, p_consistency=p)
 
 
 def never(beyond: int, n: int, runs: int | None, terms: Terms, method: str) -> Decision:
