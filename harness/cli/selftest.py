@@ -12,7 +12,7 @@ from harness.cli import options
 from harness.cli.live import ConsoleObserver, log_to
 from harness.errors import Exit
 from harness.report.terminal import Column, FittedTable
-from harness.selftest import CaseResult, Training, cases
+from harness.selftest import CaseResult, Training, cases, kind_cases
 from harness.session.selftest import choose_subject, run_stored, run_training
 
 
@@ -30,8 +30,8 @@ def selftest(
         bool,
         typer.Option(
             "--full",
-            help="Also plant faults that only runs of full length show; takes a quarter of an hour "
-            "on two cores.",
+            help="Also plant the workload's other faults, and those that only runs of full length "
+            "show; takes a quarter of an hour on two cores.",
         ),
     ] = False,
     data: options.Data = None,
@@ -39,8 +39,8 @@ def selftest(
 ) -> None:
     """Plant faults and check that the verdicts detect them; exit 1 if a verdict is wrong.
 
-    Sound runs must pass. Some faults are planted in stored records, and the workload's own faults
-    in real training. Everything happens in a temporary workspace.
+    Sound runs must pass. Most faults are planted in stored records, for each kind of claim; some of
+    the workload's own faults in real training. Everything happens in a temporary workspace.
 
     Example: harness selftest --full
     """
@@ -52,12 +52,14 @@ def selftest(
     with TemporaryDirectory(prefix="harness-selftest-") as root:
         stored = [
             run_stored(subject, case, Path(root) / str(number))
-            for number, case in enumerate(cases(subject))
+            for number, case in enumerate((*cases(subject), *kind_cases(subject)))
         ]
         trained = run_training(Training.short(subject), Path(root) / "short", observer, data=data)
         if full:
-            whole = Training.whole(subject)
-            trained += run_training(whole, Path(root) / "whole", observer, data=data)
+            for name, training in ("others", Training.others), ("whole", Training.whole):
+                planted = training(subject)
+                if planted.cases:
+                    trained += run_training(planted, Path(root) / name, observer, data=data)
     _show({"stored": stored, "trained": trained}, console)
     failed = [result for result in (*stored, *trained) if not result.passed]
     raise typer.Exit(Exit.NOT_AS_EXPECTED if failed else Exit.AS_EXPECTED)

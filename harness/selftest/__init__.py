@@ -8,6 +8,7 @@ records then lie in a workspace and are judged like all others.
 
 from harness.selftest.cases import Case, CaseResult, Detection, cases, evaluate
 from harness.selftest.drawn_runs import Subject, prepared
+from harness.selftest.kind_faults import kind_cases
 from harness.selftest.training_faults import Training
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "Training",
     "cases",
     "evaluate",
+    "kind_cases",
     "prepared",
 ]

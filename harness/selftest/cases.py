@@ -28,7 +28,7 @@ from harness.selftest.drawn_runs import (
 )
 from harness.store import Store
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
-from harness.workload import planted_faults
+from harness.workload import Workload, planted_faults
 
 Verdicts = Sequence[ExperimentVerdict]
 
@@ -59,6 +59,9 @@ class Case:
     """False for a null."""
     seeds: tuple[int, ...] | None = None
     """The seeds to judge; None for all of the manifest's."""
+    registry: Mapping[str, Workload] | None = None
+    """The workloads of experiments that are judged together, of which the last compares the others;
+    None if each is judged alone."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +170,8 @@ def _level(rows: Sequence[ClaimResult]) -> str:
     ps = [row.p_consistency for row in rows if row.p_consistency is not None]
     if ps:
         return f"p = {min(ps):.1g}"
-    far = max(abs(row.difference or 0.0) / row.tolerance for row in rows if row.tolerance)
-    return f"{far:.1f} tolerances"
+    far = [abs(row.difference or 0.0) / row.tolerance for row in rows if row.tolerance]
+    return f"{max(far):.1f} tolerances" if far else rows[0].method
 
 
 WIDER = 20.0

@@ -110,19 +110,18 @@ class Training:
 
     @classmethod
     def short(cls, subject: Subject) -> "Training":
-        """Plan the faults that show early and a null, up to the first epoch that is judged.
+        """Plan a null, one fault that the estimates show, and those that a digest shows.
 
-        Two seeds suffice to show whether runs differ.
+        They run up to the first epoch that is judged, in two seeds, which suffice to show whether
+        runs differ. The other faults show in the same way, so they are left to `others`.
         """
-        manifest = subject.experiment.manifest
-        rows = (
-            epoch or manifest.epochs.value
-            for claim in manifest.claims
-            if not claim.exact
-            for epoch in claim.values
-        )
-        epochs = min(rows, default=manifest.epochs.value)
-        return cls._of(subject, Selection(seeds=subject.seeds[:2], epochs=epochs), late=False)
+        null = {NONE: PlantedFault("an honest run")}
+        return cls._of(subject, _early(subject), null | _split(subject)[0])
+
+    @classmethod
+    def others(cls, subject: Subject) -> "Training":
+        """Plan the other faults that show early, in the same way as `short`."""
+        return cls._of(subject, _early(subject), _split(subject)[1])
 
     @classmethod
     def whole(cls, subject: Subject) -> "Training":
@@ -130,19 +129,15 @@ class Training:
 
         Seven seeds are needed: three leave the verdict open at the corrected level.
         """
-        return cls._of(subject, Selection(seeds=subject.seeds[:7]), late=True)
+        faults = planted_faults(subject.workload)
+        late = {name: fault for name, fault in faults.items() if fault.late}
+        null = {NONE: PlantedFault("an honest run, in full")}
+        return cls._of(subject, Selection(seeds=subject.seeds[:7]), null | late)
 
     @classmethod
-    def _of(cls, subject: Subject, selection: Selection, *, late: bool) -> "Training":
-        null = PlantedFault("an honest run, in full" if late else "an honest run")
-        faults = {
-            NONE: null,
-            **{
-                name: fault
-                for name, fault in planted_faults(subject.workload).items()
-                if fault.late == late
-            },
-        }
+    def _of(
+        cls, subject: Subject, selection: Selection, faults: Mapping[str, PlantedFault]
+    ) -> "Training":
         planted = [PlantedWorkload(subject.workload, *named) for named in faults.items()]
         registry = {**subject.registry, **{workload.name: workload for workload in planted}}
         return cls(
@@ -153,6 +148,28 @@ class Training:
             registry=registry,
             selection=selection,
         )
+
+
+def _early(subject: Subject) -> Selection:
+    """Two seeds up to the first epoch that is judged."""
+    manifest = subject.experiment.manifest
+    rows = (
+        epoch or manifest.epochs.value
+        for claim in manifest.claims
+        if not claim.exact
+        for epoch in claim.values
+    )
+    epochs = min(rows, default=manifest.epochs.value)
+    return Selection(seeds=subject.seeds[:2], epochs=epochs)
+
+
+def _split(subject: Subject) -> tuple[dict[str, PlantedFault], dict[str, PlantedFault]]:
+    """The faults that show early: those that `Training.short` plants, and the others."""
+    faults = planted_faults(subject.workload)
+    early = {name: fault for name, fault in faults.items() if not fault.late}
+    first = next((name for name, fault in early.items() if fault.data is None), None)
+    chosen = {name: fault for name, fault in early.items() if name == first or fault.data}
+    return chosen, {name: fault for name, fault in early.items() if name not in chosen}
 
 
 def _case(name: str, fault: PlantedFault) -> Case:

@@ -72,10 +72,14 @@ def run_stored(subject: Subject, case: Case, root: Path) -> CaseResult:
     """Plant a case in a workspace of its own, and judge it."""
     store = Store(root)
     experiments = case.prepare(subject, store)
+    selection = Selection(seeds=case.seeds)
+    if case.registry is not None:
+        together = Session(tuple(experiments), selection, store, registry=case.registry)
+        return evaluate(case, together.verdicts()[-1:])
     verdicts = [
         verdict
         for experiment in experiments
-        for verdict in Session((experiment,), Selection(seeds=case.seeds), store).verdicts()
+        for verdict in Session((experiment,), selection, store).verdicts()
     ]
     return evaluate(case, verdicts)
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from harness.cli import selftest as command
 from harness.cli.app import app
 from harness.errors import Exit
-from harness.selftest import CaseResult, Detection, Subject, cases
+from harness.selftest import CaseResult, Detection, Subject, cases, kind_cases
 from harness.selftest.drawn_runs import draw, margins, messages, write
 from harness.session.selftest import choose_subject, run_stored
 from harness.store import Store
@@ -22,7 +22,8 @@ from harness.verdict.decision import Decision
 from tests.conftest import REPOSITORY
 
 SUBJECT = choose_subject([REPOSITORY / "experiments"])
-CASES = {case.name: case for case in cases(SUBJECT)}
+KINDS = {case.name: case for case in kind_cases(SUBJECT)}
+CASES = {case.name: case for case in cases(SUBJECT)} | KINDS
 MEMORISED = "pairs not redrawn (as recorded)"
 
 

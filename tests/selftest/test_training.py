@@ -85,17 +85,22 @@ def test_a_planted_workload_travels_to_a_worker_and_says_nothing_of_its_fault(fa
     assert (faulty.revision, faulty.metrics) == (image_pair.revision, image_pair.metrics)
 
 
-@pytest.mark.parametrize("which", [Training.short, Training.whole])
-def test_every_fault_of_training_has_its_experiment(subject: Subject, which: Which) -> None:
+@pytest.mark.parametrize(
+    ("which", "nulls"), [(Training.short, 1), (Training.others, 0), (Training.whole, 1)]
+)
+def test_every_fault_of_training_has_its_experiment(
+    subject: Subject, which: Which, nulls: int
+) -> None:
     training = which(subject)
     assert len(training.experiments) == len(training.cases)
-    assert sum(not case.is_fault for case in training.cases) == 1
+    assert sum(not case.is_fault for case in training.cases) == nulls
     for experiment in training.experiments:
         assert experiment.manifest.workload.name in training.registry
         assert experiment.manifest.claims == subject.experiment.manifest.claims
 
 
 def test_every_fault_is_planted_in_some_training(subject: Subject) -> None:
-    trained = [*Training.short(subject).experiments, *Training.whole(subject).experiments]
+    plans = Training.short(subject), Training.others(subject), Training.whole(subject)
+    trained = [experiment for plan in plans for experiment in plan.experiments]
     names = [experiment.id.partition("[")[2].rstrip("]") for experiment in trained]
     assert sorted(names) == sorted([*FAULTS, NONE, NONE])

@@ -175,7 +175,9 @@ def draw_cells(rng: np.random.Generator, name: str) -> tuple[Cells, Cells]:
         pools = {HIGH: f"{name}, baselines", LOW: f"{name}, ablations"}
         drawn = {cell: draw(rng, pool) for cell, pool in pools.items()}
     else:
-        drawn = {cell: tuple(50 + runs for runs in draw(rng, name)) for cell in (HIGH, LOW)}
+        drawn = {
+            cell: tuple(np.round(50 + runs, 2) for runs in draw(rng, name)) for cell in (HIGH, LOW)
+        }
     return {cell: runs[0] for cell, runs in drawn.items()}, {
         cell: runs[1] for cell, runs in drawn.items()
     }
