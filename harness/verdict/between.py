@@ -136,8 +136,10 @@ def with_error(members: Members, slopes: Sequence[float], number: ReportedNumber
 class CombinedRow(MeasuredRow):
     """A row about a number that is made of several experiments' values."""
 
-    paper: Sample | None = None
+    paper: Sample | None
     """The paper's number with its error; None if the paper reports one run, or not its SDs."""
+    compared: Array
+    """What is compared with it: the values, or for a ratio their parts at the paper's means."""
 
 
 @dataclass(frozen=True, kw_only=True)

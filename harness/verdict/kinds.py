@@ -41,7 +41,7 @@ from harness.manifest import (
     ValueClaim,
     of_seeds,
 )
-from harness.stats import Array, Sample
+from harness.stats import Array
 from harness.verdict import limits, samples
 from harness.verdict.between import (
     CombinedRow,
@@ -316,30 +316,36 @@ class _CombinedRule(_ComparedRule[Combined]):
             members = Members.of(claim.members, claim.metric, number.epoch, evidence)
             means = [members_.mean(axis=0) for members_ in members.arrays()]
             theirs = members.reported_means() if claim.runs > 1 else None
+            values = np.where(members.absent, np.nan, self.combined(means))
             yield CombinedRow(
                 number=number,
-                values=np.where(members.absent, np.nan, self.combined(means)),
+                values=values,
                 absent=members.absent,
                 fails=members.failed,
                 incomplete=members.missing,
                 paper=with_error(members, self.slopes(theirs), number) if theirs else None,
+                compared=self.compared(means, theirs, number.value) if theirs else values,
             )
 
     def tested(self, claim: Combined, rows: Sequence[MeasuredRow]) -> list[Tested]:
         """Single runs, and means of runs that are said to be normal and whose SDs are not known."""
         joint = claim.runs == 1 or claim.normal
-        return super().tested(claim, [row for row in rows if joint and not _paper(row)])
+        known = [isinstance(row, CombinedRow) and row.paper for row in rows]
+        kept = [row for row, paper in zip(rows, known, strict=True) if joint and not paper]
+        return super().tested(claim, kept)
 
     def own_tests(self, claim: Combined, rows: Sequence[MeasuredRow]) -> list[OwnTest]:
         """Welch's t-test if the SDs of the paper's runs are known. No SD of ours is tested."""
         return [
             OwnTest(
-                row, stats.welch_p(stats.summarise(row.values), paper, row.number.half_unit), 1.0,
+                row,
+                stats.welch_p(stats.summarise(row.compared), row.paper, row.number.half_unit),
+                1.0,
                 "Welch's t-test with the SDs of the paper's runs",
             )
             for row in rows
-            if (paper := _paper(row)) and _complete(row, least=2)
-        ]  # fmt: skip
+            if isinstance(row, CombinedRow) and row.paper and _complete(row, least=2)
+        ]
 
     def decide(self, claim: Combined, row: MeasuredRow, terms: Terms) -> Decision:
         """The four-way decision; where nothing can be tested, everything is plausible."""
@@ -347,6 +353,10 @@ class _CombinedRule(_ComparedRule[Combined]):
             open_ = RowConsistency(1.0, UNKNOWN_SDS, share=0.0, ranked=False)
             terms = replace(terms, consistency={**terms.consistency, row.number.key: open_})
         return super().decide(claim, row, terms)
+
+    def compared(self, means: Sequence[Array], theirs: Sequence[float], reported: float) -> Array:
+        """What is compared with the paper's number, shape (seeds,): the number for each seed."""
+        return self.combined(means)
 
     @abstractmethod
     def combined(self, means: Sequence[Array]) -> Array:
@@ -389,6 +399,19 @@ class RatioRule(_CombinedRule[RatioClaim]):
         base = float(below[known].mean()) or float(np.finfo(float).tiny)
         ratio = float(np.clip(above[known].mean() / base, -LIMIT, LIMIT))
         return np.asarray(np.clip(ratio + (above - ratio * below) / base, -LIMIT, LIMIT))
+
+    def compared(self, means: Sequence[Array], theirs: Sequence[float], reported: float) -> Array:
+        """R + (a - R b) / B with the paper's R and B: their mean is R if R is the true ratio.
+
+        This is linear in the means, so Welch's t-test holds as it does for a difference, even if
+        one run in ten decides how large a mean is.
+
+        Source:
+            Fieller (1954), Some problems in interval estimation, J. R. Stat. Soc. B 16(2).
+        """
+        above, below = means
+        base = theirs[1] or float(np.finfo(float).tiny)
+        return np.asarray(np.clip(reported + (above - reported * below) / base, -LIMIT, LIMIT))
 
     def slopes(self, means: Sequence[float]) -> Sequence[float]:
         """1 / B and -A / B²."""
@@ -442,10 +465,6 @@ class ExtremeDifferenceRule(Rule[ExtremeDifferenceClaim]):
     def guards(self, claim: ExtremeDifferenceClaim) -> int:
         """One: it shares alpha with the other claims that a test can refute."""
         return 1
-
-
-def _paper(row: MeasuredRow) -> Sample | None:
-    return row.paper if isinstance(row, CombinedRow) else None
 
 
 class OrderRule(Rule[OrderClaim]):

@@ -187,6 +187,25 @@ def test_a_ratio_is_one_of_means() -> None:
     assert found.measured == pytest.approx(1.0)
 
 
+def test_a_hump_that_decides_a_mean_below_the_line_refutes_no_ratio() -> None:
+    """None of the paper's ten runs is in the hump, three of ours are: means of 10 and 25."""
+    claim = RatioClaim(
+        kind="ratio",
+        name="r",
+        of=("high",),
+        to=("low",),
+        reported=1.0,
+        tolerance=near(0.1),
+        runs=10,
+        **TEST,
+    )
+    ten = [10.0, 10.2, 9.8, 10.1, 9.9] * 2
+    humps = [10.0, 10.1, 9.9, 10, 9.8, 10.2, 10] + [60.0] * 3
+    theirs = {name: {"values": ten} for name in ("high", "low")}
+    assert outcome(claim, theirs, high=ten, low=humps) is Outcome.INCONCLUSIVE
+    assert outcome(claim, theirs, high=ten, low=[60.0, 60.5] * 5) is Outcome.NOT_REPRODUCED
+
+
 def best_difference(reported: float, **fields: Any) -> ExtremeDifferenceClaim:
     return ExtremeDifferenceClaim(
         kind="extreme_difference",
