@@ -375,7 +375,7 @@ def _hardware(path: Path, claim: Node, name: str, *, measured: bool) -> Iterator
     elif measured and claim.get("hardware") is None:
         message = f"required: {name} depends on it. Name the gpu, the cpu or both"
         yield Finding((*path, "hardware"), message)
-    elif not measured and claim.get("hardware") is not None:
+    elif not measured and (given := claim.get("hardware")) and given.value is not None:
         message = f"only claims about {' and '.join(COSTS)} depend on the hardware"
         yield Finding((*path, "hardware"), message)
 
