@@ -126,7 +126,8 @@ def run_search(
         def note(so_far: Found) -> None:
             nonlocal found
             found = so_far
-            observer.note(f"{_words(so_far)}; nearest: {space.words(so_far.nearest)}")
+            near = f"; nearest: {space.words(so_far.nearest)}" if so_far.tried else ""
+            observer.note(f"{_words(so_far)}{near}")
 
         try:
             found = explore(

@@ -376,6 +376,8 @@ def _round(
     search, study = space.search, found.study
     stages = [(rung, search.seeds[:1]) for rung in search.rungs] + [(search.epochs, search.seeds)]
     for epochs, seeds in stages:
+        if not asked:
+            return
         going = []
         measured = measure([proposal for _, proposal in asked], epochs, seeds)
         for (trial, proposal), values in zip(asked, measured, strict=True):

@@ -120,6 +120,21 @@ def test_settings_that_the_workload_refuses_are_counted_and_not_tried(folder: Pa
     assert max(float(one.settings[0]) for one in found.tried) <= 1.5
 
 
+def test_a_setting_whose_trials_were_lost_is_counted_and_not_judged(folder: Path) -> None:
+    planted = Planted(TRUTH, folder)
+    space = Space.declared(planted.experiment())
+    seen: list[int] = []
+    found = explore(
+        space,
+        lambda asked, epochs, seeds: (
+            [None] if asked[0] == space.own else planted.measure(asked, epochs, seeds)
+        ),
+        settings=3,
+        note=lambda so_far: seen.append(len(so_far.tried)),
+    )
+    assert (found.lost, len(found.tried), seen) == (1, 2, [0, 1, 2])
+
+
 def test_a_failed_seed_is_as_far_off_as_can_be(region: Region) -> None:
     values = np.ones((3, 2))
     values[0, 1] = np.inf
