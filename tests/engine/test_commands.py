@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from harness import engine
+from harness.cli.app import app
 from harness.engine.process_state import ProcessState
 from harness.plan import Job, Selection
 from harness.record import Failure, FailureKind, Finished, Message, Started
+from harness.report.pages import html
 from harness.session.session import Session, load
 from harness.source import source
 from harness.store import Store
@@ -218,6 +221,54 @@ def test_commands_in_several_languages_run_side_by_side(tmp_path: Path) -> None:
 
     verdicts = {each.id: each.verdict for each in session_of(tmp_path, node, shell).verdicts()}
     assert verdicts == {"node": "REPRODUCED", "shell": "NOT REPRODUCED"}
+
+
+FUNCTION_THAT_WORKS = """
+import harness
+
+@harness.workload(metrics={"loss": "%"}, final={"accuracy": "%"})
+def train(seed: int, epochs: int, rate: float = 0.0):
+    for epoch in range(epochs):
+        print("epoch", epoch, "of seed", seed)
+        yield {"loss": rate}
+    return {"accuracy": 90}
+"""
+FUNCTION_THAT_FAILS = FUNCTION_THAT_WORKS.replace(
+    "return", "raise ValueError('it diverged')\n    #"
+)
+
+
+def test_functions_run_to_a_verdict_and_show_what_they_print_and_raise(tmp_path: Path) -> None:
+    rate = {"rate": {"value": 1.0, "stated": "p"}}
+    works = write(
+        tmp_path,
+        FUNCTION_THAT_WORKS,
+        name="works",
+        workload={"name": "function", "file": "works.py", "parameters": rate},
+        seeds="0-1",
+    )
+    fails = write(
+        tmp_path,
+        FUNCTION_THAT_FAILS,
+        name="fails",
+        workload={"name": "function", "file": "fails.py"},
+        seeds="0",
+    )
+    sink = run(tmp_path, works, fails)
+    whole = [(epoch, {"loss": 1.0}) for epoch in (1, 2, 3)]
+    none = [(epoch, {"loss": 0.0}) for epoch in (1, 2, 3)]
+    assert sorted(curves(sink), key=str) == [none, whole, whole]
+    verdicts = {each.id: each for each in session_of(tmp_path, works, fails).verdicts()}
+    assert {name: each.verdict for name, each in verdicts.items()} == {
+        "works": "REPRODUCED",
+        "fails": "NOT REPRODUCED",
+    }
+    page = html(list(verdicts.values()))
+    assert "fails.py&#34;, line 9, in train" in page
+    assert "ValueError: it diverged" in verdicts["fails"].stderr[0]
+    words = ["logs", str(works), "--seed", "1", "--workspace", str(tmp_path / "results")]
+    lines = CliRunner().invoke(app, words).output.splitlines()
+    assert lines == [f"epoch {epoch} of seed 1" for epoch in range(3)]
 
 
 def claim(metric: str, reported: Any) -> dict[str, Any]:
