@@ -20,13 +20,13 @@ reproduce: $(STAMP)  ## seed 0 of the first paper's six runs and our controls, t
 	$(BIN)/harness run $(filter-out %/psa.yaml,$(wildcard experiments/*.yaml)) --seeds 0 --epochs 10
 
 test: $(STAMP) lint data  ## lint, types, layers and every test but the slow ones and chaos
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not chaos"
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 25 -m "not slow and not chaos"
 
 chaos: $(STAMP)  ## faults injected for real, then a suite under random ones; some twenty minutes
 	mkdir -p results/chaos
 	rm -f results/chaos/ledger.jsonl
-	HARNESS_CHAOS_LEDGER=results/chaos/ledger.jsonl $(BIN)/pytest -n auto --dist worksteal -m chaos
-	$(BIN)/python ci/chaos.py --minutes 4 --ledger results/chaos/ledger.jsonl
+	HARNESS_CHAOS_LEDGER=results/chaos/ledger.jsonl $(BIN)/pytest -n 3 --dist worksteal --durations 12 -m chaos
+	$(BIN)/python ci/chaos.py --minutes 3 --ledger results/chaos/ledger.jsonl
 
 docs: $(STAMP)  ## the documentation as a site that reads without a network
 	$(BIN)/sphinx-build -q -W --keep-going -c ci/site . results/site
