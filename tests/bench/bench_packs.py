@@ -79,7 +79,7 @@ _epoch: list[Callable[[], object]] = []
 
 
 def _start(shape: str, pack: int, cache: Path) -> None:
-    cell = Path(f"{trials.EXPERIMENTS / 'psa' / 'psa.yaml'}[shape={shape},mode=full]")
+    cell = Path(f"{trials.EXPERIMENTS / 'psa.yaml'}[shape={shape},mode=full]")
     (found,) = load([cell], workloads.registry())
     workload = cast(Packing, workloads.registry()[found.manifest.workload.name])
     data = {
