@@ -21,6 +21,7 @@ JUDGED = (
     "epochs",
     "seeds",
     "control",
+    "deterministic",
     "twin",
     "second_stage",
     "calibration",

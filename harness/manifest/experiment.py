@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -220,6 +220,9 @@ class Manifest(Frozen):
     resources: Resources = Resources()
     control: bool = False
     """Whether this is a control. If it fails, no other verdict on its paper counts."""
+    deterministic: Literal[True] | None = None
+    """True if the method draws no random numbers, so that every seed must give the same. Without
+    it, seeds that all give the same numbers count as one run."""
     twin: Twin | None = None
     """Only for a control: the dependent run that must learn."""
     second_stage: SecondStage | None = None

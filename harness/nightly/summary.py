@@ -136,7 +136,8 @@ def _undecided(verdicts: Iterable[ExperimentVerdict]) -> Iterator[str]:
         for row in verdict.results:
             if row.verdict is Outcome.INCONCLUSIVE:
                 reasons.setdefault(row.note or "no reason given", []).append(row)
-        parts = [f"{row_names(rows)}: {why}" for why, rows in reasons.items()]
+        parts = [*verdict.alarms]
+        parts += [f"{row_names(rows)}: {why}" for why, rows in reasons.items()]
         if not parts and verdict.verdict is Outcome.INCONCLUSIVE:
             parts = list(verdict.notes)
         if parts:

@@ -167,6 +167,8 @@ class ExperimentDocument(Document):
     """Whether it is a control. If it fails, no experiment of its paper counts as reproduced."""
     unit: str
     verdict: Outcome
+    badge: str
+    """The verdict for people, with what makes it weaker: '(1 seed)'."""
     expected: Outcome
     expected_reason: str | None
     as_expected: bool | None

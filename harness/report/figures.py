@@ -126,7 +126,7 @@ def figure(verdict: ExperimentVerdict) -> Figure | None:
     with mpl.rc_context(STYLE):
         drawing = Figure(figsize=(_WIDE + _NARROW, _HIGH * len(rows) + 0.5), layout="constrained")
         FigureCanvasAgg(drawing)
-        drawing.suptitle(f"{verdict.title}: {verdict.verdict}", x=0.02, ha="left")
+        drawing.suptitle(f"{verdict.title}: {verdict.badge}", x=0.02, ha="left")
         places = drawing.subfigures(len(rows), 1, squeeze=False)[:, 0]
         drawn = [axes for place, row in zip(places, rows, strict=True) for axes in _row(place, row)]
         drawing.legend(*drawn[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
@@ -509,7 +509,7 @@ def overview_figure(verdicts: Sequence[ExperimentVerdict]) -> Figure | None:
         for verdict, line in listed:
             if verdict.id != before:
                 place += 1.4
-                title = f"{verdict.id}: {verdict.verdict}"
+                title = f"{verdict.id}: {verdict.badge}"
                 colour = MARK_OF[verdict.verdict].colour
                 axes.text(
                     -_EDGE, place - 0.1, title, fontsize=9, weight="bold", va="center", color=colour

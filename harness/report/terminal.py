@@ -135,7 +135,7 @@ def unsettled(verdicts: Sequence[ExperimentVerdict]) -> RenderableType:
     """List the rows that failed, passed unexpectedly or are undecided, and the verdicts' notes."""
     parts: list[RenderableType] = []
     for verdict in in_order(worth_a_section(verdicts)):
-        weak = (Text(line, _RED) for line in not_severe(verdict.severity))
+        weak = (Text(line, _RED) for line in (*verdict.alarms, *not_severe(verdict.severity)))
         lines = [*_unsettled_rows(verdict), *weak, *_last_words(verdict)]
         if lines:
             parts += [Text(), Text(verdict.id, "bold"), *(Padding(line, _HANG) for line in lines)]
@@ -262,7 +262,7 @@ def claims(verdict: ExperimentVerdict, *, width: int) -> RenderableType:
     below = _remarks(verdict, [] if noted else notes)
     could = (Padding(line, _HANG) for line in _severity_lines(verdict))
     words = (Padding(line, _HANG) for line in _last_words(verdict))
-    remarks = (Text(f"  {remark}") for remark in below)
+    remarks = (Text(f"  {remark}", _RED if remark in verdict.alarms else "") for remark in below)
     return Group(title, *map(Text, equal.lines()), table, *could, *remarks, *words, Text())
 
 

@@ -526,7 +526,7 @@ def description(verdict: ExperimentVerdict, seed: int | None = None) -> str:
 
 
 def _paragraphs(verdict: ExperimentVerdict, seed: int | None) -> Iterator[str]:
-    yield f"Verdict on the experiment: **{verdict.verdict}**, {expectation(verdict.as_expected)}."
+    yield f"Verdict on the experiment: **{verdict.badge}**, {expectation(verdict.as_expected)}."
     values, row = columns(verdict, seed), deciding_result(verdict)
     if row is not None:
         subject = "the mean over the seeds" if seed is None else "this seed"

@@ -154,7 +154,7 @@ def _entry(
     )
     (experiment,) = (item for item in session.experiments if item.id == verdict.id)
     return NightEntry(
-        verdict=verdict.verdict,
+        verdict=verdict.badge,
         code=code,
         state=now.state,
         failing=now.failing,

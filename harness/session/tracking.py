@@ -217,7 +217,7 @@ def conclusions(
     return [
         Conclusion(
             experiment=verdict.id,
-            verdict=verdict.verdict,
+            verdict=verdict.badge,
             as_expected=bool(verdict.as_expected),
             pages=reports.pages(about[verdict.id]) if verdict.id in about else {},
             files=reports.files(verdict) if verdict.id in about else (),

@@ -4,10 +4,11 @@ Two views of them serve every kind of claim: `MeasuredRow` holds the seeds' valu
 number, and `Takeoffs` the epochs at which their curves leave the plateau.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, isinf
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +116,8 @@ class Evidence:
     """Seeds with a value beyond `LIMIT`."""
     provenance: dict[int, tuple[Provenance, ...]] = field(default_factory=dict)
     """Each seed's attempts, the latest last."""
+    numbers: dict[int, "Numbers"] = field(default_factory=dict)
+    """By seed with a record, all that it recorded in the epochs that were asked for."""
     ended_ms: dict[int, int] = field(default_factory=dict)
     """When each seed's last record was taken, in Unix milliseconds."""
     reports: Mapping[str, BaseClaim] = field(default_factory=dict, repr=False, compare=False)
@@ -151,6 +154,58 @@ class Evidence:
     def named(self, mask: Mask) -> tuple[int, ...]:
         """The seeds for which a mask, shape (seeds,), is true."""
         return tuple(np.asarray(self.seeds)[mask].tolist())
+
+    def identical(self) -> tuple[int, ...]:
+        """The complete seeds, if there are several and all gave the same numbers, or else none.
+
+        Coarse numbers may agree by chance, so it takes `DIGITS` digits that are equal.
+        """
+        complete = self.named(~(self.failed | self.missing))
+        found = {self.numbers.get(seed) for seed in complete}
+        only = next(iter(found)) if len(found) == 1 < len(complete) else None
+        return complete if only is not None and only.digits >= DIGITS else ()
+
+    def without(self, seeds: Collection[int]) -> "Evidence":
+        """The evidence of the other seeds."""
+        keep = ~np.isin(self.seeds, list(seeds))
+        return replace(
+            self,
+            seeds=self.named(keep),
+            curves={metric: curves[keep] for metric, curves in self.curves.items()},
+            finals={metric: values[keep] for metric, values in self.finals.items()},
+            recorded=self.recorded[keep],
+            failed=self.failed[keep],
+            missing=self.missing[keep],
+        )
+
+
+DIGITS = 15
+"""Two runs that differ by chance do not agree in so many digits: those of one float."""
+
+
+class Numbers(NamedTuple):
+    """All numbers that a trial recorded, to compare them with another trial's."""
+
+    hash: int
+    digits: int
+    """How many significant digits they have, each different number counted once."""
+
+    @classmethod
+    def of(cls, records: Iterable[Mapping[str, float]]) -> "Numbers":
+        """Reduce the metrics of records to a few numbers."""
+        rows = tuple(tuple(sorted(metrics.items())) for metrics in records)
+        values = {abs(value) for row in rows for _, value in row}
+        return cls(hash(rows), sum(map(_significant, values)))
+
+
+def _significant(value: float) -> int:
+    """The number of significant digits that a float needs.
+
+    >>> _significant(0.25), _significant(100.0), _significant(1e-7)
+    (2, 1, 1)
+    """
+    mantissa = repr(float(value)).partition("e")[0]
+    return max(1, len(mantissa.replace(".", "").strip("0")))
 
 
 def gather(case: Case, trial_of: TrialOf) -> Evidence:
@@ -244,6 +299,10 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
         numbers = {**_costs(trial, final), **final.metrics}
         for metric, values in evidence.finals.items():
             values[row] = numbers.get(metric, np.nan)
+    final_metrics = [final.metrics] if final is not None else []
+    evidence.numbers[evidence.seeds[row]] = Numbers.of(
+        [*(record.metrics for record in records), *final_metrics]
+    )
     _set_state(evidence, row, trial)
     _clip(evidence, row)
     seed = evidence.seeds[row]

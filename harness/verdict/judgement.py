@@ -63,6 +63,11 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
     manifest = case.experiment.manifest
     listed = frozenset(manifest.expected.not_reproduced if manifest.expected else ())
     alpha = alpha_of(manifest, evidence.seeds, case.first_seeds)
+    notes = tuple(_notes(case, evidence, alpha))
+    alarms: tuple[str, ...] = ()
+    if (same := evidence.identical()) and _counts_runs(manifest):
+        alarms = (ONE_RUN.format(of_seeds(same)),)
+        evidence = evidence.without(same[1:])
     study, cells = _study(case), size(case.experiment.cell)
     judged, left_out = judge_claims(manifest, evidence, alpha, study, cells=cells)
     declared = case.as_declared
@@ -90,13 +95,32 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
         epochs=evidence.epochs,
         failures=evidence.failures,
         missing=evidence.named(evidence.missing),
-        notes=(*_notes(case, evidence, alpha), *_stale_bands(manifest, results, evidence)),
+        notes=(*alarms, *notes, *_stale_bands(manifest, results, evidence)),
+        alarms=alarms,
         bases=_bases(case.experiment),
         alpha=alpha,
         left_out=left_out,
         experiment=case.experiment,
         declared=case.declared.digest if case.declared else None,
         evidence=evidence,
+    )
+
+
+ONE_RUN = (
+    "{} gave the same numbers to the last digit, so they count as one run: the workload seems to "
+    "ignore its seed. If the method draws no random numbers, the manifest can say "
+    "deterministic: true"
+)
+
+
+def _counts_runs(manifest: Manifest) -> bool:
+    """Whether seeds that all give the same are one run, where their number matters.
+
+    It does not for what must hold in every seed, or if the paper's own runs are all equal.
+    """
+    return manifest.deterministic is None and any(
+        not claim.exact and claim.kind != "band" and claim.reported_sd != 0
+        for claim in manifest.claims
     )
 
 

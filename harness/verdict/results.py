@@ -217,6 +217,7 @@ class ExperimentVerdict:
     missing: tuple[int, ...]
     """Seeds whose trials are absent, unfinished or lost to infrastructure."""
     notes: tuple[str, ...]
+    """Those in `alarms` come first."""
     bases: Mapping[Basis, int]
     """How many parameters are stated, inferred and assumed."""
     alpha: float
@@ -229,6 +230,8 @@ class ExperimentVerdict:
     """What was judged, for reports that show where its numbers come from."""
     evidence: Evidence = field(repr=False, compare=False)
     """The curves, for figures, and where they were recorded."""
+    alarms: tuple[str, ...] = ()
+    """Notes that reports show in red, because the verdict means less than its badge says."""
     stderr: Mapping[int, str] = field(default_factory=dict, repr=False, compare=False)
     """By seed in `failures`, the end of what its trial printed on standard error, if that is kept.
     """

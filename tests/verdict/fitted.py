@@ -26,7 +26,9 @@ from harness.manifest import Experiment, load
 from harness.record import StoredTrial
 from harness.stats import Array
 from harness.store.archive import decoded
-from harness.verdict import Case, Outcome, judge
+from harness.verdict import ALPHA, Case, Evidence, Outcome
+from harness.verdict.evidence import gather
+from harness.verdict.judgement import combine, judge_claims
 from tests.conftest import REPOSITORY
 
 EXPERIMENTS = REPOSITORY / "experiments"
@@ -196,15 +198,23 @@ def verdicts(kind: str, seeds: int, papers: int) -> Counter[Outcome]:
     for turn in range(papers):
         setting = having[turn % len(having)]
         model = setting.correct if kind == CORRECT else setting.rivals[kind]
-        stored = dict(enumerate(model.draw(rng, setting.like, seeds)))
-        study = tuple(
-            replace(run, spec=replace(run.spec, seed=seeds + place))
-            for place, run in enumerate(setting.correct.draw(rng, setting.like, STUDY))
-        ) if seeds == 1 else ()  # fmt: skip
-        case = Case(setting.paper(rng), tuple(stored), setting.like.done, study=study)
-        (verdict,) = judge([case], lambda _, seed, stored=stored: stored[seed])
-        found[verdict.verdict] += 1
+        runs = model.draw(rng, setting.like, seeds)
+        beside = setting.correct.draw(rng, setting.like, STUDY) if seeds == 1 else []
+        asked = setting.paper(rng)
+        evidence = _evidence(asked, runs)
+        rows, _ = judge_claims(
+            asked.manifest,
+            evidence,
+            ALPHA,
+            _evidence(asked, beside) if beside else None,
+            advise=False,  # neither advice nor leaving out changes an outcome, and both take long
+        )
+        found[combine(rows, evidence)] += 1
     return found
+
+
+def _evidence(experiment: Experiment, runs: Sequence[StoredTrial]) -> Evidence:
+    return gather(Case(experiment, tuple(range(len(runs))), runs[0].done), lambda _, at: runs[at])
 
 
 FOUR = (
@@ -223,7 +233,7 @@ def table(papers: int) -> Iterator[str]:
         times = papers if kind in (CORRECT, ONCE) else papers // 5
         for seeds in SEEDS:
             found = verdicts(kind, seeds, times)
-            cells = (f"{found[outcome] / times:.1%}" for outcome in FOUR)
+            cells = (f"{found[outcome] / times:.0%}" for outcome in FOUR)
             yield f"| {kind} | {seeds} | " + " | ".join(cells) + " |"
 
 
@@ -240,5 +250,5 @@ def write(page: Path, command: str, lines: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 600
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 400
     write(PAGE, "python -m tests.verdict.fitted", list(table(count)))
