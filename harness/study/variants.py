@@ -13,7 +13,7 @@ from harness.errors import UsageError, one_line
 from harness.manifest import Basis, Experiment, change, suggest
 from harness.manifest.tree import Path, parse, show
 from harness.record import Json, canonical_json, digest
-from harness.workload import Workload
+from harness.workload import COSTS, Workload
 
 METRIC_OF = "metric of "
 """Prefix of a factor that is a metric. The name of a claim follows, or that of a metric: then the
@@ -240,7 +240,15 @@ def with_parameters(
 def _read(experiment: Experiment, factor: Factor, registry: Registry, faults: list[str]) -> Factor:
     """Return the factor with values as the workload reads them: 1600 may become 1600.0."""
     values: dict[str, Json] = {}
+    metrics = {**COSTS, **experiment.workload(registry).metrics}
     for value in factor.values:
+        if not factor.is_parameter and value in metrics:
+            unit, own_unit = metrics[value].unit, metrics[factor.own].unit
+            if unit != own_unit:
+                faults.append(
+                    f"--vary {factor.name}: {value} is in {unit}, the claim in {own_unit}"
+                )
+                continue
         for variant in variant_of(experiment, (factor,), (value,), registry, faults):
             own = variant.experiment.parameters.model_dump(mode="json")
             read = own[factor.name] if factor.is_parameter else value

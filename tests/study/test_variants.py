@@ -209,7 +209,7 @@ def test_a_metric_stands_for_all_of_its_claims(asked: Experiment) -> None:
         ("metric of ends=other_end", "did you mean end?"),
         ("metric of end=othr_end", "unknown metric 'othr_end'; did you mean other_end?"),
         ("metric of end=other_place", "rows are wanted"),
-        ("metric of place=miles", "miles is in miles, the manifest in 'steps'"),
+        ("metric of place=miles", "miles is in miles, the claim in steps"),
         ("metric of end=7", "--vary metric of end=7: must be text, got 7"),
         ("at=two", "--vary at=two: must be a whole number, got 'two'"),
         ("at=2.5", "must be a whole number, got 2.5"),
