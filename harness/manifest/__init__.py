@@ -2,6 +2,7 @@
 
 from harness.manifest.claims import (
     KINDS,
+    MEASURED,
     AllWithinClaim,
     AtLeastClaim,
     AtMostClaim,
@@ -55,6 +56,7 @@ from harness.manifest.loader import change, discover, load
 
 __all__ = [
     "KINDS",
+    "MEASURED",
     "AllWithinClaim",
     "AtLeastClaim",
     "AtMostClaim",

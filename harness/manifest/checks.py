@@ -5,13 +5,13 @@ are reported together with the faults of form.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
 
 from pydantic import ValidationError
 
-from harness.manifest.claims import KINDS, BaseClaim, Claim, CombinedClaim, SetClaim
+from harness.manifest.claims import KINDS, SETS, BaseClaim, Claim
 from harness.manifest.experiment import TWIN, WorkloadChoice, twin_row_name
 from harness.manifest.faults import Finding, findings, suggest
 from harness.manifest.fields import MAX_DECIMALS
@@ -276,11 +276,8 @@ def _parameters(root: Node, workload: Workload) -> Iterator[Finding]:
     for name in parameters.fields:
         if name not in allowed:
             yield Finding((*base, name), f"unknown parameter{suggest(name, allowed)}")
-    try:
-        workload.parameters.model_validate_json(json.dumps(known), strict=True)
-    except ValidationError as error:
-        for finding in findings(error, workload.parameters, Node({}, parameters.line)):
-            yield from _in_place(finding, parameters)
+    for finding in _wrong_values(workload, known, Node({}, parameters.line)):
+        yield from _in_place(finding, parameters)
 
 
 def _rivals(root: Node, workload: Workload) -> Iterator[Finding]:
@@ -295,7 +292,7 @@ def _rivals(root: Node, workload: Workload) -> Iterator[Finding]:
                 message = f"no estimated metric is called {show(name)}{suggest(name, estimated)}"
                 yield Finding(("rivals", place, "constant", name), message)
         changed = rival.get("parameters")
-        if changed is None:
+        if changed is None or changed.plain() is None:
             continue
         allowed = list(workload.parameters.model_fields)
         unknown = [name for name in changed.fields if name not in allowed]
@@ -309,11 +306,19 @@ def _rivals(root: Node, workload: Workload) -> Iterator[Finding]:
         if values.items() <= own.items():
             message = "these are the manifest's own values: a rival needs others"
             yield Finding(("rivals", place, "parameters"), message)
-        try:
-            workload.parameters.model_validate_json(json.dumps({**own, **values}), strict=True)
-        except ValidationError as error:
-            for finding in findings(error, workload.parameters, changed):
-                yield replace(finding, path=("rivals", place, "parameters", *finding.path))
+        if _wrong_values(workload, own, changed):
+            continue  # these are the manifest's own faults
+        for finding in _wrong_values(workload, {**own, **values}, changed):
+            yield replace(finding, path=("rivals", place, "parameters", *finding.path))
+
+
+def _wrong_values(workload: Workload, values: Mapping[str, Json], node: Node) -> Sequence[Finding]:
+    """Find what is wrong with all parameters' values together; places are relative to a node."""
+    try:
+        workload.parameters.model_validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        return list(findings(error, workload.parameters, node))
+    return ()
 
 
 def _in_place(finding: Finding, parameters: Node) -> Iterator[Finding]:
@@ -369,7 +374,7 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
 def _hardware(path: Path, claim: Node, name: str, *, measured: bool) -> Iterator[Finding]:
     """Require the hardware for a metric that the harness measures, and refuse it for others."""
     kind = _kind(claim)
-    if measured and kind is not None and issubclass(kind, CombinedClaim | SetClaim):
+    if measured and kind is not None and kind.model_fields.keys() & SETS:
         message = f"{name} is compared within one experiment only"
         yield Finding((*path, "metric"), message)
     elif measured and claim.get("hardware") is None:

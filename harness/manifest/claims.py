@@ -354,6 +354,11 @@ class BaseClaim(Frozen, ABC):
         return None
 
     @property
+    def crossing(self) -> float | None:
+        """The threshold whose crossing is what the claim reports; None for all other kinds."""
+        return None
+
+    @property
     def counts_epochs(self) -> bool:
         """Whether the reported number is an epoch, and not a value of the metric."""
         return self.counted_in == "epochs"
@@ -605,6 +610,11 @@ class OnsetClaim(ComparedClaim):
     def values(self) -> Mapping[int | None, float]:
         """None: the paper reports an epoch."""
         return {}
+
+    @property
+    def crossing(self) -> float:
+        """The threshold of the take-off."""
+        return self.takeoff.threshold
 
     def _compared_with(self) -> Iterable[float]:
         return (self.reported,)
@@ -1031,6 +1041,12 @@ class SometimesClaim(SetClaim):
         """How many runs exceed the value, as one row."""
         return (self._number(self.epoch, float(self.reported)),)
 
+
+SETS = frozenset({"of", "minus", "to", "over", "below", "above"})
+"""Fields that hold sets of a grid's cells. Claims between cells have them, and no others."""
+
+MEASURED = (ToleratedClaim, ExtremeClaim)
+"""The kinds that report what runs of the paper measured, and neither a limit nor a known value."""
 
 Claim = (
     CurveClaim

@@ -26,6 +26,7 @@ from functools import cached_property
 from itertools import product
 from math import prod
 
+from harness.manifest.claims import SETS
 from harness.manifest.faults import Finding, suggest
 from harness.manifest.table import is_reference
 from harness.manifest.tree import Node, Path, show
@@ -171,10 +172,6 @@ def expand(root: Node, grid: str) -> tuple[list[Expanded], list[Finding]]:
             ("grid",), f"an id would be longer than {MAX_ID} characters; shorten the labels"
         )
     return ([], reader.findings) if reader.findings else (expanded, [])
-
-
-SETS = ("of", "minus", "to", "over", "below", "above")
-"""Fields of claims between cells that hold sets of cells."""
 
 
 @dataclass(frozen=True)

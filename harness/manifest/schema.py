@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from harness.manifest import grid
-from harness.manifest.claims import KINDS, CombinedClaim, SetClaim
+from harness.manifest.claims import KINDS, SETS
 from harness.manifest.experiment import Manifest
 from harness.manifest.fields import Frozen, Line, Text
 from harness.record import Json
@@ -134,11 +134,11 @@ def _grid(manifest: Mapping[str, Json], definitions: dict[str, Json]) -> dict[st
     cells = _inner(extra["each"])
     between = []
     for kind in KINDS:
-        if not issubclass(kind, CombinedClaim | SetClaim):
+        if not kind.model_fields.keys() & SETS:
             continue
         claim = definitions[f"grid.{kind.__name__}"]
         properties = {
-            name: {"anyOf": [value, cells]} if name in grid.SETS else value
+            name: {"anyOf": [value, cells]} if name in SETS else value
             for name, value in claim["properties"].items()
         }
         name = f"between.{kind.__name__}"

@@ -9,7 +9,7 @@ from harness import cluster_address, workloads
 from harness.errors import Exit, StoppedError, UsageError, number_of
 from harness.manifest import Experiment
 from harness.options import RunOptions
-from harness.output import write
+from harness.output import make_folder, write
 from harness.plan import Selection
 from harness.report.documents import search_document
 from harness.session.permission import require_permission
@@ -178,6 +178,7 @@ def _write(region: Region, folder: Path) -> Path:
     """Write the page, figure and JSON into the folder, and return the page."""
     from harness.report import figures, search_page  # noqa: PLC0415 - imports matplotlib
 
+    make_folder(folder)
     write(folder / "infer.png", figures.image(search_page.figure(region), "png"))
     page = folder / "infer.md"
     write(page, search_page.markdown(region, "infer.png"))

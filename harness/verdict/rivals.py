@@ -32,11 +32,11 @@ from scipy.special import ndtri
 
 from harness import stats
 from harness.manifest import (
+    MEASURED,
     Claim,
     Experiment,
     ExtremeClaim,
     Manifest,
-    OnsetClaim,
     Rival,
     ToleratedClaim,
     declaration,
@@ -361,7 +361,7 @@ def _reported_by(manifest: Manifest, runs: Evidence, random: np.random.Generator
     What the paper does not measure (limits, exact values) stays as it is, and so do rows beyond the
     epochs of the runs. A paper reports a run that takes off, so a run that never does is replaced.
     """
-    measured = [one for one in manifest.claims if isinstance(one, ToleratedClaim | ExtremeClaim)]
+    measured = [one for one in manifest.claims if isinstance(one, MEASURED)]
     most = max((claim.averaged for claim in measured), default=1)
     for _ in range(PAPERS):
         paper = _drawn(runs, most, random)
@@ -382,9 +382,9 @@ def _reporting(claim: ToleratedClaim | ExtremeClaim, paper: Evidence) -> Claim:
     """
     decimals = PRINTED if claim.decimals is None else claim.decimals
     reported: Json
-    if isinstance(claim, OnsetClaim):
+    if claim.crossing is not None:
         epochs = np.arange(1.0, paper.epochs + 1)
-        reported = stats.onset(epochs, paper.curves[claim.metric][0], claim.takeoff.threshold)
+        reported = stats.onset(epochs, paper.curves[claim.metric][0], claim.crossing)
     else:
         values = {
             epoch: _values(claim, epoch, paper) or [value] * claim.averaged

@@ -9,10 +9,16 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from harness.errors import Exit
+from harness.manifest import load
 from harness.nightly.history import NightEntry, NightRecord, State
 from harness.nightly.page import history_page
+from harness.plan import Selection
 from harness.report.pages import html
+from harness.session import CommittedUse, Session
+from harness.store import Store
+from harness.workloads import registry
 from tests.browser.conftest import Open
+from tests.conftest import FIRST_PAPER
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, onset, trial, value, verdict_on
 
@@ -236,3 +242,16 @@ def test_without_scripts_it_says_the_same(open_page: Open, address: str) -> None
     assert page.get_by_role("row").count() > 40
     page.get_by_text("How to read this").click()
     assert page.get_by_text("What one seed can show.").is_visible()
+
+
+def test_the_report_on_the_first_paper_takes_some_ten_sheets(
+    open_page: Open, tmp_path: Path
+) -> None:
+    """Ten with Liberation's fonts; two more are left for a machine that has wider ones only."""
+    found = load(FIRST_PAPER, registry())
+    nothing = Store(tmp_path / "nothing")
+    verdicts = Session(found, Selection(), nothing, CommittedUse.ALWAYS).verdicts()
+    path = tmp_path / "report.html"
+    path.write_text(html(verdicts), encoding="utf-8")
+    paper = open_page(path.as_uri()).pdf(prefer_css_page_size=True)
+    assert 1 < len(re.findall(rb"/Type /Page\b", paper)) <= 12

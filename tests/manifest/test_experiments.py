@@ -327,7 +327,7 @@ def test_editors_see_what_is_wrong(there: str, instead: str) -> None:
     assert not editor.is_valid(plain(SOUND.replace(there, instead, 1)))
 
 
-GRID = FOLDER / "psa" / "psa.yaml"
+GRID = FOLDER / "psa.yaml"
 
 
 def test_editors_find_no_fault_with_the_grid() -> None:

@@ -39,7 +39,9 @@ def test_the_reference_holds_the_public_api(site: Path) -> None:
 
     text = (site / "ci/site/reference.html").read_text(encoding="utf-8")
     for name in harness.__all__:
-        assert f'id="harness.{name}"' in text, name
+        # `harness.workload` is a module as well, so the function stands under its own module.
+        where = "function.workload" if name == "workload" else name
+        assert f'id="harness.{where}"' in text, name
 
 
 def test_a_page_fetches_nothing_from_another_host(site: Path) -> None:

@@ -1,13 +1,11 @@
 """The pages that are committed beside the manifests say what the committed records say."""
 
-import re
 from collections.abc import Sequence
 from contextlib import chdir
 from io import StringIO
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
 from rich.console import Console
 
 from harness import workloads
@@ -15,11 +13,10 @@ from harness.manifest import load, spell
 from harness.plan import Selection
 from harness.report import summary
 from harness.report.grids import alone
-from harness.report.pages import html, markdown
+from harness.report.pages import markdown
 from harness.session import CommittedUse, Session
 from harness.store import Store
 from harness.verdict import ExperimentVerdict
-from tests.browser.conftest import browser  # noqa: F401 - a fixture, used by its name
 from tests.conftest import FIRST_PAPER
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -64,18 +61,3 @@ def test_the_page_on_what_reproduces_names_every_verdict_as_it_is(
         (row,) = [line for line in lines if line.startswith(f"| [{each.id}]")]
         cells = [cell.strip() for cell in row.split("|")]
         assert cells[2:4] == [spell(each.seeds), each.verdict]
-
-
-def test_the_report_on_the_first_paper_takes_ten_sheets(
-    browser: Browser,  # noqa: F811
-    verdicts: Sequence[ExperimentVerdict],
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "report.html"
-    names = {path.stem for path in FIRST_PAPER}
-    path.write_text(html([each for each in verdicts if each.id in names]), encoding="utf-8")
-    page = browser.new_page()
-    page.goto(path.as_uri())
-    paper = page.pdf(prefer_css_page_size=True)
-    page.close()
-    assert 1 < len(re.findall(rb"/Type /Page\b", paper)) <= 10

@@ -92,7 +92,7 @@ def test_a_checker_that_passes_everything_is_found_out(
 def test_a_checker_that_cries_wolf_is_found_out(
     subject: Subject, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.verdict.decision.four_way", always(Outcome.NOT_REPRODUCED))
+    monkeypatch.setattr("harness.verdict.judgement._decide", always(Outcome.NOT_REPRODUCED))
     assert not run_stored(subject, CASES[name], tmp_path / "workspace").passed
 
 

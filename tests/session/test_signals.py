@@ -33,7 +33,7 @@ def test_the_first_signal_asks_to_stop_and_a_second_would_end_the_process(
 ) -> None:
     with stop_on_signals() as stop:
         os.kill(os.getpid(), number)
-        assert stop.wait(10)
+        assert stop.wait(60)
         assert stop.exit_code is code
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
@@ -44,5 +44,5 @@ def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
         os.kill(os.getpid(), signal.SIGHUP)
         assert not stop.is_set()
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.wait(10)
+        assert stop.wait(60)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
