@@ -110,7 +110,7 @@ class RunOptions(ClusterOptions):
     again: Annotated[Again | None, Flag(default="nothing")] = None
     """Which recorded outcomes to run again. Old failures stay in the trial's history."""
     allow_commands: Annotated[bool, Flag()] = False
-    """Run the commands that manifests spell out. The workspace remembers it until a command or its
-    code changes."""
+    """Run the commands and functions that manifests name. The workspace remembers it until one of
+    them or its code changes."""
     address_named_by: str = "--address"
     """The option or file that `address` comes from, for messages."""

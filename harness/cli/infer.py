@@ -1,4 +1,4 @@
-"""`infer`: search for unstated parameters under which the reported numbers come out."""
+"""`infer`: search for values of unstated parameters that give the reported numbers."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +27,7 @@ def infer(
     ],
     run_options: RunOptions,
     settings: Annotated[
-        int, typer.Option(min=1, help="How many settings to try, those of earlier calls included.")
+        int, typer.Option(min=1, help="How many settings to try, including those of earlier calls.")
     ] = 50,
     confirmed: Annotated[
         bool,
@@ -50,13 +50,13 @@ def infer(
     json_file: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Search for values of unstated parameters under which the reported numbers come out.
+    """Search for values of unstated parameters that give the reported numbers.
 
-    The manifest's section `search` says which parameters vary and on which rows; the other rows are
-    held out. The report has the region of parameters that is compatible with the paper, and says so
-    if nothing is. The same command goes on where the last call ended. Exit 0: the search is
-    complete, whatever it found; 4: trials were lost; 2: wrong usage. With --confirm the exit code
-    is that of the verdict.
+    The manifest's section `search` names the parameters to vary and the rows to compare; the other
+    rows are held out. The report shows which values are compatible with the paper, or says that
+    none are. The same command continues where the last call ended. Exit 0: the search is complete,
+    whatever it found; 4: trials were lost; 2: wrong usage. With --confirm the exit code is that of
+    the verdict.
 
     Example: harness infer experiments/sequence-pair-16.yaml --settings 30
     """

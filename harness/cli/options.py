@@ -91,7 +91,8 @@ GpusPerTrial = Annotated[
     ),
 ]
 AllowCommands = Annotated[
-    bool, typer.Option("--allow-commands", help="Run the commands that manifests spell out.")
+    bool,
+    typer.Option("--allow-commands", help="Run the commands and functions that manifests name."),
 ]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")

@@ -22,7 +22,7 @@ def selftest(
         typer.Argument(
             metavar="[PATH]...",
             help="Manifests, or folders of manifests. The test uses the experiment whose workload "
-            "brings the most planted faults.",
+            "has the most planted faults.",
             show_default="experiments",
         ),
     ] = None,
@@ -39,8 +39,9 @@ def selftest(
 ) -> None:
     """Plant faults and check that the verdicts detect them; exit 1 if a verdict is wrong.
 
-    Sound runs must pass. Most faults are planted in stored records, for each kind of claim; some of
-    the workload's own faults in real training. Everything happens in a temporary workspace.
+    Sound runs must pass. Most faults are planted in stored records, with one for each kind of
+    claim. Some of the workload's own faults are planted in real training. Everything happens in a
+    temporary workspace.
 
     Example: harness selftest --full
     """

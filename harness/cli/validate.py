@@ -11,7 +11,7 @@ from harness.session import load, warnings
 def validate(paths: options.Paths) -> None:
     """Check manifests and list every fault with file, line and field; exit 2 if there is one.
 
-    Warnings, as of code that no digest covers, leave the exit code at 0.
+    Warnings, for example about code that no digest covers, do not change the exit code.
 
     Example: harness validate experiments
     """

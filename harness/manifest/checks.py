@@ -304,7 +304,7 @@ def _rivals(root: Node, workload: Workload) -> Iterator[Finding]:
         if unknown or not own.keys() >= set(allowed):
             continue
         if values.items() <= own.items():
-            message = "these are the manifest's own values: a rival needs others"
+            message = "these are the manifest's own values; a rival must differ in at least one"
             yield Finding(("rivals", place, "parameters"), message)
         if _wrong_values(workload, own, changed):
             continue  # these are the manifest's own faults

@@ -65,7 +65,7 @@ Values = Annotated[
 
 def _several(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if len(seeds) < 2:
-        raise ValueError("at least two: one shows nothing of the run-to-run noise")
+        raise ValueError("at least two, because one seed shows nothing of the run-to-run noise")
     return seeds
 
 
@@ -125,7 +125,7 @@ class Search(Frozen):
         if both := set(seeds) & set(self.seeds):
             yield (
                 ("seeds",),
-                f"seed {min(both)} is one of the manifest's, which judge what is found",
+                f"seed {min(both)} is one of the manifest's, which must judge what is found",
             )
         if self.epochs > epochs:
             yield ("epochs",), f"beyond the run of {epochs} epochs"

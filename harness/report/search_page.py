@@ -37,7 +37,10 @@ def sentences(region: Region) -> Iterator[str]:
     refused = f" The workload's rules refuse {found.refused} more." if found.refused else ""
     yield f"{number_of(len(found.tried), 'setting')} tried{stopped}.{refused}"
     if found.lost:
-        yield f"{number_of(found.lost, 'setting')} lost to machines; the same command tries again."
+        yield (
+            f"{number_of(found.lost, 'setting')} could not run to the end because machines failed. "
+            "The same command tries again."
+        )
     accepted, near = len(region.accepted), len(region.within_tolerance)
     yield (
         f"By their own seeds {accepted} of the settings are compatible with the paper, and {near} "
