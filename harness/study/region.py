@@ -211,7 +211,7 @@ def _noise(found: Found) -> tuple[Array, Array]:
     rows = len(found.space.rows)
     squares, freedom = np.zeros(rows), np.zeros(rows)
     for one in found.tried:
-        known = np.isfinite(one.values)
+        known = np.isfinite(one.values) & ~found.space.stands_in(one.values, one.epochs)
         several = known.sum(axis=1) > 1
         if not several.any() or one.failed:
             continue
@@ -244,7 +244,12 @@ class _Emulator:
         cls, space: Space, tried: Sequence[Tried], row: int, noise: float
     ) -> "_Emulator | None":
         """Fit the settings that have a value of the row; None if they are too few."""
-        have = [one for one in tried if one.counts[row]]
+        have = [
+            one
+            for one in tried
+            if one.counts[row]
+            and not (one.stopped and space.stands_in(one.values, one.epochs)[row].any())
+        ]
         if len(have) < FEWEST or not noise:
             return None
         places = np.array([space.coordinates(one.settings) for one in have])

@@ -19,7 +19,7 @@ from harness.manifest.search import Choices, Range, Search
 from harness.record import Json
 from harness.stats import Array
 from harness.study.variants import Factor, Settings, parameter_factor, setting
-from harness.verdict.evidence import Evidence, Takeoffs
+from harness.verdict.evidence import Evidence, Mask, Takeoffs
 from harness.verdict.kinds import RULES
 
 if TYPE_CHECKING:
@@ -125,6 +125,24 @@ class Space:
             elif never is not None and never.all() and (row.number.epoch or 0) <= evidence.epochs:
                 values = evidence.curves[claim.metric][:, -1]
             yield values
+
+    def stands_in(self, values: Array, epochs: int) -> Mask:
+        """Which values stand for a take-off that did not come, as `values` says; of the same shape.
+
+        They do not show how runs differ, and those of a run that was stopped early are too small.
+        """
+        named = {claim.name: claim for claim in self.claims}
+        claims = [named[row.key.claim] for row in self.rows]
+        onset = np.array([claim.crossing is not None for claim in claims])
+        late = onset[:, np.newaxis] & (values > epochs)
+        found = late.copy()
+        for at, claim in enumerate(claims):
+            if claim.line_up_at is not None:
+                its = [
+                    (one.metric, one.crossing) == (claim.metric, claim.line_up_at) for one in claims
+                ]
+                found[at] = late[its].any(axis=0)
+        return found
 
     def distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
         """The parameters' values as Optuna's distributions."""

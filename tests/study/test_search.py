@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
 from harness import workloads
@@ -12,7 +13,7 @@ from harness.record import EpochRecord, StoredTrial, TrialSpec
 from harness.report import figures, search_page
 from harness.report.documents import search_document
 from harness.study.region import Region, inferred
-from harness.study.search import FARTHEST, Space, discrepancy, explore
+from harness.study.search import FARTHEST, Found, Space, Tried, discrepancy, explore
 from harness.verdict.evidence import Case, gather
 from tests.study.planted import REGISTRY, Planted, repeat, truths
 
@@ -180,6 +181,23 @@ def test_curves_that_never_take_off_count_as_on_the_plateau_if_no_seed_does() ->
     some = space.values(gather(case, lambda _, seed: (flat, climbing)[seed](seed)))
     assert np.isnan(some[:, 0]).all()
     assert some[:3, 1] == pytest.approx([4.33, 0.6, 1.2], abs=0.15)
+
+
+def test_a_take_off_that_did_not_come_is_no_value_of_the_region() -> None:
+    space = Space.declared(load([SEQUENCES], workloads.registry())[0])
+    onset = [row.key.claim == "onset" for row in space.rows]
+
+    def tried(values: tuple[float, float], epochs: int) -> Tried:
+        rows = [values if one else (values[0] / 100, values[1] / 100) for one in onset]
+        return Tried(space.own, np.array(rows), epochs, 1.0, stopped=epochs < 12)
+
+    took_off, never, stopped = tried((4.0, 5.0), 12), tried((13.0, 13.0), 12), tried((7.0, 7.0), 6)
+    alone = Region(Found(space, optuna.create_study(), [took_off]))
+    among = Region(Found(space, optuna.create_study(), [took_off, never, never, stopped]))
+    assert among.noise.tolist() == alone.noise.tolist()  # equal stand-ins are no small SD
+    assert among.freedom.tolist() == alone.freedom.tolist()
+    full = Found(space, optuna.create_study(), [took_off] * 4)
+    assert not Region(Found(space, full.study, [*full.tried, stopped])).known  # still only four
 
 
 def test_places_and_settings_go_there_and_back() -> None:
