@@ -145,6 +145,7 @@ FAULTS = [
     (": float", ": float | None", "rate: must be annotated as int, float, bool or str; got float"),
     ("= 0.5", "= RATE", "3: rate: its default must be written out as float, got RATE"),
     ("= 0.5", "= 1e999", "rate: its default must be written out as float"),
+    ("= 0.5", f"= 1{'0' * 400}", "rate: its default must be written out as float"),
     ("= False", "= 0", "fast: its default must be written out as bool, got 0"),
     ("seed: int", "seed: str", "seed: the trial hands over int, got str"),
     ("*, steps", "*copy, steps", "copy: must be a plain argument"),

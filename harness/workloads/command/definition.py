@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isfinite
+from sys import float_info
 from typing import Any
 
 from harness.errors import Fault
@@ -132,7 +133,7 @@ class _Reader:
             return ...
         value = _literal(default)
         if kind == "float" and type(value) is int:
-            value = float(value)
+            value = float(value) if abs(value) <= float_info.max else ...
         if type(value) is not TYPES[kind] or (isinstance(value, float) and not isfinite(value)):
             got = ast.unparse(default)
             self._say(
