@@ -292,7 +292,7 @@ def _rivals(root: Node, workload: Workload) -> Iterator[Finding]:
                 message = f"no estimated metric is called {show(name)}{suggest(name, estimated)}"
                 yield Finding(("rivals", place, "constant", name), message)
         changed = rival.get("parameters")
-        if changed is None or changed.plain() is None:
+        if changed is None or not changed.fields:
             continue
         allowed = list(workload.parameters.model_fields)
         unknown = [name for name in changed.fields if name not in allowed]
