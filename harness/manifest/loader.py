@@ -296,6 +296,7 @@ def validate(
         found = manifest.search.faults(
             {claim.name: claim for claim in manifest.claims},
             {name: item.basis for name, item in manifest.workload.parameters.items()},
+            typed(root, workload).model_dump(mode="json") if workload and not wrong else {},
             manifest.seeds,
             manifest.epochs.value,
         )

@@ -107,6 +107,7 @@ class Search(Frozen):
         self,
         claims: Mapping[str, BaseClaim],
         bases: Mapping[str, str],
+        own: Mapping[str, Json],
         seeds: tuple[int, ...],
         epochs: int,
     ) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -115,13 +116,16 @@ class Search(Frozen):
         Args:
             claims: the manifest's claims by name.
             bases: whether each parameter is stated, inferred or assumed.
+            own: the parameters' values as the workload reads them; empty if it cannot.
             seeds: the manifest's seeds.
             epochs: the manifest's number of epochs.
         """
-        for name in self.parameters:
+        for name, values in self.parameters.items():
             if bases.get(name, "stated") == "stated":
                 known = "the paper states it" if name in bases else "the manifest gives no such one"
                 yield ("parameters", name), f"{known}; only open parameters can be searched for"
+            elif name in own and (fault := _unfit(own[name], values)):
+                yield ("parameters", name), fault
         if both := set(seeds) & set(self.seeds):
             yield (
                 ("seeds",),
@@ -152,6 +156,18 @@ class Search(Frozen):
             yield f"row {min(late, key=str)} lies beyond the search's {self.epochs} epochs"
         elif not claim.every_epoch and self.epochs < epochs:
             yield f"a final estimate needs all {epochs} epochs"
+
+
+def _unfit(own: Json, values: Range | Choices) -> str:
+    """Say why a parameter with this value cannot have such values; empty if it can."""
+    if isinstance(values, Choices):
+        simple = all(isinstance(choice, str | int | float) for choice in values.choices)
+        return "" if simple else "choices must be text, numbers, true or false"
+    if isinstance(own, bool) or not isinstance(own, int | float):
+        return f"a range is for numbers, and the manifest has {own!r}; list choices instead"
+    if isinstance(own, int) and not (values.low.is_integer() and values.high.is_integer()):
+        return f"the manifest has the whole number {own}, so low and high must be whole too"
+    return ""
 
 
 def held_out(claim: BaseClaim, search: Search) -> Json:

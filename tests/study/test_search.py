@@ -218,6 +218,17 @@ def test_places_and_settings_go_there_and_back() -> None:
         ("low: 0.03,", "low: 0.0,", "search.parameters.sleep_s.log: only a range of positive"),
         ("    scale: {low", "    at: {low", "search.parameters.at: the paper states it"),
         ("    scale: {low", "    sclae: {low", "search.parameters.sclae: the manifest gives no"),
+        ("    scale: {low", "    fault: {low", "search.parameters.fault: a range is for numbers"),
+        (
+            "scale: {low: 0.2, high: 3.0}",
+            "at: {low: 0.5, high: 3}",
+            "at: the manifest has the whole",
+        ),
+        (
+            "scale: {low: 0.2, high: 3.0}",
+            "scale: {choices: [[1], [2]]}",
+            "scale: choices must be text, numbers, true or false",
+        ),
         ("seeds: 100-102", "seeds: 4-6", "search.seeds: seed 4 is one of the manifest's"),
         ("seeds: 100-102", "seeds: [100]", "search.seeds: at least two"),
         ("  epochs: 12", "  epochs: 17", "search.epochs: beyond the run of 16 epochs"),
@@ -234,6 +245,8 @@ def test_a_faulty_search_is_refused_with_its_line(
     text = (folder / "planted.yaml").read_text()
     assert old in text
     path = tmp_path / "planted.yaml"
+    if fault.startswith(("search.parameters.fault", "at:")):  # else it is refused as stated
+        text = text.replace("stated: the first page", "assumed: not given")
     path.write_text(text.replace(old, new))
     with pytest.raises(ManifestError, match=r"planted\.yaml:\d+: ") as refused:
         load([path], REGISTRY)
