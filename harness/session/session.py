@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import manifest, workloads
-from harness.errors import StoreError, number_of
+from harness.errors import StoreError, UsageError, number_of
 from harness.manifest import Experiment, Rival, declaration, of_seeds
 from harness.manifest.loader import ENDINGS
 from harness.plan import Job, Request, Selection, jobs, specs
@@ -343,14 +343,20 @@ class Session:
         return severity(planned, self._all_trials(experiment, stored), rivals)
 
     def of_rivals(self) -> "Session":
-        """The session on the rivals that differ in parameters, instead of the experiments."""
-        found = (
+        """The session on the rivals that differ in parameters, instead of the experiments.
+
+        Raises:
+            UsageError: there are none.
+        """
+        found = tuple(
             with_parameters(experiment, rival.parameters, self.registry)
             for experiment in self.experiments
             for rival in experiment.manifest.rivals
             if rival.parameters is not None
         )
-        return replace(self, experiments=tuple(found), apart=True)
+        if not found:
+            raise UsageError("no manifest has a rival with `parameters`, so there is none to run")
+        return replace(self, experiments=found, apart=True)
 
     def _rival(self, experiment: Experiment, rival: Rival) -> Experiment | None:
         """The experiment whose trials are a rival's; None for a constant, or without its file."""

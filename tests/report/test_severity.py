@@ -3,13 +3,18 @@
 import json
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from harness.errors import UsageError
+from harness.plan import Selection
 from harness.report import junit, pages, terminal
 from harness.report.documents import verdicts_document
+from harness.session import Session
 from harness.session.tracking import _tags
+from harness.store import Store
 from harness.verdict import ExperimentVerdict, RivalChance, Severity
 from tests.verdict.builders import experiment, trial, value, verdict_on
 
@@ -37,6 +42,12 @@ def printed(found: ExperimentVerdict, *, every_row: bool) -> str:
 
 
 RED = "\x1b[1;31m"
+
+
+def test_a_run_of_rivals_that_no_manifest_declares_is_refused(tmp_path: Path) -> None:
+    session = Session((verdict().experiment,), Selection(), Store(tmp_path))
+    with pytest.raises(UsageError, match="no manifest has a rival with `parameters`"):
+        session.of_rivals()
 
 
 @pytest.mark.parametrize("every_row", [False, True])
