@@ -176,6 +176,9 @@ class Region:
 def inferred(region: Region, registry: Registry) -> Experiment:
     """The experiment with the values that were found, judged only by the rows that are held out.
 
+    The take-off at which held-out curves are lined up is judged too, even if it was searched on:
+    without it any shift would pass. Another claim makes no verdict milder.
+
     Raises:
         UsageError: the workload refuses the values.
     """
@@ -183,7 +186,14 @@ def inferred(region: Region, registry: Registry) -> Experiment:
     manifest = space.experiment.manifest
     rows = ", ".join(row.name for row in space.rows)
     why = f"found by harness infer among {len(region.found.tried)} settings, by {rows}"
-    parts = [held_out(claim, search) for claim in manifest.claims]
+    kept = [claim for claim in manifest.claims if held_out(claim, search) is not None]
+    guarded = {(claim.metric, claim.line_up_at) for claim in kept if claim.line_up_at is not None}
+    parts = [
+        claim.model_dump(mode="json")
+        if (claim.metric, claim.crossing) in guarded
+        else held_out(claim, search)
+        for claim in manifest.claims
+    ]
     pairs = list(zip(space.factors, region.best.settings, strict=True))
     changes: dict[Path, Json] = {
         ("title",): f"{manifest.title} (as inferred)",

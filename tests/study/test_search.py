@@ -200,6 +200,16 @@ def test_a_take_off_that_did_not_come_is_no_value_of_the_region() -> None:
     assert not Region(Found(space, full.study, [*full.tried, stopped])).known  # still only four
 
 
+def test_curves_that_are_held_out_keep_the_take_off_at_which_they_are_lined_up() -> None:
+    space = Space.declared(load([SEQUENCES], workloads.registry())[0])
+    own = Tried(space.own, np.array([[4.0, 5.0]] + [[0.1, 0.2]] * 3), 12, 1.0)
+    found = inferred(Region(Found(space, optuna.create_study(), [own])), workloads.registry())
+    claims = {claim.name: claim for claim in found.manifest.claims}
+    assert claims["onset"] == next(c for c in space.claims if c.name == "onset")
+    assert list(claims["early rows"].values) == [1, 2, 3, 4, 5, 7, 9]
+    assert claims["early rows"].line_up_at == 0.1
+
+
 def test_places_and_settings_go_there_and_back() -> None:
     space = Space.declared(load([SEQUENCES], workloads.registry())[0])
     rng = np.random.default_rng(0)
