@@ -35,7 +35,7 @@ _ONE_ROW = ("mean", "sd", "runs", "number")
 _DIGITS = r"(?:\d+\.?\d*|\.\d+)"
 _MEAN_AND_SD = re.compile(
     rf"(?P<mean>[+-]?{_DIGITS})(?P<gap>\s*%?\s*)"
-    rf"(?:(?:±|\+/?-|\\pm)\s*(?P<sd>{_DIGITS})|\((?P<bracket>{_DIGITS})%?\))\s*%?"
+    rf"(?:(?:±|\+/?-|\\pm)\s*(?P<sd>{_DIGITS})|\((?P<bracket>{_DIGITS})(?P<percent>%?)\))\s*%?"
 )
 _EXAMPLES = "96.74 ± 0.12, 96.74(12) or 96.74 (0.12)"
 
@@ -258,10 +258,12 @@ def _mean_and_sd(text: str) -> tuple[float, float] | None:
     """The mean and the SD that a cell prints; None if it does not hold both.
 
     A whole number in brackets counts units of the mean's last digit, but only right behind it:
-    "96.74 (12)" may mean either.
+    "96.74 (12)" and "96.74(12%)" may mean either.
 
     >>> _mean_and_sd("96.74 ± 0.12"), _mean_and_sd("96.74(12)"), _mean_and_sd("96.74 (12)")
     ((96.74, 0.12), (96.74, 0.12), None)
+    >>> _mean_and_sd("96.74(12%)"), _mean_and_sd("96.74% (0.12%)")
+    (None, (96.74, 0.12))
     """
     plain = text.replace("$", "").replace("\u2212", "-").strip()
     match = _MEAN_AND_SD.fullmatch(plain)
@@ -270,7 +272,7 @@ def _mean_and_sd(text: str) -> tuple[float, float] | None:
     mean, sd = match["mean"], match["sd"] or match["bracket"]
     decimals = len(mean.partition(".")[2])
     if match["bracket"] and sd.isdecimal() and decimals:
-        if match["gap"]:
+        if match["gap"] or match["percent"]:
             return None
         sd = f"{sd}e-{decimals}"
     return float(mean), float(sd)
