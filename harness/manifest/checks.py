@@ -34,6 +34,7 @@ def check(root: Node, workload: Workload | None) -> Iterator[Finding]:
         yield from _parameters(root, workload)
         yield from _metrics(root, workload)
         yield from _rivals(root, workload)
+        yield from _not_converted(root, workload)
         yield from _epochs_needed(root, workload)
 
 
@@ -203,13 +204,13 @@ def _alignments(root: Node) -> Iterator[Finding]:
     """
     parsed = [(path, _claim(node)) for path, node in _claims(root)]
     judged = {
-        (claim.metric, takeoff.threshold)
+        (claim.metric, claim.unit, claim.crossing)
         for _, claim in parsed
-        if claim and claim.counts_epochs and (takeoff := getattr(claim, "takeoff", None))
+        if claim and claim.crossing is not None
     }
     for path, claim in parsed:
         at = claim.line_up_at if claim else None
-        if claim and at is not None and (claim.metric, at) not in judged:
+        if claim and at is not None and (claim.metric, claim.unit, at) not in judged:
             needs = f"needs a claim of kind onset on {claim.metric} with the threshold {at:g}"
             yield Finding((*path, "takeoff"), f"{needs}; without one any shift would pass")
 
@@ -319,6 +320,29 @@ def _wrong_values(workload: Workload, values: Mapping[str, Json], node: Node) ->
     except ValidationError as error:
         return list(findings(error, workload.parameters, node))
     return ()
+
+
+def _not_converted(root: Node, workload: Workload) -> Iterator[Finding]:
+    """Refuse numbers outside the claims if the manifest's unit is not that of their metric.
+
+    Only the claims' numbers are converted: 0.2 of a threshold could mean 20 % or 0.2 %.
+    """
+    unit = _text(root, "unit")
+    numbers: list[tuple[Path, str]] = []
+    if (twin := _text(root, "twin", "metric")) is not None:
+        numbers.append((("twin", "takeoff"), twin))
+    claimed = dict.fromkeys(_text(claim, "metric") or "" for _, claim in _claims(root))
+    rivals = root.get("rivals")
+    for at, rival in enumerate(rivals.items if rivals else ()):
+        constant = rival.get("constant")
+        if constant is not None and constant.plain() not in (None, 0):
+            names = constant.fields or claimed
+            numbers += [(("rivals", at, "constant"), name) for name in names]
+    for place, name in numbers:
+        metric = workload.metrics.get(name)
+        if unit and metric and unit != metric.unit and places(unit, metric.unit) is not None:
+            message = f"the manifest is in {unit}, but {name} is recorded in {metric.unit}"
+            yield Finding(place, f"{message}: give `unit` to the claims, and not to the manifest")
 
 
 def _in_place(finding: Finding, parameters: Node) -> Iterator[Finding]:

@@ -58,7 +58,8 @@ def overview(verdicts: Sequence[ExperimentVerdict]) -> str:
 def _about(verdicts: Sequence[ExperimentVerdict], paper: str) -> Iterator[str]:
     """Yield a sentence about the runs of one paper, and one about the claims between them."""
     runs = [verdict for verdict in verdicts if not verdict.experiment.compares]
-    claims = [each for verdict in verdicts if verdict not in runs for each in verdict.results]
+    between = [verdict for verdict in verdicts if verdict.experiment.compares]
+    claims = [each for verdict in between for each in verdict.results]
     if len(runs) == 1:
         yield f"This run of {paper} {_counted(runs).removeprefix('1 ')}."
     elif runs and all(verdict.verdict.holds for verdict in runs):

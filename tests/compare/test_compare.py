@@ -101,11 +101,14 @@ def test_rows_that_move_in_opposite_directions_do_not_cancel(seeds: int) -> None
 
 @pytest.mark.parametrize("seeds", [3, 6, 10])
 def test_one_unit_in_the_last_place_is_no_move(seeds: int) -> None:
+    shifts = [seed / 64 for seed in range(seeds)]  # equal seeds would count as one
     new = {
-        key: trial([np.nextafter(at, 9) for at in RISE], test=float(np.nextafter(1.6, 9)))
-        for key in side([0.0] * seeds).trials
+        (ASKED.id, seed): trial(
+            [float(np.nextafter(at + by, 9)) for at in RISE], test=float(np.nextafter(1.6 + by, 9))
+        )
+        for seed, by in enumerate(shifts)
     }
-    found = compared(side([0.0] * seeds), Side(new))
+    found = compared(side(shifts), Side(new))
     assert found.standing is Standing.NOT_SHOWN
     assert all(change.p_holm == 1.0 for change in found.changes)
 

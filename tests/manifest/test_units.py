@@ -180,6 +180,7 @@ def test_each_claim_has_the_unit_of_its_metric(read: Read) -> None:
         assert [found.unit_of(name) for name in ("percentage", "loss")] == ["%", "nats"]
 
 
+SHARE = {"metric": "share", "reported": 50.5}
 LOSS = {"kind": "value", "metric": "loss", "reported": 0.5, "tolerance": near(1)}
 
 
@@ -193,6 +194,29 @@ LOSS = {"kind": "value", "metric": "loss", "reported": 0.5, "tolerance": near(1)
             {},
             "claims[0]: cannot be converted from fraction to %: decimals",
         ),
+        (
+            SHARE,
+            {"unit": "%", "rivals": [{"name": "r", "reason": "r", "constant": 10}]},
+            "rivals[0].constant: the manifest is in %, but share is recorded in fraction",
+        ),
+        (
+            SHARE,
+            {"unit": "%", "rivals": [{"name": "r", "reason": "r", "constant": {"share": 10}}]},
+            "rivals[0].constant: the manifest is in %, but share is recorded in fraction",
+        ),
+        (
+            SHARE,
+            {
+                "unit": "%",
+                "control": True,
+                "twin": {
+                    "experiment": "other",
+                    "metric": "share_curve",
+                    "takeoff": {"threshold": 0.2, "reason": "r"},
+                },
+            },
+            "twin.takeoff: the manifest is in %, but share_curve is recorded in fraction",
+        ),
     ],
 )
 def test_units_that_contradict_are_a_fault(
@@ -204,6 +228,15 @@ def test_units_that_contradict_are_a_fault(
     file, line, _ = found.split(":", 2)
     assert file == "toy.yaml"
     assert int(line) > 0
+
+
+def test_a_take_off_in_another_unit_is_not_that_of_a_curve(faults_of: FaultsOf) -> None:
+    takeoff = {"threshold": 0.5, "reason": "r"}
+    curve = {"kind": "curve", "unit": "%", "reported": {1: 0.1, 2: 90}, "tolerance": near(1)}
+    onset = {"kind": "onset", "unit": "fraction", "reported": 1.5, "tolerance": near(1)}
+    both = [{**one, "metric": "share_curve", "takeoff": takeoff} for one in (curve, onset)]
+    (found,) = faults_of(manifest(*both))
+    assert "claims[0].takeoff: needs a claim of kind onset on share_curve" in found
 
 
 COST = {"kind": "at_most", "metric": "seconds", "reported": 5, "tolerance": near(1)}
