@@ -140,16 +140,7 @@ class Evidence:
             bool(attempts) and all(hardware.fits(attempt.environment) for attempt in attempts)
             for attempts in (self.provenance.get(seed, ()) for seed in self.seeds)
         ]
-        mask = np.array(ran, dtype=np.bool_) & known
-        return replace(
-            self,
-            seeds=self.named(mask),
-            curves={name: values[mask] for name, values in self.curves.items()},
-            finals={name: values[mask] for name, values in self.finals.items()},
-            recorded=self.recorded[mask],
-            failed=self.failed[mask],
-            missing=self.missing[mask],
-        )
+        return self._only(np.array(ran, dtype=np.bool_) & known)
 
     def named(self, mask: Mask) -> tuple[int, ...]:
         """The seeds for which a mask, shape (seeds,), is true."""
@@ -167,15 +158,18 @@ class Evidence:
 
     def without(self, seeds: Collection[int]) -> "Evidence":
         """The evidence of the other seeds."""
-        keep = ~np.isin(self.seeds, list(seeds))
+        return self._only(~np.isin(self.seeds, list(seeds)))
+
+    def _only(self, kept: Mask) -> "Evidence":
+        """The evidence of the seeds for which a mask, shape (seeds,), is true."""
         return replace(
             self,
-            seeds=self.named(keep),
-            curves={metric: curves[keep] for metric, curves in self.curves.items()},
-            finals={metric: values[keep] for metric, values in self.finals.items()},
-            recorded=self.recorded[keep],
-            failed=self.failed[keep],
-            missing=self.missing[keep],
+            seeds=self.named(kept),
+            curves={metric: curves[kept] for metric, curves in self.curves.items()},
+            finals={metric: values[kept] for metric, values in self.finals.items()},
+            recorded=self.recorded[kept],
+            failed=self.failed[kept],
+            missing=self.missing[kept],
         )
 
 
