@@ -290,6 +290,8 @@ class BaseClaim(Frozen, ABC):
     """Whether the reported values are compared with the seeds by statistical tests."""
     exact: ClassVar[bool] = False
     """Whether values must be equal, so that the tolerance only shows how they are rounded."""
+    of_every_seed: ClassVar[bool] = False
+    """Whether it must hold in every seed, so that their number does not matter."""
     estimate: ClassVar[bool] = True
     """Whether the values are estimates, which a reader asks for first; not truths or epochs."""
     counted_in: ClassVar[str] = ""
@@ -453,6 +455,7 @@ class ExactClaim(BaseClaim):
     """How many the paper prints."""
 
     exact: ClassVar[bool] = True
+    of_every_seed: ClassVar[bool] = True
     estimate: ClassVar[bool] = False
 
     @property
@@ -670,6 +673,8 @@ class BandClaim(_WithTolerance):
 
     kind: Literal["band"]
     reported: Reported
+
+    of_every_seed: ClassVar[bool] = True
 
     @property
     def values(self) -> Mapping[int | None, float]:

@@ -119,8 +119,7 @@ def _counts_runs(manifest: Manifest) -> bool:
     It does not for what must hold in every seed, or if the paper's own runs are all equal.
     """
     return manifest.deterministic is None and any(
-        not claim.exact and claim.kind != "band" and claim.reported_sd != 0
-        for claim in manifest.claims
+        not claim.of_every_seed and claim.reported_sd != 0 for claim in manifest.claims
     )
 
 
