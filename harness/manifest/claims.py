@@ -333,8 +333,9 @@ class BaseClaim(Frozen, ABC):
 
     @property
     def half_unit(self) -> float:
-        """Half a unit of the last printed digit; 0 if the manifest does not say how many."""
-        return 0.0
+        """Half a unit of the last printed digit; 0 if no `decimals` say how many are printed."""
+        decimals: int | None = getattr(self, "decimals", None)  # not every kind has the field
+        return 0.0 if decimals is None else _half_unit(decimals)
 
     @property
     def series(self) -> str:
@@ -464,11 +465,6 @@ class ExactClaim(BaseClaim):
         return _by_epoch(self.reported)
 
     @property
-    def half_unit(self) -> float:
-        """Half a unit of the last printed digit."""
-        return _half_unit(self.decimals)
-
-    @property
     def margin(self) -> float:
         """Half a unit of the last printed digit, for the reader: equality decides."""
         return self.half_unit
@@ -525,11 +521,6 @@ class ToleratedClaim(_WithTolerance, ABC):
             f"half a unit of decimal {decimals} is {_half_unit(decimals):g}, more than the "
             f"tolerance {least:g}; raise the tolerance, or use kind exact"
         )
-
-    @property
-    def half_unit(self) -> float:
-        """Half a unit of the last printed digit; 0 if `decimals` is not given."""
-        return 0.0 if self.decimals is None else _half_unit(self.decimals)
 
 
 class ComparedClaim(ToleratedClaim, ABC):
@@ -713,11 +704,6 @@ class LimitClaim(_WithTolerance, ABC):
         """Every reported limit."""
         return _by_epoch(self.reported)
 
-    @property
-    def half_unit(self) -> float:
-        """Half a unit of the last printed digit; 0 if `decimals` is not given."""
-        return 0.0 if self.decimals is None else _half_unit(self.decimals)
-
 
 class AtLeastClaim(LimitClaim):
     """The mean is at least as large as reported; the tolerance is how far below does not matter."""
@@ -759,11 +745,6 @@ class ExtremeClaim(_WithTolerance):
     def values(self) -> Mapping[int | None, float]:
         """The reported extreme."""
         return {None: self.reported}
-
-    @property
-    def half_unit(self) -> float:
-        """Half a unit of the last printed digit; 0 if `decimals` is not given."""
-        return 0.0 if self.decimals is None else _half_unit(self.decimals)
 
     @property
     def averaged(self) -> int:
@@ -810,11 +791,6 @@ class NeverClaim(BaseClaim):
     def margin(self) -> float:
         """Nothing beyond the limit is allowed."""
         return 0.0
-
-    @property
-    def half_unit(self) -> float:
-        """Half a unit of the last printed digit; 0 if `decimals` is not given."""
-        return 0.0 if self.decimals is None else _half_unit(self.decimals)
 
     def numbers(self) -> tuple[ReportedNumber, ...]:
         """The limit, as one row."""
@@ -921,11 +897,6 @@ class ExtremeDifferenceClaim(_WithTolerance):
         """The reported difference."""
         return {None: self.reported}
 
-    @property
-    def half_unit(self) -> float:
-        """Half a unit of the last printed digit; 0 if `decimals` is not given."""
-        return 0.0 if self.decimals is None else _half_unit(self.decimals)
-
 
 class SetClaim(BaseClaim, ABC):
     """What the claims share that are about sets of experiments and report no number to be near."""
@@ -1011,11 +982,6 @@ class AllWithinClaim(SetClaim):
     def members(self) -> tuple[Members, ...]:
         """The one set."""
         return (self.of,)
-
-    @property
-    def half_unit(self) -> float:
-        """Half a unit of the last printed digit; 0 if `decimals` is not given."""
-        return 0.0 if self.decimals is None else _half_unit(self.decimals)
 
     def numbers(self) -> tuple[ReportedNumber, ...]:
         """The upper limit, or else the lower one, as one row."""
