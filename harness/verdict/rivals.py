@@ -188,7 +188,8 @@ class _Judge:
         rows, _ = judge_claims(manifest, evidence, alpha, self.study, advise=False)
         found.outcomes[combine(rows, evidence)] += 1
         ran = [row for row in rows if row.verdict is not Outcome.NOT_RUN]
-        found.judged.update({row.claim for row in ran})
+        # A list, not a set: the claims keep the manifest's order, in every process.
+        found.judged.update(list(dict.fromkeys(row.claim for row in ran)))
         off = {row.claim for row in ran if row.verdict is Outcome.NOT_REPRODUCED}
         found.rejected_by.update(off)
         found.open_by.update({row.claim for row in ran if not row.verdict.holds})

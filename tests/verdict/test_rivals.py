@@ -74,6 +74,16 @@ def test_equal_manifests_and_records_give_equal_chances() -> None:
     assert judged(against(variant()), rival) == judged(against(variant()), rival)
 
 
+def test_claims_are_listed_as_in_the_manifest_in_every_process() -> None:
+    """A document must not change from call to call; sets have another order in each process."""
+    asked = against(variant())
+    names = [claim.name for claim in asked.manifest.claims]
+    found = only(judged(asked, recorded(6, off=0.25, seed=1)))
+    listed = [name for name in names if name in found.rejected_by]
+    assert len(listed) > 1
+    assert list(found.rejected_by) == list(found.accepted_by) == listed
+
+
 def test_a_rival_that_equals_the_method_is_rejected_no_more_often_than_by_chance() -> None:
     same = only(judged(against(variant()), recorded(10, seed=1)))
     assert same.rejected is not None
