@@ -62,7 +62,7 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
         console.print(terminal.severities(severities))
     several = [each for each in experiments if done[each.id] and len(selection.seeds_of(each)) > 1]
     # All at once: each call looks at every stored trial.
-    judged = replace(session, experiments=tuple(several)).verdicts() if several else ()
+    judged = replace(session, experiments=tuple(several)).judged() if several else ()
     verdicts = {verdict.id: verdict for verdict in judged}
     for experiment in experiments:
         for line in session.code_changes(experiment):

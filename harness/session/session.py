@@ -279,15 +279,12 @@ class Session:
         return [f"{number_of(taken, 'trial')} taken over from the committed records", *warnings]
 
     def verdicts(self) -> tuple[ExperimentVerdict, ...]:
-        """Judge each experiment by the stored records.
+        """Judge each experiment by the stored records, and say what the verdict could exclude.
 
         Raises:
             StoreError: records, or what was declared with them, are damaged.
         """
         stored = self._stored_seeds()
-        cases = [self._case(experiment, stored) for experiment in self.experiments]
-        families = [[case] for case in cases] if self.apart else [cases]
-        verdicts = (verdict for family in families for verdict in judge(family, self.trial))
         return tuple(
             replace(
                 verdict,
@@ -295,8 +292,18 @@ class Session:
                     verdict.experiment, len(verdict.seeds), verdict.epochs, verdict.alpha, stored
                 ),
             )
-            for verdict in map(self._noted, verdicts)
+            for verdict in self._judged(stored)
         )
+
+    def judged(self) -> tuple[ExperimentVerdict, ...]:
+        """The same verdicts, without the simulations of what they could exclude."""
+        return tuple(self._judged(self._stored_seeds()))
+
+    def _judged(self, stored: Mapping[str, frozenset[int]]) -> Iterator[ExperimentVerdict]:
+        cases = [self._case(experiment, stored) for experiment in self.experiments]
+        families = [[case] for case in cases] if self.apart else [cases]
+        for family in families:
+            yield from map(self._noted, judge(family, self.trial))
 
     def severities(self) -> Mapping[str, Severity]:
         """What verdicts on the requested seeds and epochs could exclude, by experiment.
