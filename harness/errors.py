@@ -120,6 +120,19 @@ def number_of(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def regular_expression(text: str) -> str:
+    """Check that a text is a regular expression, and return it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
 def one_line(message: str, width: int = 200) -> str:
     """Shorten an error's message to one line without control characters.
 

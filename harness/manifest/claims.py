@@ -28,6 +28,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from harness.errors import regular_expression
 from harness.manifest.fields import (
     Decimals,
     Epoch,
@@ -40,16 +41,7 @@ from harness.manifest.fields import (
 )
 from harness.record import Environment, Json
 
-
-def _regular_expression(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from None
-    return text
-
-
-NamePattern = Annotated[Text, AfterValidator(_regular_expression)]
+NamePattern = Annotated[Text, AfterValidator(regular_expression)]
 """A name, or a regular expression that matches all of it."""
 
 

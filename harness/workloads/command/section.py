@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from harness.errors import regular_expression
 from harness.record import Json, stays_below
 from harness.workload import Metric, SectionError
 from harness.workloads.command.output import EPOCH, Patterns
@@ -21,14 +22,6 @@ HANDED = {SEED: "int", EPOCHS: "int", DEVICE: "str", THREADS: "int"}
 """What every trial hands over if it is asked for, each with its type."""
 
 Name = Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
-
-
-def _regex(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from None
-    return text
 
 
 class _Fields(BaseModel):
@@ -87,7 +80,7 @@ def _where(value: Any) -> Where:
 
 def _of_patterns(texts: Sequence[str]) -> Where:
     for text in texts:
-        if not set(re.compile(_regex(text)).groupindex) - {EPOCH}:
+        if not set(re.compile(regular_expression(text)).groupindex) - {EPOCH}:
             raise ValueError(f"{text!r} has no named group such as (?P<loss>\\S+)")
     return Where(tuple(texts))
 
@@ -148,7 +141,7 @@ class CommandSection(_Fields):
     """The number that the command gives its first epoch."""
     seeded: bool = True
     """Whether the command takes a seed. If not, trials are only numbered."""
-    infrastructure: Annotated[Text, AfterValidator(_regex)] | None = None
+    infrastructure: Annotated[Text, AfterValidator(regular_expression)] | None = None
     """A regular expression for lines of standard error. If one has it and the command fails, the
     machine is at fault and not the method."""
     environment: tuple[Name, ...] = ()
@@ -179,7 +172,7 @@ class FunctionSection(_Fields):
     code: tuple[Text, ...] = ()
     """More files and folders that travel to the workers, such as the modules that the file
     imports."""
-    infrastructure: Annotated[Text, AfterValidator(_regex)] | None = None
+    infrastructure: Annotated[Text, AfterValidator(regular_expression)] | None = None
     """A regular expression for lines of standard error. If one has it and the function fails, the
     machine is at fault and not the method."""
     environment: tuple[Name, ...] = ()
