@@ -234,6 +234,8 @@ def _experiment(
     manifest, written, wrong = converted(manifest, workload)
     if wrong:
         return None, wrong
+    unusual = [(("workload", *place), text) for place, text in warnings_of(workload).items()]
+    unusual += _absent_rivals(manifest, path.parent)
     experiment = Experiment(
         id=cell.id if cell else path.stem,
         path=path,
@@ -245,11 +247,25 @@ def _experiment(
         cell=cell,
         completed=_own(workload, registry),
         warnings=tuple(
-            str(fault_of(Finding(("workload", *place), text), root, str(path)))
-            for place, text in warnings_of(workload).items()
+            str(fault_of(Finding(place, text), root, str(path))) for place, text in unusual
         ),
     )
     return experiment, []
+
+
+def _absent_rivals(manifest: Manifest, folder: Path) -> Iterator[tuple[Place, str]]:
+    """Rivals that are other manifests and are not there. A copied manifest can still be judged."""
+    for at, rival in enumerate(manifest.rivals):
+        name = rival.experiment
+        if name is not None and not files_of(name, folder):
+            text = f"no manifest {name} in this folder, so no verdict says whether it excludes this"
+            yield ("rivals", at, "experiment"), text
+
+
+def files_of(id_: str, folder: Path) -> list[Path]:
+    """The manifests of an id in a folder: none, or one for each ending."""
+    named = [folder / f"{id_}{ending}" for ending in ENDINGS]
+    return [file for file in named if file.exists()]
 
 
 def _own(workload: Workload, registry: Mapping[str, Workload]) -> Workload | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import manifest, workloads
-from harness.errors import StoreError, UsageError, number_of
+from harness.errors import Fault, ManifestError, StoreError, UsageError, number_of
 from harness.manifest import Experiment, Rival, declaration, of_seeds
-from harness.manifest.loader import ENDINGS
+from harness.manifest.loader import files_of
 from harness.plan import Job, Request, Selection, jobs, specs
 from harness.record import Declaration, Printed, StoredTrial, TrialSpec
 from harness.session import permission
@@ -366,12 +366,22 @@ class Session:
         return replace(self, experiments=found, apart=True)
 
     def _rival(self, experiment: Experiment, rival: Rival) -> Experiment | None:
-        """The experiment whose trials are a rival's; None for a constant, or without its file."""
+        """The experiment whose trials are a rival's; None for a constant, or without its file.
+
+        Raises:
+            ManifestError: the rival's own manifest is wrong, or is a grid.
+        """
         if rival.parameters is not None:
             return with_parameters(experiment, rival.parameters, self.registry)
-        files = [experiment.path.with_name(f"{rival.experiment}{ending}") for ending in ENDINGS]
-        found = [file for file in files if rival.experiment is not None and file.exists()]
-        return manifest.load(found, self.registry)[0] if found else None
+        files = files_of(rival.experiment, experiment.path.parent) if rival.experiment else []
+        if not files:
+            return None
+        found = manifest.load(files, self.registry)
+        if len(found) > 1:
+            at = f"rivals[{experiment.manifest.rivals.index(rival)}].experiment"
+            message = f"{files[0].name} is a grid of {len(found)} experiments; a rival is one"
+            raise ManifestError([Fault(str(experiment.path), 0, at, message)])
+        return found[0]
 
     def _all_trials(
         self, experiment: Experiment, stored: Mapping[str, frozenset[int]]

@@ -193,6 +193,17 @@ def test_what_looks_like_no_number_is_not_guessed_at(text: str) -> None:
     assert number_meant(text) is None
 
 
+def test_a_rival_that_is_not_there_is_a_warning_with_its_line(read: Read) -> None:
+    text = SOUND.replace("claims:", "rivals:\n  - {name: a, reason: r, experiment: b}\nclaims:")
+    (warning,) = read(text).warnings
+    assert warning.partition("toy.yaml:")[2] == (
+        "19: rivals[0].experiment: no manifest b in this folder, "
+        "so no verdict says whether it excludes this"
+    )
+    read(SOUND, "b.yml")
+    assert not read(text).warnings
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_the_right_to_read_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "toy.yaml").write_text(SOUND)

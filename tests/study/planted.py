@@ -59,11 +59,11 @@ search:
 REGISTRY = {"toy": Toy(metrics={"place": Metric("steps", "where it stands")})}
 
 
-def curve(settings: Settings, seed: int, epochs: int = EPOCHS) -> Array:
+def curve(settings: Settings, seed: int, epochs: int = EPOCHS, noise: float = NOISE) -> Array:
     """A run: it climbs to `scale`, at the rate `sleep_s`; its height is chance."""
     height, rate = map(float, settings)
     rng = np.random.default_rng([seed, int(1e6 * height), int(1e6 * rate)])
-    level = 1 + NOISE * rng.standard_normal() + NOISE / 10 * rng.standard_normal(EPOCHS)
+    level = 1 + noise * rng.standard_normal() + noise / 10 * rng.standard_normal(EPOCHS)
     time = np.arange(1, EPOCHS + 1)
     return np.asarray(height * level * (1 - np.exp(-rate * time)))[:epochs]
 
@@ -76,11 +76,12 @@ class Planted:
     folder: Path
     shift: float = 0.0
     """Added to the reported values, so that no parameters explain them."""
+    noise: float = NOISE
     runs: int = 0
     """How many epochs were run, over all trials."""
 
     def experiment(self) -> Experiment:
-        paper = curve(self.truth, seed=10**6)
+        paper = curve(self.truth, 10**6, noise=self.noise)
         late = {12: paper[11] + self.shift, 16: paper[15] + self.shift}
         rows = {1: paper[0], 4: paper[3] - self.shift} | late
         reported = "{" + ", ".join(f"{epoch}: {value:.4f}" for epoch, value in rows.items()) + "}"
@@ -93,7 +94,7 @@ class Planted:
         return [np.array([self._rows(one, seed, epochs) for seed in seeds]).T for one in asked]
 
     def _rows(self, settings: Settings, seed: int, epochs: int) -> list[float]:
-        run = curve(settings, seed)
+        run = curve(settings, seed, noise=self.noise)
         return [run[row - 1] if row <= epochs else np.nan for row in (1, 4, 12)]
 
     def search(self, settings: int) -> Found:

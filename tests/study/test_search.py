@@ -56,6 +56,14 @@ def test_a_paper_that_no_values_explain_has_nothing_compatible(folder: Path) -> 
     assert all(cells[3] == "none" for cells in search_page._parameters(none))
 
 
+def test_without_noise_the_tolerance_decides_which_settings_are_compatible(folder: Path) -> None:
+    found = Region(Planted(TRUTH, folder, noise=0.0).search(SETTINGS))
+    assert found.noise.tolist() == [0.0] * 3
+    assert found.accepted == found.within_tolerance
+    assert 0 < len(found.accepted) < len(found.found.tried)
+    assert not found.known  # nothing is said of the settings between them
+
+
 def test_the_first_setting_is_the_manifests_own(region: Region) -> None:
     assert region.found.tried[0].settings == (1.0, 0.5)
 
