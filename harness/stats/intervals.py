@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import erf, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import chdtri, ndtri, stdtr, stdtrit
 
 from harness.stats.curves import Array
@@ -216,3 +217,19 @@ def howe_factor(n: int, coverage: float, confidence: float) -> float:
     """
     df = n - 1
     return float(ndtri((1 + coverage) / 2)) * sqrt(df * (1 + 1 / n) / float(chdtri(df, confidence)))
+
+
+def range_confidence(n: NDArray[np.int64] | int, coverage: float) -> Array:
+    """How surely the smallest and the largest of n values enclose a share of their population.
+
+    1 - n p^(n - 1) + (n - 1) p^n with p the share, for any continuous distribution.
+
+    Args:
+        n: size of the sample, at least 2; an integer or an array of them.
+        coverage: share of the population.
+
+    Source:
+        Wilks (1941), Determination of sample sizes for setting tolerance limits,
+        Ann. Math. Stat. 12(1).
+    """
+    return np.asarray(1 - n * coverage ** (n - 1.0) + (n - 1) * coverage ** (n * 1.0))

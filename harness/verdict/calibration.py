@@ -29,6 +29,8 @@ class Proposal:
     """Lower and upper limit by the row's printed name; rounded outwards."""
     factor: float
     """Half the width of a band, in SDs of the row."""
+    ranges: tuple[str, ...]
+    """Rows that are not normally distributed. Their band is the smallest to the largest seed."""
     inside: int
     """Leave-one-out check: how many seeds lie in every band computed from the other seeds."""
     without: Mapping[str, str]
@@ -38,9 +40,11 @@ class Proposal:
 def propose(verdict: ExperimentVerdict, *, coverage: float, confidence: float) -> Proposal | None:
     """Propose bands that contain one more run in every row at once.
 
-    Each row gets a tolerance interval (Howe). Bonferroni's correction divides 1 - coverage and
-    1 - confidence by the number of rows. Only rows that hold get a band: a band says that a run is
-    like those of the study, which says something about the paper only if the study agrees with it.
+    Each row gets a tolerance interval: Howe's, or the seeds' whole range (Wilks) if the row is not
+    normally distributed and there are enough seeds. Bonferroni's correction divides 1 - coverage
+    and 1 - confidence by the number of rows. Only rows that hold get a band: a band says that a run
+    is like those of the study, which says something about the paper only if the study agrees with
+    it.
 
     Args:
         verdict: on the study.
@@ -54,24 +58,24 @@ def propose(verdict: ExperimentVerdict, *, coverage: float, confidence: float) -
     fit = [row for row in compared if not _unfit(row, verdict)]
     if len(verdict.seeds) < FEWEST or not fit:
         return None
-    factor = _factor(len(verdict.seeds), len(fit), coverage, confidence)
-    wide = {row.name: why for row in fit if (why := _too_wide(row, factor))}
-    fit = [row for row in fit if row.name not in wide]
+    limits = _Limits(1 - (1 - coverage) / len(fit), 1 - (1 - confidence) / len(fit))
+    without = {row.name: why for row in compared if (why := _unfit(row, verdict))}
+    without |= {row.name: why for row in fit if (why := limits.refused(row))}
+    fit = [row for row in fit if row.name not in without]
     if not fit:
         return None
-    values = np.array([list(row.by_seed.values()) for row in fit]).T
     return Proposal(
         seeds=verdict.seeds,
         records=_digest(fit),
         coverage=coverage,
         confidence=confidence,
-        bands={
-            row.name: _outwards(*band)
-            for row, band in zip(fit, zip(*_bands(values, factor), strict=True), strict=True)
-        },
-        factor=factor,
-        inside=_inside(values, coverage, confidence),
-        without=wide | {row.name: why for row in compared if (why := _unfit(row, verdict))},
+        bands={row.name: _outwards(*limits.of(_values(row), _skewed(row))) for row in fit},
+        factor=limits.factor(len(verdict.seeds)),
+        ranges=tuple(row.name for row in fit if _skewed(row)),
+        inside=sum(
+            all(limits.hold(row, seed) for row in fit) for seed in range(len(verdict.seeds))
+        ),
+        without=without,
     )
 
 
@@ -99,39 +103,57 @@ def _unfit(row: ClaimResult, verdict: ExperimentVerdict) -> str:
         return f"{row.n} of {len(verdict.seeds)} seeds have a value"
     if not row.spread:
         return "all seeds are equal"
-    values = np.array(list(row.by_seed.values()))
-    return "the seeds are not normally distributed" if stats.not_normal(values) else ""
+    return ""
 
 
-def _too_wide(row: ClaimResult, factor: float) -> str:
-    """Why a row gets no band: it would pass what the tolerance refuses. Empty if it gets one."""
-    half = factor * (row.spread or 0.0)
-    return f"the band would be ±{half:.3g}, the tolerance is less" if half > row.tolerance else ""
+@dataclass(frozen=True)
+class _Limits:
+    """Tolerance intervals of one row, at the level that all rows together need."""
+
+    coverage: float
+    confidence: float
+
+    def of(self, values: Array, whole: bool) -> tuple[float, float]:
+        """The limits by a row's values, shape (seeds,): the whole range, or Howe's."""
+        if whole:
+            return float(values.min()), float(values.max())
+        mean, reach = float(values.mean()), self.factor(len(values)) * float(values.std(ddof=1))
+        return mean - reach, mean + reach
+
+    def factor(self, seeds: int) -> float:
+        return stats.howe_factor(seeds, self.coverage, self.confidence)
+
+    def refused(self, row: ClaimResult) -> str:
+        """Why a row gets no band; empty if it gets one."""
+        if _skewed(row) and stats.range_confidence(row.n, self.coverage) < self.confidence:
+            more = stats.first_size(
+                row.n,
+                lambda n: np.asarray(stats.range_confidence(n, self.coverage) >= self.confidence),
+            )
+            enough = f"{row.n + more} would do" if more else "no number at hand would do"
+            return f"the {row.n} seeds are not normally distributed; {enough}"
+        low, high = self.of(_values(row), _skewed(row))
+        if (half := (high - low) / 2) > row.tolerance:  # it would pass what the tolerance refuses
+            return f"the band would be ±{half:.3g}, the tolerance is less"
+        return ""
+
+    def hold(self, row: ClaimResult, seed: int) -> bool:
+        """Whether the seed in this place lies within the limits by the other seeds."""
+        values = _values(row)
+        low, high = self.of(np.delete(values, seed), _skewed(row))
+        return bool(low <= values[seed] <= high)
+
+
+def _values(row: ClaimResult) -> Array:
+    return np.array(list(row.by_seed.values()))
+
+
+def _skewed(row: ClaimResult) -> bool:
+    return stats.not_normal(_values(row))
 
 
 def _by_seed(row: ClaimResult) -> dict[str, float]:
     return {str(seed): value for seed, value in row.by_seed.items()}
-
-
-def _factor(n: int, rows: int, coverage: float, confidence: float) -> float:
-    return stats.howe_factor(n, 1 - (1 - coverage) / rows, 1 - (1 - confidence) / rows)
-
-
-def _bands(values: Array, factor: float) -> tuple[Array, Array]:
-    """Lower and upper limits, shape (rows,), of values of shape (seeds, rows)."""
-    mean, reach = values.mean(axis=0), factor * values.std(axis=0, ddof=1)
-    return mean - reach, mean + reach
-
-
-def _inside(values: Array, coverage: float, confidence: float) -> int:
-    """How many seeds lie in every band computed from the other seeds."""
-    n, rows = values.shape
-    factor = _factor(n - 1, rows, coverage, confidence)
-    count = 0
-    for seed in range(n):
-        low, high = _bands(np.delete(values, seed, axis=0), factor)
-        count += bool(((low <= values[seed]) & (values[seed] <= high)).all())
-    return count
 
 
 def _outwards(low: float, high: float) -> tuple[float, float]:

@@ -56,3 +56,22 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
 @given(counts)
 def test_more_seeds_make_a_narrower_interval(n: int) -> None:
     assert stats.howe_factor(n + 1, 0.95, 0.95) < stats.howe_factor(n, 0.95, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("n", "coverage", "confidence"), [(93, 0.95, 0.95), (130, 0.95, 0.99), (473, 0.99, 0.95)]
+)
+def test_so_many_values_have_a_range_that_covers_as_published(
+    n: int, coverage: float, confidence: float
+) -> None:
+    """Wilks's sizes, as tables of distribution-free tolerance limits have them."""
+    assert stats.range_confidence(n, coverage) >= confidence
+    assert stats.range_confidence(n - 1, coverage) < confidence
+
+
+def test_the_range_covers_as_often_as_it_says_whatever_the_distribution() -> None:
+    rng = np.random.default_rng(5)
+    samples = rng.exponential(size=(4000, 50))
+    covered = np.exp(-samples.min(axis=1)) - np.exp(-samples.max(axis=1)) >= 0.95
+    sure = float(stats.range_confidence(50, 0.95))
+    assert covered.mean() == pytest.approx(sure, abs=4 * (sure * (1 - sure) / 4000) ** 0.5)

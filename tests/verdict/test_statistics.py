@@ -263,6 +263,23 @@ class TestCalibration:
         asked = experiment(value(5.0, name="test"), epochs=1, seeds=range(10))
         assert propose(verdict_on(asked, seeds_with(STUDY)), coverage=0.9, confidence=0.9) is None
 
+    @pytest.mark.parametrize("seeds", [40, 230])
+    def test_a_row_that_is_not_normal_gets_the_range_of_enough_seeds(self, seeds: int) -> None:
+        rng = np.random.default_rng(6)
+        normal, skewed = rng.normal(1.0, 0.01, size=seeds), rng.exponential(0.01, size=seeds)
+        asked = experiment(value({1: 1.0}), value(0.01, name="test"), epochs=1, seeds=range(seeds))
+        stored = {seed: trial([normal[seed]], test=skewed[seed]) for seed in range(seeds)}
+        study = verdict_on(asked, stored)
+        proposal = propose(study, coverage=0.95, confidence=0.95)
+        if seeds == 40:
+            assert proposal.bands.keys() == {"late rows @ 1"}
+            assert proposal.without["test"].endswith("not normally distributed; 221 would do")
+        else:
+            assert proposal.bands["test"] == pytest.approx((skewed.min(), skewed.max()), abs=1e-4)
+            assert proposal.ranges == ("test",)
+            assert proposal.inside <= seeds - 2  # never the two ends
+            assert "# but test: from the smallest to" in calibration.block(study, proposal)
+
     def test_the_block_is_what_a_manifest_takes(self) -> None:
         study = self.study()
         proposal = propose(study, coverage=0.95, confidence=0.95)
