@@ -43,6 +43,7 @@ from harness.record import (
     FinalRecord,
     Finished,
     Message,
+    Output,
     Overruled,
     PastFailure,
     Started,
@@ -321,6 +322,8 @@ class Driver:
                     kept += self._lost(attempt, list(attempt.trials), sent.error, sent.message)
                 case OfTrial(index, message) if index is not None:
                     kept += self._hear(attempt, index, message)
+                case OfTrial(_, Output() as printed):
+                    kept += [(trial.job, printed) for trial in attempt.trials.values()]
                 case OfTrial(_, message):
                     assert isinstance(message, Failure), "nothing else has no trial"  # noqa: S101
                     kept += self._pack_failed(attempt, message)

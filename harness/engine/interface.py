@@ -57,7 +57,8 @@ class OfTrial:
     """A message of one trial of a pack."""
 
     index: int | None
-    """The trial's place among the pack's jobs; None for the failure of the pack as a whole."""
+    """The trial's place among the pack's jobs; None for the failure of the pack as a whole, and for
+    what it prints."""
     message: Message
 
 

@@ -26,6 +26,7 @@ from harness.record import (
     Json,
     Message,
     Output,
+    Printed,
     Source,
     Started,
     WorkloadCode,
@@ -93,15 +94,16 @@ def stream(
     # The trial's id seeds the global generators, so that they are equal in every process.
     state = ProcessState(int(call.jobs[0].spec.id[:8], 16))
     finished = 0
+    shared = _shared(call, printed) if call.pack else printed
     for batch in batches(_in_context(messages)):
         finished += sum(isinstance(message_of(each), Finished) for each in batch)
-        if call.pack:  # nobody knows which of its trials has printed
-            yield batch
-            continue
-        # An end is the last message of an attempt.
-        ended = isinstance(message_of(batch[-1]), Finished | Failure)
-        at = len(batch) - 1 if ended else len(batch)
-        yield [*batch[:at], *printed(), *batch[at:]]
+        ends = [
+            n for n, each in enumerate(batch) if isinstance(message_of(each), Finished | Failure)
+        ]
+        # What is printed while the trials of a pack begin is theirs too, once all have begun.
+        waits = call.pack and not ends and isinstance(message_of(batch[-1]), Started)
+        at = min(ends, default=len(batch))  # an end is the last message of its trial
+        yield [*batch[:at], *(() if waits else shared()), *batch[at:]]
     try:
         left = state.restore()
     except Exception:  # noqa: BLE001 - the trial may have broken anything that this needs
@@ -110,6 +112,25 @@ def stream(
     if left:
         _log.info("%s left behind: %s", call.jobs[0].spec.id, ", ".join(left))
     return finished == len(call.jobs) and not left
+
+
+def _shared(call: Call, printed: Callable[[], Sequence[Output]]) -> Callable[[], Iterator[OfTrial]]:
+    """Return a function that yields what the pack has printed since the last call.
+
+    Nobody knows which of its trials has printed it, so it goes to all, and begins with a line that
+    says so.
+    """
+    seeds = ", ".join(str(job.spec.seed) for job in call.jobs)
+    line = f"[seeds {seeds} run in one process, so this is what they all print]\n".encode()
+    explained = set(Printed) if len(call.jobs) == 1 else set[Printed]()
+
+    def new() -> Iterator[OfTrial]:
+        for output in printed():
+            head = output.head if output.stream in explained else line + output.head
+            explained.add(output.stream)
+            yield OfTrial(None, replace(output, head=head))
+
+    return new
 
 
 def message_of(sent: Message | OfTrial) -> Message:
@@ -155,7 +176,11 @@ def _messages(
             checkpoint_interval_s=call.checkpoint_interval_s,
             folder=folder,
         )
-        yield from (OfTrial(index, message) for index, message in pack)
+        for index, message in pack:
+            if index is not None and isinstance(message, Finished | Failure):
+                left = artifacts(folder / call.jobs[index].spec.id / ARTIFACTS)
+                yield from (OfTrial(index, each) for each in left)
+            yield OfTrial(index, message)
         return
     try:
         checkpoint = _received(call.checkpoints[0], folder, parts)

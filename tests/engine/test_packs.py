@@ -13,7 +13,7 @@ import pytest
 
 from harness import engine
 from harness.plan import Job
-from harness.record import EpochRecord, Failure, FailureKind, Message
+from harness.record import EpochRecord, Failure, FailureKind, Message, Printed
 from harness.source import source
 from harness.store import Store
 from harness.trial import attempt_pack
@@ -151,6 +151,41 @@ def test_a_seed_that_makes_its_pack_fail_is_blamed_alone(tmp_path: Path) -> None
     assert poison is not None
     assert poison.failure is not None
     assert (poison.failure.kind, poison.failure.error) == (FailureKind.SCIENTIFIC, "ValueError")
+
+
+class Talking(PackedToy):
+    """A pack that prints, and whose trials leave files."""
+
+    def start_pack(self, parameters: Any, contexts: Sequence[Context], size: int) -> Walks:
+        print("starting")  # noqa: T201 - what is tested
+        walks = super().start_pack(parameters, contexts, size)
+        for context in contexts:
+            (context.folder / "artifacts").mkdir()
+            (context.folder / "artifacts" / "seed").write_text(f"{context.seed}")
+
+        class Saying(Walks):
+            def epoch(self, members: Sequence[int]) -> Sequence[Mapping[str, float] | Exception]:
+                os.write(2, b"step\n")
+                return super().epoch(members)
+
+        return Saying(walks.runs)
+
+
+def test_each_trial_of_a_pack_keeps_what_the_pack_prints_and_its_own_files(tmp_path: Path) -> None:
+    jobs = [job(seed, epochs=2 + seed, fault="raise", at=2) for seed in range(3)]
+    store = run(tmp_path, jobs, workload=Talking()).store
+    line = "[seeds 0, 1, 2 run in one process, so this is what they all print]\n"
+    for each in jobs:
+        (kept,) = store.artifacts(each.spec.id).items()
+        assert (kept[0], kept[1].read_text()) == ("seed", f"{each.spec.seed}")
+        printed = [store.printed(each.spec.id, stream).decode() for stream in Printed]
+        # Seed 1 fails, and fails again by itself.
+        first, *again = zip(*(text.split("[another attempt on ") for text in printed), strict=True)
+        assert first[0] == f"{line}starting\n"
+        assert first[1].startswith(f"{line}step\nstep\n")
+        assert [[text.partition("\n")[2] for text in texts] for texts in again] == [
+            ["starting\n", "step\n"]
+        ] * (each.spec.seed == 1)
 
 
 def test_a_file_as_checkpoint_is_refused_in_a_pack(tmp_path: Path) -> None:
