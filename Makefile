@@ -20,7 +20,8 @@ reproduce: $(STAMP)  ## seed 0 of the first paper's six runs and our controls, t
 	$(BIN)/harness run $(filter-out %/psa.yaml,$(wildcard experiments/*.yaml)) --seeds 0 --epochs 10
 
 test: $(STAMP) lint data  ## lint, types, layers and every test but the slow ones and chaos
-	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 25 -m "not slow and not chaos"
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 25 -m "not slow and not chaos" \
+	  --junit-xml results/test.xml
 
 chaos: $(STAMP)  ## faults injected for real, then a suite under random ones; some twenty minutes
 	mkdir -p results/chaos

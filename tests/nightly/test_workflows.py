@@ -135,6 +135,15 @@ def test_a_night_hands_on_its_code_its_pages_and_what_failed(tmp_path: Path) -> 
     assert pages == {"grid.html": "grid", "light.html": "light", "index.html": "grid"}
 
 
+def test_what_fails_in_the_test_run_is_annotated_for_every_python() -> None:
+    job = yaml.safe_load((REPOSITORY / ".github/workflows/test.yml").read_text())["jobs"]["test"]
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    [step] = [each for each in job["steps"] if "annotations" in each.get("run", "")]
+    assert step["if"] == "${{ failure() && hashFiles('results/test.xml') != '' }}"
+    assert step["run"] == "ci/annotations.py results/test.xml"
+    assert "--junit-xml results/test.xml" in (REPOSITORY / "Makefile").read_text()
+
+
 @pytest.mark.parametrize(
     ("code", "known", "called"),
     [
