@@ -286,13 +286,26 @@ def _replaced(
         now = after.get(owner) or vars(owner)  # a replaced class is reported with its module
         if any(map(is_not, held.values(), map(now.get, held))):  # rare, and a fast check
             for name, value in held.items():
-                if now.get(name) is not value and _is_code(value) and name not in _FOLLOWING:
-                    yield owner, name, now.get(name)
+                new = now.get(name)
+                if new is value or not _is_code(value) or name in _FOLLOWING:
+                    continue
+                if not _is_hook_of_torch(new, value):
+                    yield owner, name, new
 
 
 def _is_code(value: object) -> bool:
     """Whether it is a function, a class, a method or a property."""
     return callable(value) or isinstance(value, classmethod | property)
+
+
+def _is_hook_of_torch(new: object, before: object) -> bool:
+    """Whether torch wrapped an optimizer's `step` itself, as it does once for each class.
+
+    It does so when the first optimizer of the class is made. The wrapper only serves torch's
+    profiler and hooks, so it may stay.
+    """
+    module = getattr(new, "__globals__", {}).get("__name__")  # functools.wraps leaves it alone
+    return module == "torch.optim.optimizer" and getattr(new, "__wrapped__", None) is before
 
 
 def _attributes_changed(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> bool:

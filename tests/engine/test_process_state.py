@@ -1,6 +1,7 @@
 """A trial on a warm worker equals the same trial in a fresh process, whatever ran before it."""
 
 import faulthandler
+import functools
 import os
 import random
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from harness import engine
 from harness.engine.process_state import ProcessState, watch_imports
@@ -119,6 +121,22 @@ def test_a_function_of_a_module_that_the_trial_has_imported_is_noticed(
     statistics.mean = lambda _: 99.0  # type: ignore[assignment]
     assert state.restore() == ["replaced functions"]
     assert statistics.mean is mean
+
+
+def test_a_step_that_torch_wraps_is_nothing_that_a_trial_leaves() -> None:
+    """Torch does so when it makes the first optimizer of a class, whatever trial needs it."""
+    Rprop = torch.optim.Rprop  # noqa: N806 - a class that nothing else here uses
+    step = Rprop.step
+    watch_imports()
+    state = ProcessState(0)
+    Rprop([torch.nn.Parameter(torch.zeros(1))]).step()
+    wrapped = Rprop.step
+    assert wrapped is not step
+    assert state.restore() == []
+    state = ProcessState(0)
+    Rprop.step = functools.wraps(wrapped)(lambda *_: None)  # type: ignore[method-assign]
+    assert state.restore() == ["replaced functions"]
+    assert Rprop.step is wrapped
 
 
 def test_a_thread_of_the_trial_that_has_ended_is_none_that_is_left() -> None:
