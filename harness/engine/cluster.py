@@ -26,7 +26,7 @@ from harness.cluster_address import (
 )
 from harness.engine import nodes
 from harness.engine.awake import AwakeClock
-from harness.engine.private_cluster import TOKEN, loopback, private_folder
+from harness.engine.private_cluster import TOKEN, loopback, needed_processes_only, private_folder
 from harness.errors import ResourceError
 
 _log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ def _start(stack: ExitStack, sizes: Mapping[str, int | None], limit_s: float) ->
     folder = stack.enter_context(private_folder())
     stack.enter_context(_environment(_settings(folder)))
     stack.enter_context(loopback())
-    with _start_limit(limit_s), _gcs_limit(int(limit_s)):
+    with needed_processes_only(), _start_limit(limit_s), _gcs_limit(int(limit_s)):
         stack.enter_context(
             _connected(address="local", include_dashboard=False, _temp_dir=str(folder), **sizes)
         )
@@ -238,6 +238,8 @@ def _settings(folder: Path) -> dict[str, str | None]:
     return {
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # No trial runs in a worker that Ray started ahead, because trials set their environment.
+        "RAY_prestart_worker_first_driver": "0",
         # Leave CUDA_VISIBLE_DEVICES alone for trials without a GPU, as later versions of Ray do.
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }

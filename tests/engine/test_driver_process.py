@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -74,6 +75,12 @@ def test_a_driver_can_join_a_cluster_that_is_there(tmp_path: Path) -> None:
     assert [store.settled(each.spec.id, each.epochs) for each in jobs(tmp_path, "raise")] == [
         True
     ] * 4
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_private_cluster_starts_no_process_without_a_use() -> None:
+    node: Any = ray._private.worker._global_node
+    assert set(node.all_processes) <= {"gcs_server", "raylet", "reaper"}
 
 
 def test_an_address_where_nothing_listens_is_refused_at_once() -> None:
