@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from scipy.stats import binom
-
 from harness.manifest import Experiment, ToleratedClaim
 from harness.manifest.tree import Path as Place
 from harness.record import Failure, FailureKind, Json, StoredTrial, TrialSpec
@@ -262,6 +260,8 @@ def _one_more_draw(subject: Subject, store: Store) -> Sequence[Experiment]:
 
 def _too_often(verdicts: Verdicts) -> Detection | None:
     """Detect more false alarms than an error rate of one in twenty explains."""
+    from scipy.stats import binom  # noqa: PLC0415 - takes half a second to import
+
     alarms = [alarm for verdict in verdicts if (alarm := false_alarm([verdict]))]
     claims = verdicts[0].experiment.manifest.claims
     rate = RATE_OF_MEANS if any(claim.averaged > 1 for claim in claims) else 0.05
