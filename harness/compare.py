@@ -2,7 +2,7 @@
 
 If the digests of the records are equal, nothing changed and nothing is tested. Otherwise every row
 of every claim is compared seed by seed, and the largest studentised difference decides
-(`harness.stats.paired`). So rows that move up and rows that move down do not cancel, and
+(`harness.stats.two_samples`). So rows that move up and rows that move down do not cancel, and
 differences of the size of rounding are no move. Because the seeds are few, each result also says
 how small a change it could have shown. The same seeds on many nights are one sample. So two sides
 are compared, and more are never pooled.

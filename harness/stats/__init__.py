@@ -13,11 +13,18 @@ from harness.stats.consistency import (
     prediction_p,
 )
 from harness.stats.curves import Array, Crossing, crossing, onset, value_at
-from harness.stats.intervals import (
+from harness.stats.one_sample import (
+    ASSURANCE,
+    Question,
     Sample,
     equivalence_p,
+    first_size,
     howe_factor,
     mean_interval,
+    more_for_equivalence,
+    more_for_sd,
+    more_for_side,
+    more_to_settle,
     range_confidence,
     sd_bounds,
     share_within,
@@ -33,20 +40,13 @@ from harness.stats.ordered import (
     positive_t_p,
     too_extreme_p,
 )
-from harness.stats.paired import Paired, familywise, paired
-from harness.stats.sample_size import (
-    ASSURANCE,
-    Question,
-    first_size,
-    more_for_equivalence,
-    more_for_sd,
-    more_for_side,
-    more_to_settle,
-)
-from harness.stats.samples import (
+from harness.stats.two_samples import (
+    Paired,
+    familywise,
     larger_sd_p,
     more_for_welch,
     more_for_welch_equivalence,
+    paired,
     rank_p,
     scale_p,
     welch_equivalence_p,

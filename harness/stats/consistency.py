@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from harness.stats.curves import Array
-from harness.stats.intervals import NOISE
+from harness.stats.one_sample import NOISE
 
 TIED = 1e-6
 """Relative tolerance for ties between p-values. Rounding grows with the degrees of freedom."""

@@ -8,7 +8,7 @@ from scipy.special import comb, gammaln, stdtr
 
 from harness.stats.consistency import not_normal
 from harness.stats.curves import Array
-from harness.stats.intervals import NOISE, Sample, mean_and_sd, summarise
+from harness.stats.one_sample import NOISE, Sample, mean_and_sd, summarise
 
 Both = tuple[Array, Array]
 """Our runs of an experiment, and those of the paper."""

@@ -4,7 +4,7 @@ from harness.verdict.calibration import Proposal, propose
 from harness.verdict.consistency import ALPHA, alpha_of
 from harness.verdict.evidence import Alignment, Case, Evidence, Takeoffs, TrialOf
 from harness.verdict.judgement import exit_code, judge
-from harness.verdict.power import Prospect, prospects
+from harness.verdict.power import Planned, Prospect, prospects, severity
 from harness.verdict.results import (
     NOT_SEVERE,
     SEVERE,
@@ -16,7 +16,6 @@ from harness.verdict.results import (
     Severity,
     gravest,
 )
-from harness.verdict.rivals import Planned, severity
 
 __all__ = [
     "ALPHA",

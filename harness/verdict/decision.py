@@ -1,17 +1,40 @@
-"""The decision on one row that is compared with the seeds.
+"""The decision on one row, from the values of its seeds and what the paper reports.
 
-Two questions decide: is the mean close enough (equivalence), and could the reported value be one
-more run (consistency)? One seed alone is held to what a study shows of single runs.
+* **One reported run**: is the mean close enough (equivalence), and could the reported value be one
+  more run (consistency)? One seed alone is held to what a study shows of single runs.
+* **Limits**: one-sided, for the mean, for the extreme of several runs, or for every run.
+* **Samples**: several runs of the paper's. The right answers if they are not normal:
+
+  - All values equal (SD 0). If all runs of both sides are equal, the mean is known exactly: equal
+    means reproduce; others are an immaterial difference within the tolerance, and a failure beyond
+    it, as soon as the rank test can tell (two seeds against ten runs: p = 0.03).
+  - Two humps (nine runs at 10 %, one at 71 %). A sample of ten often has no run in the smaller
+    hump, so its absence is no difference: neither the mean nor the SD may be rejected for it. But
+    ten runs do not show how large the mean is either, so the row is inconclusive unless the
+    tolerance is as wide as their error.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import ceil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import ceil, sqrt
+
+import numpy as np
+from scipy.special import stdtrit
 
 from harness import stats
-from harness.manifest import Calibration, ComparedClaim, RowKey, ToleratedClaim, of_seeds
-from harness.stats import Sample
-from harness.verdict.consistency import RowConsistency
+from harness.manifest import (
+    Calibration,
+    ComparedClaim,
+    ExtremeClaim,
+    ExtremeDifferenceClaim,
+    RowKey,
+    SampleClaim,
+    ToleratedClaim,
+    of_seeds,
+)
+from harness.manifest.claims import AllValues, MeanAndSd
+from harness.stats import Array, Sample
+from harness.verdict.consistency import OwnTest, RowConsistency
 from harness.verdict.evidence import MeasuredRow
 from harness.verdict.results import Outcome, gravest
 
@@ -231,3 +254,296 @@ def so_many(more: int) -> str:
 def _assured(more: int) -> str:
     """The same, with the probability that it comes true."""
     return f"{so_many(more)} ({stats.ASSURANCE:.0%})"
+
+
+FEW = "the {} of {} runs is not known from {} seeds"
+RATE = (
+    "with {:g} % confidence, at most {:.0%} of all runs are beyond the limit: none of these {} is"
+)
+
+
+def mean_beside_limit(row: MeasuredRow, terms: Terms, method: str, *, upper: bool) -> Decision:
+    """Decide whether the mean lies on the right side of a limit.
+
+    The row holds if the mean is shown to be no farther beyond the limit than the tolerance, and
+    fails if it is shown to be farther. One-sided t-tests, the one that fails a row at alpha divided
+    by the number of such rows. If the seeds are shown not to be normal, a row fails only if every
+    seed is beyond. No test of a mean guards against a rare run, far off, that no seed shows
+    (Bahadur and Savage, 1956, Ann. Math. Stat. 27(4)): choose a tolerance that allows for one.
+
+    Args:
+        row: a mean and its limit.
+        terms: of the experiment.
+        method: as reports name it.
+        upper: whether the mean must not be above the limit.
+    """
+    number = row.number
+    sign = -1.0 if upper else 1.0
+    sample = stats.summarise(sign * row.values)
+    least = sign * number.value - number.half_unit - number.tolerance
+    if sample.mean is None:
+        return Decision(outcome=Outcome.NOT_RUN)
+    if sample.n == 1:
+        holds = sample.mean >= least
+        outcome = Outcome.REPRODUCED if holds else Outcome.NOT_REPRODUCED
+        return Decision(outcome=outcome, method="tolerance only, no statistical claim")
+    p = stats.above_p(sample, least)
+    mirrored = Sample(sample.n, -sample.mean, sample.sd)
+    fails = p > terms.alpha and stats.above_p(mirrored, -least) <= terms.alpha / terms.guards
+    if fails and stats.not_normal(row.values):
+        fails = bool((sign * row.values < least).all())
+    low, high = stats.mean_interval(stats.summarise(row.values), terms.alpha)
+    open_ = Decision(
+        outcome=Outcome.INCONCLUSIVE, method=method, interval=(low, high), p_equivalence=p
+    )
+    if fails:
+        return replace(open_, outcome=Outcome.NOT_REPRODUCED)
+    if p <= terms.alpha:
+        return replace(open_, outcome=Outcome.REPRODUCED)
+    more = stats.more_for_side(sample, least, terms.alpha)
+    return replace(open_, why=so_many(more) if more else "", more_seeds=more)
+
+
+def extreme_of(values: Array, runs: int, *, highest: bool) -> float | None:
+    """The mean extreme of so many of the values; of all of them, if there are fewer."""
+    sign = 1.0 if highest else -1.0
+    known = sign * values[~np.isnan(values)]
+    return sign * stats.best_of(known, min(runs, len(known))) if len(known) else None
+
+
+def compare_extreme(claim: ExtremeClaim, row: MeasuredRow, terms: Terms) -> Decision:
+    """Decide whether the paper's extreme of k runs is that of k of ours.
+
+    Close enough: the mean extreme of k seeds, over all choices of k, lies within the tolerance.
+    Plausible: if all runs are alike, any k of the n + k may be the paper's. So the probability that
+    at least j of ours lie beyond the paper's extreme is C(n, j) / C(n + k, j), and that none does
+    is k / (n + k). Both are exact for any distribution, and the second is never small for n near k:
+    one outlying run of the paper's explains any extreme. If the manifest says that runs are
+    normal, and ours are not shown to be otherwise, a prediction limit for the largest of k normal
+    values replaces it. The smaller p is doubled (two directions).
+
+    Source:
+        Wilks (1942), Statistical prediction with special reference to the problem of tolerance
+        limits, Ann. Math. Stat. 13(4), for exceedances.
+    """
+    number, k = row.number, claim.runs
+    sign = 1.0 if claim.which == "highest" else -1.0
+    values, reported = sign * row.values, sign * number.value
+    n, beyond = len(values), int((values > reported + number.half_unit).sum())
+    too_low = stats.none_p(k, beyond, n)
+    too_high = k / (n + k) if not beyond else 1.0
+    if claim.normal and n > 1 and not stats.not_normal(values):
+        sample = stats.summarise(values)
+        too_high = min(too_high, stats.too_extreme_p(sample, reported - number.half_unit, k))
+    p = min(1.0, 2 * min(too_low, too_high))
+    off = (row.farthest or 0.0) * sign - reported
+    margin = number.tolerance + number.half_unit
+    plausible = p > terms.alpha / terms.guards
+    method = f"mean {claim.which} of {k} seeds; order of the paper's runs and ours"
+    if n < k:
+        # More runs can only raise the highest.
+        refuted = not plausible and off > margin
+        outcome = Outcome.NOT_REPRODUCED if refuted else Outcome.INCONCLUSIVE
+        why = f"{FEW.format(claim.which, k, n)}; {so_many(k - n)}" if not refuted else ""
+        more = None if refuted else k - n
+        return Decision(outcome=outcome, why=why, method=method, more_seeds=more)
+    outcome, more = FOUR[abs(off) <= margin, plausible], None
+    if outcome is Outcome.INCONCLUSIVE:
+        alpha = terms.alpha / terms.guards
+        more = _first(lambda m: 2 * k / (n + m + k) <= alpha) if not beyond else None
+    why = (
+        so_many(more) if more else "" if plausible else f"chance does not explain it (p = {p:.2g})"
+    )
+    return Decision(outcome=outcome, why=why, method=method, more_seeds=more)
+
+
+OUTLIER = "one outlying run of the paper's would explain it, and its single runs are not known"
+
+
+def compare_extreme_difference(
+    claim: ExtremeDifferenceClaim, row: MeasuredRow, p: float | None, terms: Terms
+) -> Decision:
+    """Decide whether the paper's difference of two extremes of k runs is that of k of ours.
+
+    Close enough: the difference of the mean extremes of k seeds lies within the tolerance.
+    Plausible: the permutation test of `stats.extreme_difference_p`, if the paper's runs are known.
+
+    Args:
+        claim: as the manifest has it.
+        row: its one row.
+        p: of the permutation test; None if the paper's single runs are not known.
+        terms: of the experiment.
+    """
+    n, number = len(row.values), row.number
+    method = f"mean {claim.which} of {claim.runs} seeds; " + (
+        "no test of chance" if p is None else "permutation of the paper's runs and ours"
+    )
+    if n < claim.runs:
+        why, more = FEW.format(claim.which, claim.runs, n), claim.runs - n
+        why = f"{why}; {so_many(more)}"
+        return Decision(outcome=Outcome.INCONCLUSIVE, why=why, method=method, more_seeds=more)
+    near = abs((row.farthest or 0.0) - number.value) <= number.tolerance + number.half_unit
+    plausible = p is None or p > terms.alpha / terms.guards
+    outcome, why = FOUR[near, plausible], ""
+    if not plausible:
+        why = f"chance does not explain it (p = {p:.2g})"
+    elif not near:
+        why = OUTLIER if p is None else f"chance may explain it (p = {p:.2g})"
+    return Decision(outcome=outcome, why=why, method=method, p_consistency=p)
+
+
+def none_beyond(beyond: int, n: int, runs: int | None, terms: Terms, method: str) -> Decision:
+    """Decide whether no run is beyond a limit, if the paper's so many runs were not.
+
+    If j of n runs are beyond it and all runs are alike, the probability that none of the paper's k
+    runs is among them is C(n, j) / C(n + k, j) (Fisher's exact test).
+
+    Args:
+        beyond: how many of our runs are.
+        n: how many runs we have.
+        runs: how many the paper made, none of them beyond; None if the claim is about all runs.
+        terms: of the experiment.
+        method: as reports name it.
+
+    Source:
+        Fisher (1935), The logic of inductive inference, J. R. Stat. Soc. 98(1).
+    """
+    if not beyond or runs is None:
+        why = RATE.format(100 * (1 - terms.alpha), 1 - terms.alpha ** (1 / n), n)
+        return Decision(outcome=Outcome.REPRODUCED, why=why, method=method)
+    p = stats.none_p(runs, beyond, n)
+    refuted = p <= terms.alpha / terms.guards
+    return Decision(
+        outcome=Outcome.NOT_REPRODUCED if refuted else Outcome.INCONCLUSIVE,
+        why=f"{beyond} of {n} runs, none of the paper's {runs}; p = {p:.2g}",
+        method=f"{method}; Fisher's exact test",
+    )
+
+
+def _first(holds: Callable[[int], bool], most: int = 1_000) -> int | None:
+    return next((more for more in range(1, most) if holds(more)), None)
+
+
+FEWEST_FOR_SCALE = 5
+"""With fewer values the median lies so near to single ones that distances from it are too small."""
+
+SDS = "SD {:.4g}, against {:.4g} of the paper's runs: more than chance (both divided by n - 1)"
+NEVER_BY_SAMPLE = (
+    "more seeds would not settle it: the error of the paper's own mean is too large for the "
+    "tolerance"
+)
+
+
+def paper_sample(reported: MeanAndSd | AllValues, half_unit: float) -> Sample:
+    """The paper's runs in three numbers. Rounding may have lowered a printed SD, so it is raised.
+
+    A larger SD makes both tests more careful.
+    """
+    rounding = 0.0 if reported.known_values else half_unit
+    return Sample(reported.runs, reported.mean, reported.unbiased_sd + rounding)
+
+
+def sample_consistency(claim: SampleClaim, row: MeasuredRow) -> OwnTest:
+    """Test whether the seeds and the paper's runs may come from one distribution.
+
+    If all values of the paper are known, ranks test both: the values for the mean, and their
+    distances from the median for the SD. Ours are rounded as the paper's are, so that ties are
+    ties. Ranks hold for any distribution.
+
+    If only mean and SD are known, Welch's t tests the mean. For the SD, a test that holds for any
+    distribution does not exist: one outlying run of the paper's explains any SD that is larger than
+    ours. So only a larger SD of ours counts (F-test), and only if our values are not shown to be
+    non-normal.
+
+    Args:
+        claim: as the manifest has it.
+        row: two seeds or more with a value.
+    """
+    ours = row.values[~np.isnan(row.values)]
+    theirs = claim.reported.known_values
+    if theirs is not None:
+        rounded = ours if claim.decimals is None else np.round(ours, claim.decimals)
+        return OwnTest(row, *_by_rank(rounded, np.array(theirs)), "rank-sum test")
+    sample, reported = stats.summarise(ours), paper_sample(claim.reported, claim.half_unit)
+    p_sd = 1.0 if stats.not_normal(ours) else stats.larger_sd_p(sample, reported)
+    return OwnTest(row, stats.welch_p(sample, reported, claim.half_unit), p_sd, "Welch's t-test")
+
+
+def _by_rank(ours: Array, theirs: Array) -> tuple[float, float]:
+    """p of the mean and of the SD; too few values say nothing about the SD."""
+    few = min(len(ours), len(theirs)) < FEWEST_FOR_SCALE
+    return stats.rank_p(ours, theirs), 1.0 if few else stats.scale_p(ours, theirs)
+
+
+def compare_samples(claim: SampleClaim, row: MeasuredRow, terms: Terms) -> Decision:
+    """Decide a row; every seed that should have a value has one.
+
+    Two questions decide, as for one run (`four_way`): do the means differ by no more than
+    the tolerance (Welch's two one-sided tests), and may they be equal (`consistency`)? If only the
+    SDs differ, the difference counts as immaterial, because the tolerance is one of the mean. A
+    manifest says which SD matters by `largest_spread`, which then decides too.
+    """
+    sample = stats.summarise(row.values)
+    if sample.mean is None:
+        return Decision(outcome=Outcome.NOT_RUN)
+    found = terms.consistency.get(row.number.key)
+    if found is None or sample.n < 2:
+        return _one_seed_of_sample(claim, row, sample.mean, terms)
+    alpha, reported = terms.alpha, paper_sample(claim.reported, claim.half_unit)
+    margin = row.number.tolerance + row.number.half_unit
+    p = stats.welch_equivalence_p(sample, reported, margin)
+    outcome, why, more = FOUR[p <= alpha, found.p > alpha], "", None
+    if outcome is Outcome.INCONCLUSIVE:
+        more = _more_for_samples(claim, sample, alpha, alpha * found.share)
+        why = NEVER_BY_SAMPLE if more is None else so_many(more)
+    spread = ""
+    if found.p_sd <= alpha:
+        spread = SDS.format(sample.sd, claim.reported.unbiased_sd)
+        outcome = Outcome.IMMATERIAL_DIFFERENCE if outcome is Outcome.REPRODUCED else outcome
+    guarded, doubt = guard(claim, row, sample, terms)
+    low, high = stats.welch_interval(sample, reported, alpha)
+    return Decision(
+        outcome=gravest([outcome, guarded]),
+        why="; ".join(filter(None, (spread, why, doubt))),
+        method=f"equivalence: Welch's two one-sided t-tests; consistency: {found.method}",
+        interval=(row.number.value + low, row.number.value + high),
+        p_equivalence=p,
+        p_consistency=found.p,
+        more_seeds=more,
+    )
+
+
+def _more_for_samples(
+    claim: SampleClaim, sample: Sample, alpha: float, alpha_of_mean: float
+) -> int | None:
+    """How many more seeds would show that the means are close enough, or that they differ."""
+    reported, rounding = paper_sample(claim.reported, claim.half_unit), claim.half_unit
+    near = stats.more_for_welch_equivalence(sample, reported, claim.margin + rounding, alpha)
+    off = stats.more_for_welch(sample, reported, rounding, alpha_of_mean)
+    return min((more for more in (near, off) if more is not None), default=None)
+
+
+def _one_seed_of_sample(
+    claim: SampleClaim, row: MeasuredRow, value: float, terms: Terms
+) -> Decision:
+    """Decide by the paper's own spread: a run within it or within the tolerance is no difference.
+
+    The prediction interval for one more of the paper's runs (Student's t; all rows share alpha), or
+    their range if all are known, whichever is wider; and the tolerance on both sides. A calibrated
+    band comes first, as everywhere.
+    """
+    if row.number.key in terms.bands:
+        return one_seed(row, value, terms)
+    reported = paper_sample(claim.reported, claim.half_unit)
+    mean, sd = claim.reported.mean, reported.sd or 0.0
+    alpha = terms.alpha / terms.rows
+    reach = float(stdtrit(reported.n - 1, 1 - alpha / 2)) * sd * sqrt(1 + 1 / reported.n)
+    values = claim.reported.known_values or (mean,)
+    slack = row.number.tolerance + row.number.half_unit
+    low, high = min(mean - reach, *values) - slack, max(mean + reach, *values) + slack
+    near = low <= value <= high
+    return Decision(
+        outcome=Outcome.REPRODUCED if near else Outcome.NOT_REPRODUCED,
+        why="" if near else f"outside {low:g} to {high:g}",
+        method="tolerance and the paper's own spread, no statistical claim",
+    )

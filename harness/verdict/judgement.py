@@ -1,4 +1,12 @@
-"""Judge experiments: every claim by the rule of its kind, then the whole, then the exit code."""
+"""Judge experiments: every claim by the rule of its kind, then the whole, then the exit code.
+
+If a control fails, no other verdict on its paper counts. A control could pass because nothing was
+learnt at all. Its twin, a dependent run with the same seeds, must therefore learn.
+
+If the manifest was changed since its records were made, the rows are judged twice: as the manifest
+has them today, and as it declared them with the records. The graver of the two outcomes counts, so
+that no change of a manifest makes an old record look better.
+"""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -18,19 +26,29 @@ from harness.manifest import (
     Manifest,
     RowKey,
     ToleratedClaim,
+    changes,
     of_seeds,
     renamed,
 )
-from harness.manifest.experiment import TWIN
+from harness.manifest.experiment import TWIN, Twin, twin_row_name
 from harness.record import FailureKind, Overruled
 from harness.stats import Sample
+from harness.verdict.between import corrected, size
 from harness.verdict.calibration import stale
 from harness.verdict.consistency import added, alpha_of, consistency, next_alpha
-from harness.verdict.controls import gate, judge_twin
 from harness.verdict.decision import Decision, Terms
-from harness.verdict.declared import since_declared, stricter
-from harness.verdict.evidence import LIMIT, Alignment, Case, Evidence, MeasuredRow, TrialOf, gather
-from harness.verdict.grid import corrected, size
+from harness.verdict.evidence import (
+    CENSORED,
+    LIMIT,
+    NEVER,
+    Alignment,
+    Case,
+    Evidence,
+    MeasuredRow,
+    Takeoffs,
+    TrialOf,
+    gather,
+)
 from harness.verdict.kinds import RULES, Rule
 from harness.verdict.results import ClaimResult, ExperimentVerdict, LeftOut, Outcome, gravest
 
@@ -469,3 +487,128 @@ def _bases(experiment: Experiment) -> dict[Basis, int]:
         item.basis for item in (manifest.epochs, *manifest.workload.parameters.values())
     )
     return {basis: counted[basis] for basis in Basis}
+
+
+def judge_twin(twin: Twin, unit: str, control: Evidence) -> ClaimResult:
+    """Judge whether the twin's curve takes off with each of the control's seeds.
+
+    The result is INCONCLUSIVE if the twin is not judged in the same call.
+
+    Args:
+        twin: as the control's manifest states it.
+        unit: that of the twin's metric.
+        control: the control's evidence; the twin's is in `control.beside`.
+    """
+    other = control.beside.get(twin.experiment)
+    curves = other.curves.get(twin.metric) if other else None
+    if other is None or curves is None:
+        outcome, why = Outcome.INCONCLUSIVE, f"{twin.experiment} is not judged beside the control"
+        highest: dict[int, float] = {}
+    else:
+        outcome, why = _twin_learnt(twin, control, other)
+        highest = {
+            seed: float(np.nanmax(curve))
+            for seed, curve in zip(other.seeds, curves, strict=True)
+            if seed in control.seeds and not np.isnan(curve).all()
+        }
+    return ClaimResult(
+        name=twin_row_name(twin.experiment),
+        claim=TWIN,
+        kind=TWIN,
+        metric=twin.metric,
+        unit=unit,
+        epoch=None,
+        reported=twin.takeoff.threshold,
+        measured=min(highest.values(), default=None),
+        tolerance=0.0,
+        n=len(highest),
+        spread=None,
+        by_seed=highest,
+        verdict=outcome,
+        note=why,
+        method="every seed reaches the threshold",
+    )
+
+
+def _twin_learnt(twin: Twin, control: Evidence, other: Evidence) -> tuple[Outcome, str]:
+    takeoffs = Takeoffs.of(twin.metric, twin.takeoff.threshold, other)
+    asked = np.isin(other.seeds, control.seeds)
+    broken = other.named(asked & takeoffs.absent & other.failed)
+    never = other.named(asked & takeoffs.never)
+    lacking = set(control.seeds) - set(other.named(asked & ~takeoffs.absent))
+    lacking -= set(broken)
+    if broken:
+        return Outcome.NOT_REPRODUCED, f"{of_seeds(broken)} failed before taking off"
+    if never and not other.partial and len(control.seeds) > 1:
+        return Outcome.NOT_REPRODUCED, NEVER.format(of_seeds(never))
+    if lacking:
+        return Outcome.INCOMPLETE, f"{of_seeds(lacking)} missing"
+    if never:  # or one seed ran in full, and others may take off
+        return Outcome.INCONCLUSIVE, CENSORED.format(of_seeds(never), other.epochs)
+    return Outcome.REPRODUCED, ""
+
+
+def gate(verdicts: Sequence[ExperimentVerdict]) -> tuple[ExperimentVerdict, ...]:
+    """Turn verdicts that hold into INCONCLUSIVE if a control of their paper fails.
+
+    They may hold for a wrong reason.
+    """
+    return tuple(_gated(verdict, verdicts) for verdict in verdicts)
+
+
+def _gated(verdict: ExperimentVerdict, all_: Sequence[ExperimentVerdict]) -> ExperimentVerdict:
+    controls = [
+        other
+        for other in sorted(all_, key=lambda other: other.id)
+        if other.control and other.paper == verdict.paper and other.id != verdict.id
+    ]
+    failed = [other.id for other in controls if other.verdict is Outcome.NOT_REPRODUCED]
+    open_ = [f"control {other.id} is {other.verdict}" for other in controls if _open(other)]
+    lost = [f"control {', '.join(failed)} failed"] if failed else []
+    noted = replace(verdict, notes=(*verdict.notes, *lost, *open_))
+    if not failed or not verdict.verdict.holds:
+        return noted
+    still = False if verdict.as_expected is False else None
+    return replace(noted, verdict=Outcome.INCONCLUSIVE, as_expected=still)
+
+
+def _open(control: ExperimentVerdict) -> bool:
+    return not control.verdict.holds and control.verdict is not Outcome.NOT_REPRODUCED
+
+
+AS_DECLARED = "judged as declared with the records"
+
+
+def stricter(
+    today: Sequence[ClaimResult], declared: Sequence[ClaimResult], unchanged: Collection[str]
+) -> list[ClaimResult]:
+    """Of each row the graver result, and the rows that were declared and are gone.
+
+    Args:
+        today: the rows of today's manifest.
+        declared: the rows of the manifest as declared, judged by the same records.
+        unchanged: names of declared claims that only have another name today.
+    """
+    then = {row.key: row for row in declared if row.claim not in unchanged}
+    rows = [_graver(row, then.pop(row.key, row)) for row in today]
+    rows += [_marked(row) for row in then.values()]
+    order = list(dict.fromkeys(row.claim for row in rows))
+    return sorted(rows, key=lambda row: order.index(row.claim))
+
+
+def _graver(today: ClaimResult, declared: ClaimResult) -> ClaimResult:
+    return _marked(declared) if declared.verdict.severity > today.verdict.severity else today
+
+
+def _marked(row: ClaimResult) -> ClaimResult:
+    return replace(row, note="; ".join(filter(None, (AS_DECLARED, row.note))))
+
+
+def since_declared(case: Case) -> Iterator[str]:
+    """Name what changed since the records were made, and the seeds that are left out."""
+    if case.as_declared:
+        yield from changes(case.as_declared, case.experiment.manifest)
+    elif case.declared is not None and not case.declared.tolerances:
+        yield "nothing was declared with these records: changes of the manifest since do not show"
+    if left := case.stored - set(case.seeds):
+        yield f"{of_seeds(left)} stored and not judged"

@@ -42,7 +42,6 @@ from harness.manifest import (
     of_seeds,
 )
 from harness.stats import Array
-from harness.verdict import limits, samples
 from harness.verdict.between import (
     CombinedRow,
     ExtremeDifferenceRow,
@@ -53,7 +52,18 @@ from harness.verdict.between import (
     with_error,
 )
 from harness.verdict.consistency import OwnTest, RowConsistency, Tested, weights
-from harness.verdict.decision import Decision, Terms, compare
+from harness.verdict.decision import (
+    Decision,
+    Terms,
+    compare,
+    compare_extreme,
+    compare_extreme_difference,
+    compare_samples,
+    extreme_of,
+    mean_beside_limit,
+    none_beyond,
+    sample_consistency,
+)
 from harness.verdict.evidence import LIMIT, Alignment, Evidence, Mask, MeasuredRow, Takeoffs
 from harness.verdict.results import Outcome
 
@@ -282,11 +292,11 @@ class SampleRule(Rule[SampleClaim]):
 
     def own_tests(self, claim: SampleClaim, rows: Sequence[MeasuredRow]) -> list[OwnTest]:
         """The row, if two or more seeds have a value."""
-        return [samples.consistency(claim, row) for row in rows if _complete(row, least=2)]
+        return [sample_consistency(claim, row) for row in rows if _complete(row, least=2)]
 
     def decide(self, claim: SampleClaim, row: MeasuredRow, terms: Terms) -> Decision:
         """The four-way decision with the errors of both samples, or that of one seed."""
-        return samples.decide(claim, row, terms)
+        return compare_samples(claim, row, terms)
 
     def guards(self, claim: SampleClaim) -> int:
         """One row, if the manifest limits the SD."""
@@ -444,7 +454,7 @@ class ExtremeDifferenceRule(Rule[ExtremeDifferenceClaim]):
         members = Members.of(claim.members, claim.metric, number.epoch, evidence)
         sign = 1.0 if claim.which == "highest" else -1.0
         of, minus = (sign * runs for runs in members.arrays())
-        ends = [limits.extreme_of(runs.ravel(), claim.runs, highest=True) for runs in (of, minus)]
+        ends = [extreme_of(runs.ravel(), claim.runs, highest=True) for runs in (of, minus)]
         both = members.both(0), members.both(1)
         known = [[(sign * a, sign * b) for a, b in each] for each in both if each]
         yield ExtremeDifferenceRow(
@@ -460,7 +470,7 @@ class ExtremeDifferenceRule(Rule[ExtremeDifferenceClaim]):
     def decide(self, claim: ExtremeDifferenceClaim, row: MeasuredRow, terms: Terms) -> Decision:
         """By nearness, and by permutation if all of the paper's runs are known."""
         assert isinstance(row, ExtremeDifferenceRow), "`rows` makes no others"  # noqa: S101
-        return limits.extreme_difference(claim, row, row.p, terms)
+        return compare_extreme_difference(claim, row, row.p, terms)
 
     def guards(self, claim: ExtremeDifferenceClaim) -> int:
         """One: it shares alpha with the other claims that a test can refute."""
@@ -557,7 +567,7 @@ class AllWithinRule(_EverySeed[AllWithinClaim]):
         assert isinstance(row, WithinRow), "`rows` makes no others"  # noqa: S101
         if not row.beyond:
             return super().decide(claim, row, terms)
-        return limits.never(row.beyond, row.runs, claim.runs, terms, self.method)
+        return none_beyond(row.beyond, row.runs, claim.runs, terms, self.method)
 
     def guards(self, claim: AllWithinClaim) -> int:
         """One if chance may explain it, which shares alpha; else none."""
@@ -615,7 +625,7 @@ class LimitRule(Rule[LimitClaim]):
 
     def decide(self, claim: LimitClaim, row: MeasuredRow, terms: Terms) -> Decision:
         """Shown to hold, shown to fail, or open."""
-        return limits.mean_beside(row, terms, self.method, upper=claim.upper)
+        return mean_beside_limit(row, terms, self.method, upper=claim.upper)
 
     def guards(self, claim: LimitClaim) -> int:
         """All rows: they share alpha for what refutes them."""
@@ -628,12 +638,12 @@ class ExtremeRule(Rule[ExtremeClaim]):
     def rows(self, claim: ExtremeClaim, evidence: Evidence) -> Iterator[MeasuredRow]:
         """One row; the extreme of all seeds is shown if there are fewer than k."""
         for row in _at_own_epochs(claim, evidence):
-            extreme = limits.extreme_of(row.values, claim.runs, highest=claim.which == "highest")
+            extreme = extreme_of(row.values, claim.runs, highest=claim.which == "highest")
             yield replace(row, farthest=extreme)
 
     def decide(self, claim: ExtremeClaim, row: MeasuredRow, terms: Terms) -> Decision:
         """By nearness, and by the order of the paper's runs and ours."""
-        return limits.extreme(claim, row, terms)
+        return compare_extreme(claim, row, terms)
 
     def guards(self, claim: ExtremeClaim) -> int:
         """One: it shares alpha with the other claims that a test can refute."""
@@ -677,7 +687,7 @@ class NeverRule(Rule[NeverClaim]):
         """If the paper made so many runs, chance may explain that one of ours is beyond."""
         sign = 1.0 if claim.beyond == "above" else -1.0
         over = sign * (row.values - row.number.value) > row.number.half_unit
-        return limits.never(int(over.sum()), len(over), claim.runs, terms, self.method)
+        return none_beyond(int(over.sum()), len(over), claim.runs, terms, self.method)
 
     def guards(self, claim: NeverClaim) -> int:
         """One if chance may explain it, which shares alpha; else none."""

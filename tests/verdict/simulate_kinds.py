@@ -284,7 +284,9 @@ def verdicts_between(
         between = experiment(BETWEEN[kind](theirs, name), id="b", epochs=1, seeds=range(RUNS))
         between = between.model_copy(update={"compares": "a grid"})
         # Nobody asks for the verdicts on the experiments themselves.
-        with patch("harness.verdict.samples.consistency", lambda _, row: OwnTest(row, 1, 1, "")):
+        with patch(
+            "harness.verdict.kinds.sample_consistency", lambda _, row: OwnTest(row, 1, 1, "")
+        ):
             judged = verdicts_on([*cells, (between, dict.fromkeys(range(RUNS)))])
         found[judged[-1].verdict] += 1
     return found
@@ -311,7 +313,7 @@ def line(found: Found, kind: str, name: str, times: int) -> str:
     # How many more seeds would do takes most of the time and changes no outcome.
     with (
         patch("harness.verdict.decision._more", lambda *_: (None, "")),
-        patch("harness.verdict.samples._more", lambda *_: None),
+        patch("harness.verdict.decision._more_for_samples", lambda *_: None),
     ):
         honest = found(kind, name, times)
         cells = [f"{false_alarms(honest):.1%}", f"{honest[Outcome.REPRODUCED] / times:.0%}"]
