@@ -17,7 +17,7 @@ from harness.session import RunOptions
 from harness.session.study import plan_study, run_study
 from harness.store import Store
 from harness.study import Study
-from harness.study.results import sentences
+from harness.study.sensitivity import sentences
 
 
 def study(

@@ -1,18 +1,32 @@
-"""Connect to a Ray cluster: start a private one on this machine, or join one that is running."""
+"""Connect to a Ray cluster, and check every second whether its head still answers.
+
+A private cluster on this machine has its own folder, listens on this machine only, and leaves
+nothing behind. A running cluster can be joined instead.
+
+Ray aborts a process that has lost the head for too long. Time in which this process was stopped by
+Ctrl-Z, or in which the machine slept, does not count.
+"""
 
 import logging
 import os
 import secrets
+import shutil
 import signal
+import socket
+import stat
+import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import services
+from filelock import FileLock, Timeout
+from ray._private import ray_constants, services
+from ray._private.node import Node
 from ray.exceptions import RayError
 
 from harness.cluster_address import (
@@ -25,8 +39,6 @@ from harness.cluster_address import (
     unreachable,
 )
 from harness.engine import nodes
-from harness.engine.awake import AwakeClock
-from harness.engine.private_cluster import TOKEN, loopback, needed_processes_only, private_folder
 from harness.errors import ResourceError
 
 _log = logging.getLogger(__name__)
@@ -268,3 +280,240 @@ def _set_environment(settings: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+_PREFIX = "harness-"
+_LONGEST = 40
+"""Longest allowed path of the folder, in characters. Ray puts sockets some 65 characters below it,
+and a socket's path may have 107 characters."""
+
+TOKEN = "token"  # noqa: S105 - a file's name
+"""Name of the token's file. Its path is in the environment of the cluster's processes."""
+
+_UNUSED = ("start_api_server", "start_log_monitor", "start_monitor")
+"""Methods of Ray's node that start a process without a use here: the dashboard's server, which
+would only collect usage statistics, the forwarding of logs, and the autoscaler. Each costs half a
+second or more of CPU time at every start."""
+
+_LOCK, _PID = "driver.lock", "driver.pid"
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Make a folder for Ray's sockets, logs and token that no other user can read.
+
+    The folder is removed when the context ends. Folders that killed drivers left behind are removed
+    first.
+    """
+    base = tempfile.gettempdir()
+    short = base if len(base) + len(f"/{_PREFIX}12345678") <= _LONGEST else "/tmp"  # noqa: S108
+    remove_stale(Path(short))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=short))
+    try:
+        with FileLock(folder / _LOCK):
+            (folder / _PID).write_text(f"{os.getpid()}\n")
+            yield folder
+    finally:
+        _end_processes(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_stale(base: Path) -> None:
+    """Remove this user's folders whose driver is dead, and end the processes of their clusters.
+
+    The system releases the lock when the process that holds it ends, for any reason. The pid alone
+    is not enough: another process may have it by now, or a container that shares the folder has
+    pids of its own.
+    """
+    for folder in base.glob(f"{_PREFIX}*"):
+        if _is_ours(folder) and _is_free(folder / _LOCK):
+            _end_processes(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a driver of this user made the folder; the pid is written after the lock is taken."""
+    try:
+        made_by = folder.lstat().st_uid
+        return made_by == os.getuid() and not folder.is_symlink() and (folder / _PID).is_file()
+    except OSError:  # its own driver has just removed it
+        return False
+
+
+def _is_free(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except (Timeout, OSError):
+        return False
+
+
+def _end_processes(folder: Path) -> None:
+    """End the processes that remain of a cluster. It works only on Linux, which has /proc.
+
+    These are children that a workload left behind, and Ray's agents, which search for a dead
+    cluster for a minute.
+    """
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # another user's, or ended by now
+            if process.name != str(os.getpid()) and _belongs(process, folder):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def _belongs(process: Path, folder: Path) -> bool:
+    """Whether a process has the cluster's token, or a file of the cluster open for writing.
+
+    Neither sign is enough alone. A process that gives itself a title, as Ray's do, may overwrite
+    that part of its environment. Ray's agents write into a pipe instead of a file.
+    """
+    mark = f"RAY_AUTH_TOKEN_PATH={folder / TOKEN}".encode()
+    if mark in (process / "environ").read_bytes().split(b"\0"):
+        return True
+    return any(_writes(open_file, folder) for open_file in (process / "fd").iterdir())
+
+
+def _writes(open_file: Path, folder: Path) -> bool:
+    """Whether a file below the cluster's session is open for writing.
+
+    A process that only reads a log may go on. Files in the folder itself do not count, because
+    another driver may be trying its lock.
+    """
+    try:
+        written = open_file.lstat().st_mode & stat.S_IWUSR
+        return bool(written) and folder in open_file.readlink().parent.parents
+    except OSError:  # closed meanwhile
+        return False
+
+
+@contextmanager
+def loopback() -> Iterator[None]:
+    """Make Ray listen on 127.0.0.1 only, as it does on macOS and Windows.
+
+    Ray has no public setting for it on Linux, where it replaces 127.0.0.1 by the machine's address.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def needed_processes_only() -> Iterator[None]:
+    """Make Ray start no process that a private cluster has no use for.
+
+    `ray.init` has no option for it.
+    """
+    before = {name: getattr(Node, name) for name in _UNUSED}
+    for name in before:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Node, name, method)
+
+
+LONGEST_GAP_S = 5.0
+"""Longest time between two readings of the clock while the process runs, in seconds. The thread
+that watches the head reads the clock every second, so a longer gap means that the process was
+stopped."""
+
+
+class AwakeClock:
+    """A monotonic clock in seconds that leaves out the time in which this process was stopped.
+
+    A limit that is measured with this clock cannot expire while the process is stopped. Some thread
+    must read the clock at least every `LONGEST_GAP_S` seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._read_s = clock()
+        self._stood_still_s = 0.0
+
+    def __call__(self) -> float:
+        """Return the time in seconds. Only the difference between two readings has a meaning."""
+        with self._lock:
+            now_s = self._clock()
+            gap_s = now_s - self._read_s
+            if gap_s > LONGEST_GAP_S:
+                self._stood_still_s += gap_s
+            self._read_s = now_s
+            return now_s - self._stood_still_s
+
+
+awake_s = AwakeClock()
+"""The clock of this process. The watch on the head and the deadlines of trials share it."""
+
+
+_EVERY_S = 1.0
+
+GONE_S = 20.0
+"""Seconds without an answer after which the head counts as gone. Ray itself aborts the driver after
+60 s, so the driver must end before that. If the head comes back sooner, the driver goes on. Time in
+which this process was stopped does not count."""
+
+
+class HeadWatch:
+    """A thread that asks the head every second whether it is alive."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._answered_s = awake_s()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._ask, name="head", daemon=True)
+        self._thread.start()
+
+    def answers(self) -> bool:
+        """Return whether the head answered lately. While it does not, the driver starts nothing.
+
+        Raises:
+            ResourceError: it has not answered for `GONE_S` seconds.
+        """
+        if self.gone():
+            raise ResourceError(
+                f"{self._address}: the head of the Ray cluster is gone: no answer for "
+                f"{GONE_S:g} s; what was recorded stays, and the same command goes on from it"
+            )
+        return self._unanswered_s() < 3 * _EVERY_S
+
+    def gone(self) -> bool:
+        """Return whether the head has not answered for `GONE_S` seconds."""
+        return self._unanswered_s() > GONE_S
+
+    def close(self) -> None:
+        """Stop asking."""
+        self._closed.set()
+        self._thread.join()
+
+    def _unanswered_s(self) -> float:
+        return awake_s() - self._answered_s
+
+    def _ask(self) -> None:
+        while not self._closed.wait(_EVERY_S):
+            awake_s()  # read often, so that a long gap means that the process was stopped
+            if _listens(self._address, timeout_s=_EVERY_S):
+                self._answered_s = awake_s()
+
+
+@contextmanager
+def watching_head(address: str) -> Iterator[HeadWatch]:
+    """Watch the head at host:port while the context lasts."""
+    watch = HeadWatch(address)
+    try:
+        yield watch
+    finally:
+        watch.close()
+
+
+def _listens(address: str, *, timeout_s: float) -> bool:
+    """Whether something accepts a connection at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
+    except (OSError, OverflowError):
+        return False
+    return True

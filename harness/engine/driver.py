@@ -16,8 +16,7 @@ from typing import Protocol
 
 import ray
 
-from harness.engine.awake import awake_s
-from harness.engine.head_watch import watching_head
+from harness.engine.cluster import awake_s, watching_head
 from harness.engine.interface import (
     AttemptTasks,
     ClusterNodes,

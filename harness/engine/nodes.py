@@ -1,17 +1,22 @@
 """Find the nodes that can run trials, and name the code that Ray copies to them.
 
 Ray's own labels and ids identify the nodes. A node that is being drained (before a preemption, say)
-takes no new work, so it counts as gone.
+takes no new work, so it counts as gone. A node whose software differs from the driver's gets no
+trial, because a result must not depend on the node.
 """
 
 import importlib.util
 import json
 import logging
 import os
+import platform
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
 import ray
@@ -23,11 +28,45 @@ from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.engine.interface import Request, request
-from harness.engine.software import Software, software
 from harness.errors import ResourceError, UsageError
 from harness.plan import Job
+from harness.source import package_digest
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Software:
+    """The versions in one process. The harness's version is the digest of its files."""
+
+    python: str
+    torch: str
+    ray: str
+    harness: str
+
+    def differences(self, other: "Software") -> list[str]:
+        """Describe each version in which another process differs from this one."""
+        pairs = zip(asdict(self).items(), asdict(other).values(), strict=True)
+        return [
+            f"{name} {theirs[:12]} there and {ours[:12]} here"
+            for (name, ours), theirs in pairs
+            if ours != theirs
+        ]
+
+
+@cache
+def software() -> Software:
+    """Return the versions in this process."""
+    return Software(platform.python_version(), _version("torch"), _version("ray"), package_digest())
+
+
+def _version(package: str) -> str:
+    """Return the installed version. Importing torch to ask it would take seconds on each node."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
 
 T = TypeVar("T")
 

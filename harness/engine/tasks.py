@@ -11,15 +11,18 @@ import ray
 from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 
-from harness.engine.attempt_folders import attempt_folder, session_folder
-from harness.engine.capture import capture
 from harness.engine.interface import Lost, Placed, Refused, Sent, Stream
-from harness.engine.nodes import alive
+from harness.engine.nodes import alive, software
 from harness.engine.packs import Measured, measured
-from harness.engine.retirement import MANY_CALLS, retire
-from harness.engine.software import software
+from harness.engine.trial_output import capture
 from harness.engine.worker import Call, for_all, machines_failure, stream
-from harness.engine.worker_env import settings
+from harness.engine.worker_process import (
+    MANY_CALLS,
+    attempt_folder,
+    retire,
+    session_folder,
+    settings,
+)
 from harness.errors import HarnessError
 from harness.options import Options
 from harness.plan import Job

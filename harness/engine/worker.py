@@ -10,10 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from harness.engine.artifacts import artifacts
 from harness.engine.interface import OfTrial
+from harness.engine.nodes import Software
 from harness.engine.process_state import ProcessState, watch_imports
-from harness.engine.software import Software
+from harness.engine.trial_output import artifacts
 from harness.plan import Job
 from harness.record import (
     ArtifactPart,

@@ -28,8 +28,7 @@ from harness.report.terminal import STYLES, Column, FittedTable
 from harness.report.text import as_markdown, headline_result
 from harness.stats import Array
 from harness.study import Factor, Hinge, Result, Study, claim_outcome
-from harness.study.results import named, sentences, share
-from harness.study.variants import setting
+from harness.study.sensitivity import named, sentences, setting, share
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 WHOLE = "the experiment"

@@ -21,7 +21,7 @@ from harness.stats import Array
 from harness.store import Store
 from harness.study.region import Region, inferred
 from harness.study.search import Found, Space, explore
-from harness.study.variants import Settings, variant_of, without_own_bands
+from harness.study.sensitivity import Settings, variant_of, without_own_bands
 from harness.variables import carried
 from harness.verdict import Case
 from harness.verdict.evidence import gather

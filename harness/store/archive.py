@@ -39,7 +39,7 @@ from harness.record import (
     canonical_json,
 )
 from harness.store import files
-from harness.store.schemas import CorruptError
+from harness.store.files import CorruptError
 
 T = TypeVar("T")
 

@@ -33,8 +33,8 @@ from harness.record import (
     StoredTrial,
     TrialSpec,
 )
-from harness.store import files, schemas
-from harness.store.schemas import CheckpointHeader, CorruptError, Covered, Result, Sealed
+from harness.store import files
+from harness.store.files import CheckpointHeader, CorruptError, Covered, Result, Sealed
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class TrialFolder:
         if line is None:
             return None
         faults: list[str] = []
-        result = self._sealed(self.result_file, line, schemas.RESULT, faults)
+        result = self._sealed(self.result_file, line, files.RESULT, faults)
         for fault in faults:
             log.warning("%s", fault)
         return result
@@ -175,7 +175,7 @@ class TrialFolder:
         found = list[PastFailure]()
         for line in (files.read(self.history_file) or b"").splitlines(keepends=True):
             try:
-                found.append(schemas.HISTORY.read(line))
+                found.append(files.HISTORY.read(line))
             except CorruptError as error:
                 log.warning("%s: %s; a line of the history is lost", self.history_file, error)
         return tuple(found)
@@ -202,7 +202,7 @@ class TrialFolder:
         """
         try:
             with self.checkpoint_file.open("rb") as file:
-                same = schemas.CHECKPOINT.read(file.readline()) == header
+                same = files.CHECKPOINT.read(file.readline()) == header
                 offset = file.tell()
                 content = b"" if header.file else file.read()
                 sha256 = hashlib.sha256(content) if content else hashlib.file_digest(file, "sha256")
@@ -216,7 +216,7 @@ class TrialFolder:
 
     def _epochs(self, state: TrialState) -> tuple[EpochRecord, ...]:
         try:
-            return schemas.records(state.records[: state.covered.length].splitlines())
+            return files.records(state.records[: state.covered.length].splitlines())
         except CorruptError as error:
             raise StoreError(f"{self.records_file}: {error}") from None
 
@@ -234,11 +234,11 @@ class TrialFolder:
             faults: list[str] = []
             state = TrialState(
                 raw.records,
-                self._checked(self.result_file, raw.result, schemas.RESULT, raw.records, faults),
+                self._checked(self.result_file, raw.result, files.RESULT, raw.records, faults),
                 self._checked(
                     self.checkpoint_file,
                     raw.checkpoint,
-                    schemas.CHECKPOINT,
+                    files.CHECKPOINT,
                     raw.records,
                     faults,
                 ),
@@ -299,7 +299,7 @@ class _Incoming:
     def __init__(self, folder: TrialFolder, header: CheckpointHeader, length: int) -> None:
         self.header = header
         self.file = files.Replacement(folder.checkpoint_file, _PARTS)
-        self.file.write(schemas.CHECKPOINT.write(header))
+        self.file.write(files.CHECKPOINT.write(header))
         self._left = length
 
     def add(self, part: bytes) -> bool:
@@ -357,7 +357,7 @@ class TrialWriter:
                 case Checkpoint(payload=bytes(payload)):
                     header = self._header(message)
                     self._durable = header.covered
-                    checkpoint = schemas.CHECKPOINT.write(header), payload
+                    checkpoint = files.CHECKPOINT.write(header), payload
                 case CheckpointPart():
                     self._add(message.data)
                 case FinalRecord():
@@ -369,7 +369,7 @@ class TrialWriter:
         if checkpoint:
             files.replace(self._folder.checkpoint_file, *checkpoint)
         if result:
-            files.replace(self._folder.result_file, schemas.RESULT.write(result))
+            files.replace(self._folder.result_file, files.RESULT.write(result))
 
     def _flush(self) -> None:
         """Write the records that have arrived."""
@@ -402,7 +402,7 @@ class TrialWriter:
     def _line(self, record: EpochRecord) -> bytes:
         if record.epoch <= self._covered.epochs:
             raise ValueError(f"epoch {record.epoch} came after epoch {self._covered.epochs}")
-        line = schemas.record_line(record)
+        line = files.record_line(record)
         self._digest.update(line)
         length = self._covered.length + len(line)
         self._covered = Covered(record.epoch, length, self._digest.hexdigest())
@@ -448,7 +448,7 @@ def adopt(folder: TrialFolder, trial: StoredTrial) -> None:
     """
     if folder.state().latest is not None:
         raise ValueError(f"{folder.path}: records are there already")
-    records = b"".join(map(schemas.record_line, trial.epochs))
+    records = b"".join(map(files.record_line, trial.epochs))
     last = trial.epochs[-1].epoch if trial.epochs else 0
     result = Result(
         trial=trial.spec.id,
@@ -460,9 +460,9 @@ def adopt(folder: TrialFolder, trial: StoredTrial) -> None:
     )
     _write_spec(folder, trial.spec)
     if trial.history:
-        files.replace(folder.history_file, *map(schemas.HISTORY.write, trial.history))
+        files.replace(folder.history_file, *map(files.HISTORY.write, trial.history))
     files.write_from(folder.records_file, 0, records)
-    files.replace(folder.result_file, schemas.RESULT.write(result))
+    files.replace(folder.result_file, files.RESULT.write(result))
     files.sync_folder(folder.path)
 
 
@@ -471,7 +471,7 @@ def remember(folder: TrialFolder, spec: TrialSpec, past: PastFailure) -> None:
     if folder.spec() is None:
         _write_spec(folder, spec)
     before = files.read(folder.history_file) or b""
-    files.replace(folder.history_file, before, schemas.HISTORY.write(past))
+    files.replace(folder.history_file, before, files.HISTORY.write(past))
     files.sync_folder(folder.path)
 
 
@@ -499,7 +499,7 @@ def reopen(folder: TrialFolder, *, at_ms: int) -> bool:
         result = replace(result, failure=None)
         if state.checkpoint is not None and state.checkpoint.epoch >= result.done:
             result = replace(result, covered=state.checkpoint.covered)
-        files.replace(folder.result_file, schemas.RESULT.write(result))
+        files.replace(folder.result_file, files.RESULT.write(result))
     files.sync_folder(folder.path)
     return True
 

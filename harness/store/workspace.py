@@ -33,8 +33,8 @@ from harness.record import (
     TrialSpec,
     settled,
 )
-from harness.store import files, schemas
-from harness.store.schemas import Result
+from harness.store import files
+from harness.store.files import Result
 from harness.store.trial_folder import TrialFolder, TrialWriter, adopt, attempts, remember, reopen
 from harness.store.trial_output import TrialOutput
 
@@ -189,8 +189,8 @@ class Store:
         file = self.declaration_file(experiment_id)
         text = files.read(file)
         try:
-            return Declaration() if text is None else schemas.DECLARATION.read(text)
-        except schemas.CorruptError as error:
+            return Declaration() if text is None else files.DECLARATION.read(text)
+        except files.CorruptError as error:
             raise StoreError(f"{file}: {error}; what was declared is not known") from None
 
     def declare(self, experiment_id: str, declaration: Declaration) -> None:
@@ -199,7 +199,7 @@ class Store:
         file = self.declaration_file(experiment_id)
         with files.faults_named(file.parent):
             file.parent.mkdir(exist_ok=True)
-        files.replace(file, schemas.DECLARATION.write(declaration))
+        files.replace(file, files.DECLARATION.write(declaration))
         files.sync_folder(file.parent)
 
     def request(self, experiment_id: str) -> Request | None:
@@ -211,8 +211,8 @@ class Store:
         file = self._request_file(experiment_id)
         text = files.read(file)
         try:
-            return None if text is None else schemas.REQUEST.read(text)
-        except schemas.CorruptError as error:
+            return None if text is None else files.REQUEST.read(text)
+        except files.CorruptError as error:
             instead = "give --seeds or --epochs, or remove this file"
             raise StoreError(f"{file}: {error}; {instead}") from None
 
@@ -223,7 +223,7 @@ class Store:
         with files.faults_named(folder):
             folder.mkdir(exist_ok=True)
         for experiment_id, request in requests.items():
-            file, line = self._request_file(experiment_id), schemas.REQUEST.write(request)
+            file, line = self._request_file(experiment_id), files.REQUEST.write(request)
             if files.read(file) != line:
                 files.replace(file, line)
         files.sync_folder(folder)

@@ -9,8 +9,17 @@ equal.
 This package is pure: it runs no trial and reads no file.
 """
 
-from harness.study.results import Hinge, Result, Study, claim_outcome
-from harness.study.variants import Factor, Variant, factors, variants, with_parameters
+from harness.study.sensitivity import (
+    Factor,
+    Hinge,
+    Result,
+    Study,
+    Variant,
+    claim_outcome,
+    factors,
+    variants,
+    with_parameters,
+)
 
 __all__ = [
     "Factor",

@@ -34,7 +34,7 @@ from harness.manifest.tree import Path
 from harness.record import Json
 from harness.stats import Array
 from harness.study.search import Found, Space, Tried
-from harness.study.variants import Registry, Settings, without_own_bands, word
+from harness.study.sensitivity import Registry, Settings, without_own_bands, word
 
 ALPHA = 0.05
 """How often the paper's own setting may be excluded."""

@@ -18,7 +18,7 @@ from harness.manifest import BaseClaim, Experiment, ReportedNumber
 from harness.manifest.search import Choices, Range, Search
 from harness.record import Json
 from harness.stats import Array
-from harness.study.variants import Factor, Settings, parameter_factor, setting
+from harness.study.sensitivity import Factor, Settings, parameter_factor, setting
 from harness.verdict.evidence import Evidence, Mask, Takeoffs
 from harness.verdict.kinds import RULES
 

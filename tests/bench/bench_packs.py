@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 from harness import workloads
-from harness.engine.worker_env import settings
+from harness.engine.worker_process import settings
 from harness.manifest import load
 from harness.workload import Context, Packing
 from tests.bench import trials

@@ -15,7 +15,7 @@ from statistics import median
 
 import pytest
 
-from harness.engine.worker_env import settings
+from harness.engine.worker_process import settings
 from harness.workloads.mine.run import MineRun
 from tests.bench import trials
 from tests.bench.conftest import Sizes

@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.engine.worker_env import settings
+from harness.engine.worker_process import settings
 
 DATA = Path(os.environ.get("HARNESS_DATA", Path(__file__).parents[2] / ".data"))
 

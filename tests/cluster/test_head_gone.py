@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine.head_watch import GONE_S
+from harness.engine.cluster import GONE_S
 from harness.errors import Exit
 from harness.store import Store
 from tests.cli.conftest import command

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine import attempt_folders
-from harness.engine.attempt_folders import attempt_folder
+from harness.engine import worker_process
+from harness.engine.worker_process import attempt_folder
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from harness.engine.attempt_folders import attempt_folder
+from harness.engine.worker_process import attempt_folder
 with attempt_folder(Path(sys.argv[1])) as folder:
     (folder / "model.pt").write_bytes(b"large")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -33,7 +33,7 @@ def test_the_folder_of_a_killed_worker_is_removed_and_that_of_a_living_one_is_no
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = tmp_path / "trials"
-    monkeypatch.setattr(attempt_folders, "_SWEEP_S", 0.0)
+    monkeypatch.setattr(worker_process, "_SWEEP_S", 0.0)
     with attempt_folder(base) as ours:
         subprocess.run([sys.executable, "-c", KILLED, base], check=False, timeout=60)
         assert list(base.glob("*/*/model.pt"))

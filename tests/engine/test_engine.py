@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness import engine
-from harness.engine.worker_env import settings
+from harness.engine.worker_process import settings
 from harness.errors import ResourceError, UsageError
 from harness.manifest import Resources
 from harness.plan import Job

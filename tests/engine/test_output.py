@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from harness import engine
-from harness.engine import capture as capture_module
-from harness.engine.artifacts import artifacts
-from harness.engine.attempt_folders import session_folder
-from harness.engine.capture import HALF, capture
+from harness.engine import trial_output as engine_output
+from harness.engine.trial_output import HALF, artifacts, capture
+from harness.engine.worker_process import session_folder
 from harness.errors import Exit
 from harness.plan import Job
 from harness.record import Artifact, ArtifactPart, FailureKind, Output, Printed
@@ -160,7 +159,7 @@ def test_the_disk_holds_little_of_a_trial_that_prints_without_end(tmp_path: Path
         for _ in range(4):
             for _ in range(32):
                 os.write(1, part)
-            assert eventually(lambda: os.fstat(number).st_size < capture_module._LARGE)
+            assert eventually(lambda: os.fstat(number).st_size < engine_output._LARGE)
         (output,) = taken()
     assert output.skipped + 2 * HALF == 4 * 32 * len(part)
 
@@ -178,7 +177,7 @@ def test_streams_lead_where_they_led_before(tmp_path: Path) -> None:
 def test_what_cannot_be_kept_is_named_on_standard_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.engine.artifacts.MOST_ARTIFACT_BYTES", 10)
+    monkeypatch.setattr("harness.engine.trial_output.MOST_ARTIFACT_BYTES", 10)
     folder = tmp_path / "artifacts"
     folder.mkdir()
     (folder / "a-small").write_bytes(b"12345")

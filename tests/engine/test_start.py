@@ -9,8 +9,7 @@ import pytest
 import ray
 
 from harness.cluster_address import parse
-from harness.engine import head_watch
-from harness.engine.awake import LONGEST_GAP_S, AwakeClock
+from harness.engine.cluster import LONGEST_GAP_S, AwakeClock
 from harness.errors import ResourceError
 
 module: Any = importlib.import_module("harness.engine.cluster")
@@ -122,9 +121,9 @@ def test_the_clock_leaves_out_what_the_process_slept_through() -> None:
 
 def test_a_head_is_gone_by_the_time_awake_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     hand = _Clock()
-    monkeypatch.setattr(head_watch, "awake_s", AwakeClock(hand))
-    monkeypatch.setattr(head_watch, "_EVERY_S", 3600)
-    with head_watch.watching_head("127.0.0.1:1") as watch:
+    monkeypatch.setattr(module, "awake_s", AwakeClock(hand))
+    monkeypatch.setattr(module, "_EVERY_S", 3600)
+    with module.watching_head("127.0.0.1:1") as watch:
         hand.now_s += 40
         assert not watch.gone()
         for _ in range(5):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.engine.interface import Placed, Refused
-from harness.engine.software import software
+from harness.engine.nodes import software
 from harness.engine.tasks import placed_stream
 from harness.engine.worker import EVERY_S, Call, batches, stream
 from harness.record import Checkpoint, EpochRecord, Message

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from harness.engine.private_cluster import private_folder, remove_stale
+from harness.engine.cluster import private_folder, remove_stale
 from tests.faults.processes import listening, send
 from tests.faults.proof import account, amiss_in_mlflow, quiet
 from tests.faults.workload import FORGOTTEN, RUDE
@@ -106,7 +106,7 @@ def test_what_writes_into_a_dead_cluster_is_ended_though_its_environment_tells_n
 def test_a_driver_leaves_the_folder_of_another_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.engine.private_cluster._LONGEST", 1000)
+    monkeypatch.setattr("harness.engine.cluster._LONGEST", 1000)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with private_folder() as one, private_folder() as two:
         assert one.exists()

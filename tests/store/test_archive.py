@@ -24,7 +24,7 @@ from harness.record import (
 )
 from harness.store import Archive, Kept, Store, merge
 from harness.store.archive import decoded, decoded_file, encoded, encoded_grid
-from harness.store.schemas import CorruptError
+from harness.store.files import CorruptError
 from tests.store.trials import run
 from tests.toy import job
 

@@ -16,7 +16,7 @@ from harness.manifest import Experiment, load
 from harness.stats import Array
 from harness.study.region import Region
 from harness.study.search import Found, Space, explore
-from harness.study.variants import Settings
+from harness.study.sensitivity import Settings
 from harness.workload import Metric
 from tests.toy import Toy
 

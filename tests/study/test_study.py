@@ -20,7 +20,7 @@ from harness.report import figures, study_page
 from harness.report.documents import study_document
 from harness.report.study_page import markdown, tables
 from harness.study import Hinge, Study, claim_outcome
-from harness.study.results import _hinge, named, sentences
+from harness.study.sensitivity import _hinge, named, sentences
 from harness.verdict import Outcome
 from tests.study.conftest import Make, walked
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness import returned_values
 from harness.record import Environment, Failure, FailureKind, Started
 from harness.returned_values import InvalidValueError
-from harness.store.schemas import RESULT, Covered, Result
+from harness.store.files import RESULT, Covered, Result
 from harness.workload import Context
 from tests.toy import Toy, Walk, job
 from tests.trial.test_trial import messages, only_failure
