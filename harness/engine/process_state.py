@@ -247,7 +247,7 @@ def _arithmetic() -> tuple[bool, bool, bool]:
 _PATCHED = (
     *("builtins", "copy", "json", "math", "os", "os.path", "pathlib", "pickle", "random"),
     *("statistics", "sys", "threading", "time"),
-    *("harness.outcome", "harness.record", "harness.returned_values", "harness.trial"),
+    *("harness.record", "harness.returned_values", "harness.trial"),
     *("numpy", "numpy.fft", "numpy.linalg", "numpy.random"),
     *("torch", "torch.fft", "torch.linalg", "torch.nn", "torch.nn.functional", "torch.nn.init"),
     *("torch.optim", "torch.utils.data"),

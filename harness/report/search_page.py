@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from harness.errors import number_of
 from harness.manifest import of_seeds
-from harness.manifest.search import Choices
+from harness.manifest.experiment import Choices
 from harness.record import Json, in_words
 from harness.report.figures import INK, STYLE
 from harness.report.pages import Filters, environment

@@ -6,10 +6,9 @@ were committed. Others are planted in real training, by the workload's own plant
 records then lie in a workspace and are judged like all others.
 """
 
-from harness.selftest.cases import Case, CaseResult, Detection, cases, evaluate
+from harness.selftest.cases import Case, CaseResult, Detection, Training, cases, evaluate
 from harness.selftest.drawn_runs import Subject, prepared
 from harness.selftest.kind_faults import kind_cases
-from harness.selftest.training_faults import Training
 
 __all__ = [
     "Case",

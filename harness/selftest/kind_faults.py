@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from harness.manifest import BaseClaim, Experiment, change
 from harness.manifest.claims import AnyClaim
 from harness.record import Json
-from harness.selftest.cases import Case, false_alarm, rejected
+from harness.selftest.cases import Case, PlantedWorkload, false_alarm, rejected
 from harness.selftest.drawn_runs import (
     PAPER_DRAW,
     SD_SHARE,
@@ -26,7 +26,6 @@ from harness.selftest.drawn_runs import (
     messages,
     write,
 )
-from harness.selftest.training_faults import PlantedWorkload
 from harness.store import Store
 from harness.workload import PlantedFault
 

@@ -29,7 +29,7 @@ from scipy import special
 
 from harness.errors import UsageError
 from harness.manifest import Basis, Experiment, change
-from harness.manifest.search import held_out
+from harness.manifest.experiment import held_out
 from harness.manifest.tree import Path
 from harness.record import Json
 from harness.stats import Array

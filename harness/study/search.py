@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.errors import UsageError
 from harness.manifest import BaseClaim, Experiment, ReportedNumber
-from harness.manifest.search import Choices, Range, Search
+from harness.manifest.experiment import Choices, Range, Search
 from harness.record import Json
 from harness.stats import Array
 from harness.study.sensitivity import Factor, Settings, parameter_factor, setting

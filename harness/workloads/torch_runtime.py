@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from harness.errors import ResourceError
-from harness.machine import cpu_name, table_value
 from harness.record import Environment, Json
+from harness.source import cpu_name, table_value
 
 
 def configure(device: str, threads: int) -> torch.device:

@@ -6,7 +6,7 @@ import pytest
 from ray import cloudpickle
 
 from harness.selftest import Subject, Training
-from harness.selftest.training_faults import NONE, PlantedWorkload
+from harness.selftest.cases import NONE, PlantedWorkload
 from harness.workload import Context, PlantedFault, Workload, planted_faults
 from harness.workloads.mutual_information import image_pair
 from tests.workloads.tiny import PARAMETERS, images

@@ -21,8 +21,8 @@ import torch
 import torch.distributed
 
 from harness.errors import Exit, InfrastructureError
-from harness.outcome import kind_of
 from harness.record import FailureKind
+from harness.trial import kind_of
 
 
 class MuteError(RuntimeError):

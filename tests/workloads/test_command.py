@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 
 from harness.cli.app import app
 from harness.errors import ManifestError
-from harness.machine import cpu_name
 from harness.manifest import Experiment, load
 from harness.record import (
     Checkpoint,
@@ -30,7 +29,7 @@ from harness.record import (
     Started,
     TrialSpec,
 )
-from harness.source import source
+from harness.source import cpu_name, source
 from harness.trial import attempt
 from harness.variables import Variables, trial_environment
 from harness.workload import execution_of, remarks_of
@@ -398,7 +397,7 @@ def test_nothing_that_a_script_starts_outlives_its_trial(
 HOLDER = """
 import sys
 from pathlib import Path
-from harness.workloads.command.process import Child
+from harness.workloads.command.run import Child
 def heard(line):
     print(line, flush=True)
 child = Child(["python", sys.argv[1]], folder=Path.cwd(), environment={"PATH": sys.argv[2]},

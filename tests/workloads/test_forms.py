@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 
 from harness.errors import StoreError
 from harness.workload import Context, Run
-from harness.workloads.mine.training import (
+from harness.workloads.mine.run import (
     Form,
     Scores,
     donsker_varadhan,
@@ -20,6 +20,7 @@ from harness.workloads.mine.training import (
     log_mean_exp,
 )
 from harness.workloads.mutual_information import networks
+from harness.workloads.mutual_information.experiments import Pairs
 from harness.workloads.mutual_information.networks import (
     FORMS,
     Critic,
@@ -29,7 +30,6 @@ from harness.workloads.mutual_information.networks import (
     fast,
     plain,
 )
-from harness.workloads.mutual_information.samplers import Pairs
 from tests.workloads.tiny import PAPER, PARAMETERS, each_of_the_paper, images
 
 Batch = tuple[Tensor, Tensor, Tensor]

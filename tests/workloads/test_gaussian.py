@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from harness.errors import DataError
 from harness.workloads.gaussian import gaussian
 from harness.workloads.gaussian.estimator import Critic, Pairs, gaussian_pairs, together, true_bits
-from harness.workloads.mine.run import MineRun
-from harness.workloads.mine.training import NATS_PER_BIT, donsker_varadhan
+from harness.workloads.mine.run import NATS_PER_BIT, MineRun, donsker_varadhan
 from tests.workloads.tiny import PARAMETERS, start
 
 PAIRS = 200_000

@@ -10,10 +10,8 @@ from harness.errors import DataError
 from harness.workload import Arrays
 from harness.workloads import mnist
 from harness.workloads.mnist import FILES
-from harness.workloads.mutual_information import image_pair, image_values_pair
-from harness.workloads.mutual_information.experiments import experiment
-from harness.workloads.mutual_information.parameters import ImagePairParameters
-from harness.workloads.mutual_information.samplers import entropy_bits
+from harness.workloads.mutual_information import ImagePairParameters, image_pair, image_values_pair
+from harness.workloads.mutual_information.experiments import entropy_bits, experiment
 from tests.workloads import tiny
 
 FOUR = (4, 5, 8, 9)

@@ -11,7 +11,7 @@ import torch
 
 from harness.errors import ResourceError, StoreError, UsageError
 from harness.workload import Context
-from harness.workloads.mutual_information.parameters import METRICS
+from harness.workloads.mutual_information import METRICS
 from tests.workloads.tiny import (
     PARAMETERS,
     WORKLOADS,

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.workloads.mine.run import Stream
-from harness.workloads.mutual_information.parameters import SequencePairParameters
-from harness.workloads.mutual_information.samplers import (
+from harness.workloads.mutual_information import SequencePairParameters
+from harness.workloads.mutual_information.experiments import (
     Images,
     Pairs,
     image_pairs,

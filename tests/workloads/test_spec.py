@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from harness.workloads.mutual_information import BLOCKS, METRICS, SequencePairParameters
 from harness.workloads.mutual_information.networks import NetForSequencePair
-from harness.workloads.mutual_information.parameters import BLOCKS, METRICS, SequencePairParameters
 from tests.workloads.tiny import PARAMETERS, WORKLOADS, each_workload
 
 

@@ -5,7 +5,7 @@ read (`section`). The code travels to the workers inside the workload and is wri
 trial's folder, in which the command runs (`run`).
 
 The workload `function` is a command as well, which runs one function of a Python file
-(`harness.function`). The text of the file says what else a manifest would have to (`definition`).
+(`harness.function`). The text of the file says what else a manifest would have to (`code`).
 """
 
 import os
@@ -30,7 +30,7 @@ from harness.workload import (
     Parameters,
     SectionError,
 )
-from harness.workloads.command import code, definition
+from harness.workloads.command import code
 from harness.workloads.command.run import CommandRun, Program
 from harness.workloads.command.section import (
     SEED,
@@ -200,7 +200,7 @@ class Function(Command):
         contents = {file.name: file.content for file in files}
         if script not in contents:
             raise SectionError({("file",): "must be a Python file"})
-        found = definition.read(contents[script], str(root / script), section.function)
+        found = code.read_definition(contents[script], str(root / script), section.function)
         words = [f"{name}:{kind}={{{name}}}" for name, kind in found.arguments.items()]
         values = {name: value for name, (_, value) in found.parameters.items()}
         values |= _parameter_values(manifest)

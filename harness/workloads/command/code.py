@@ -1,15 +1,30 @@
-"""The files of a command: read beside the manifest, carried to the workers, written in a folder."""
+"""The files of a command, and the definition of a function in one of them.
 
+The files are read beside the manifest, carried to the workers and written in a folder.
+
+A function that is marked with `@harness.workload` needs no more in a manifest than is in the text
+of its file, which is read and not executed: the metrics in the decorator, and the parameters in the
+annotations. So the decorator's arguments and all defaults must be written out.
+"""
+
+import ast
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path, PurePosixPath
+from sys import float_info
+from typing import Any
 
-from harness.errors import number_of
+from harness.errors import Fault, number_of
 from harness.record import stays_below
+from harness.workload import Metric, Parameters, SectionError
+from harness.workloads.command.output import EPOCH
+from harness.workloads.command.section import HANDED
 
 LARGEST_BYTES = 64 << 20
 """Largest size of all files together. They travel to every node, and `check` reads them."""
@@ -173,3 +188,188 @@ def _file(folder: Path, path: Path) -> File:
 def _content(path: Path, changed_ns: int, size: int) -> bytes:
     """Read a file; a grid has hundreds of experiments with the same code."""
     return path.read_bytes()
+
+
+TYPES: Mapping[str, type] = {each.__name__: each for each in (int, float, bool, str)}
+"""The types that a parameter may have."""
+
+_FORM = '@harness.workload(metrics={"loss": "nats"}, final={"accuracy": "%"})'
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What the text of a file says about one function."""
+
+    name: str
+    metrics: Mapping[str, Metric]
+    parameters: Mapping[str, tuple[type, Any]]
+    """The type of each parameter and its default, which is `...` if it has none."""
+    arguments: Mapping[str, str]
+    """The names of all arguments that the function takes, each with the name of its type."""
+
+
+def read_definition(content: bytes, file: str, wanted: str | None) -> Definition:
+    """Read the definition of a marked function.
+
+    Args:
+        content: the bytes of the file.
+        file: the path of the file, for messages.
+        wanted: the name of the function; None if the file has only one.
+
+    Raises:
+        SectionError: with every fault.
+    """
+    try:
+        module = ast.parse(content)
+    except SyntaxError as error:
+        raise SectionError({}, [Fault(file, error.lineno or 0, "", str(error.msg))]) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SectionError({}, [Fault(file, 0, "", f"cannot be read: {error}")]) from None
+    names = set(_names(module))
+    marked = {
+        node.name: (node, mark)
+        for node in module.body
+        if isinstance(node, _Function)
+        for mark in node.decorator_list
+        if ast.unparse(mark.func if isinstance(mark, ast.Call) else mark) in names
+    }
+    if not marked:
+        raise SectionError({}, [Fault(file, 0, "", f"no function is marked with {_FORM}")])
+    if wanted is None and len(marked) > 1:
+        raise SectionError({("function",): f"required: say which of {', '.join(marked)} to run"})
+    if wanted is not None and wanted not in marked:
+        near = get_close_matches(wanted, marked, n=1) or marked
+        hint = f"did you mean {' or '.join(near)}?"
+        raise SectionError({("function",): f"no marked function has this name; {hint}"})
+    reader = _Reader(file)
+    definition = reader.read(*marked[wanted or next(iter(marked))])
+    if reader.faults:
+        raise SectionError({}, reader.faults)
+    return definition
+
+
+def _names(module: ast.Module) -> Iterator[str]:
+    """Yield how the file spells the decorator."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name == "harness":
+                    yield f"{alias.asname or alias.name}.workload"
+        elif isinstance(node, ast.ImportFrom) and (node.module, node.level) == ("harness", 0):
+            yield from (each.asname or each.name for each in node.names if each.name == "workload")
+
+
+class _Reader:
+    """Reads one function, and collects every fault."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self.faults: list[Fault] = []
+
+    def read(self, node: _Function, mark: ast.expr) -> Definition:
+        if isinstance(node, ast.AsyncFunctionDef) or not any(_yields(node.body)):
+            self._say(node, node.name, "must be a generator: yield a dict of metrics each epoch")
+        types, parameters = {}, {}
+        for argument, default in _arguments(node.args):
+            kind = self._type(argument)
+            types[argument.arg] = kind
+            if argument.arg not in HANDED and kind in TYPES:
+                parameters[argument.arg] = (TYPES[kind], self._default(argument, kind, default))
+        for star in (node.args.vararg, node.args.kwarg, *node.args.posonlyargs):
+            if star:
+                self._say(star, star.arg, "must be a plain argument, which can be given by name")
+        return Definition(node.name, self._metrics(mark), parameters, types)
+
+    def _say(self, node: ast.AST, field: str, message: str) -> None:
+        self.faults.append(Fault(self._file, getattr(node, "lineno", 0), field, message))
+
+    def _type(self, argument: ast.arg) -> str:
+        """Return the name of an argument's type; it may be one that is not allowed."""
+        name, annotation = argument.arg, argument.annotation
+        kind = ast.unparse(annotation).strip("'\"") if annotation else ""
+        if name in HANDED:
+            if kind not in ("", HANDED[name]):
+                self._say(argument, name, f"the trial hands over {HANDED[name]}, got {kind}")
+            return HANDED[name]
+        if name.startswith("_") or hasattr(Parameters, name):
+            self._say(argument, name, "cannot be the name of a parameter; take another")
+        if kind not in TYPES:
+            got = f"got {kind}" if kind else "it has no annotation"
+            self._say(argument, name, f"must be annotated as {_either(TYPES)}; {got}")
+        return kind
+
+    def _default(self, argument: ast.arg, kind: str, default: ast.expr | None) -> Any:
+        """Return the default of a parameter; `...` if it has none."""
+        if default is None:
+            return ...
+        value = _literal(default)
+        if kind == "float" and type(value) is int:
+            value = float(value) if abs(value) <= float_info.max else ...
+        if type(value) is not TYPES[kind] or (isinstance(value, float) and not isfinite(value)):
+            got = ast.unparse(default)
+            self._say(
+                default, argument.arg, f"its default must be written out as {kind}, got {got}"
+            )
+        return value
+
+    def _metrics(self, mark: ast.expr) -> dict[str, Metric]:
+        """Return the metrics that the decorator names."""
+        found: dict[str, Metric] = {}
+        keywords = mark.keywords if isinstance(mark, ast.Call) else []
+        if not isinstance(mark, ast.Call) or mark.args or not keywords:
+            self._say(mark, "harness.workload", f"must be called by names, as in {_FORM}")
+        for keyword in keywords:
+            if keyword.arg not in ("metrics", "final"):
+                self._say(keyword, keyword.arg or "**", f"unknown argument; write {_FORM}")
+                continue
+            units = _literal(keyword.value)
+            if not isinstance(units, dict) or not all(
+                isinstance(text, str) and text for text in (*units, *units.values())
+            ):
+                message = 'must be written out as {"name": "unit"}, since the file is not executed'
+                self._say(keyword.value, keyword.arg, message)
+                continue
+            for name, unit in units.items():
+                if not name.isidentifier() or name == EPOCH or name in found:
+                    message = f"{name!r} is taken, or cannot be the name of a metric"
+                    self._say(keyword.value, keyword.arg, message)
+                final = keyword.arg == "final"
+                found[name] = Metric(unit, "", final=final, sparse=True)
+        if keywords and not found and not self.faults:
+            self._say(mark, "harness.workload", f"must name a metric, as in {_FORM}")
+        return found
+
+
+def _arguments(arguments: ast.arguments) -> Iterator[tuple[ast.arg, ast.expr | None]]:
+    """Yield the arguments that have names of their own, each with its default."""
+    plain = [*arguments.posonlyargs, *arguments.args]
+    defaults: list[ast.expr | None] = [None] * len(plain)
+    defaults[len(plain) - len(arguments.defaults) :] = arguments.defaults
+    yield from zip(plain, defaults, strict=True)
+    yield from zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+
+
+def _literal(node: ast.expr) -> Any:
+    """Return the value that an expression writes out; `...` if it must be computed."""
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return ...
+
+
+def _yields(nodes: list[ast.stmt]) -> Iterator[bool]:
+    """Yield True for each `yield` of a function's body, but not of functions within it."""
+    waiting: list[ast.AST] = [*nodes]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            yield True
+        elif not isinstance(node, _Function | ast.Lambda | ast.ClassDef):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _either(words: Mapping[str, object]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}"

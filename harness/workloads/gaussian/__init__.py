@@ -24,7 +24,7 @@ from harness.workload import (
     Run,
     Workload,
 )
-from harness.workloads.mine.declaration import (
+from harness.workloads.mine import (
     FAULTS,
     Count,
     StrictFloat,

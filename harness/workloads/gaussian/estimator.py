@@ -10,8 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from harness.workloads.gaussian import GaussianParameters
-from harness.workloads.mine.run import Draw, Experiment
-from harness.workloads.mine.training import Form
+from harness.workloads.mine.run import Draw, Experiment, Form
 
 
 @dataclass(frozen=True)

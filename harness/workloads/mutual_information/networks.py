@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from harness.workloads.mine.training import Form
-from harness.workloads.mutual_information.parameters import BLOCKS
+from harness.workloads.mine.run import Form
+from harness.workloads.mutual_information import BLOCKS
 
 
 class Critic(nn.Module, ABC):

@@ -15,7 +15,7 @@ from harness.errors import StoreError
 from harness.record import Environment
 from harness.workload import Arrays, Context
 from harness.workloads import mnist
-from harness.workloads.mine.checkpoint import BROKEN
+from harness.workloads.mine.run import BROKEN
 from harness.workloads.persistent_ablation import PersistentAblationParameters
 from harness.workloads.torch_runtime import configure, describe, generator
 
