@@ -42,8 +42,7 @@ if TYPE_CHECKING:
         study_assumptions,
         verdicts_table,
     )
-    from harness.session.progress import Observer
-    from harness.session.runner import RunResult
+    from harness.session.runner import Observer, RunResult
     from harness.session.session import Session
     from harness.source import __version__ as __version__
     from harness.study import Study
@@ -80,8 +79,7 @@ _MODULES = {
         "study_assumptions",
         "verdicts_table",
     ),
-    "harness.session.progress": ("Observer",),
-    "harness.session.runner": ("RunResult",),
+    "harness.session.runner": ("Observer", "RunResult"),
     "harness.session.session": ("Session",),
     "harness.source": ("__version__",),
     "harness.study": ("Study",),

@@ -5,7 +5,7 @@ import traceback
 from typing import NoReturn
 
 from harness.cli.app import app
-from harness.cli.streams import guarded
+from harness.cli.console import guarded
 from harness.errors import Exit, HarnessError
 from harness.variables import name_home_and_user
 

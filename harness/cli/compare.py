@@ -13,7 +13,7 @@ from harness.compare import Comparison, Standing, sentence
 from harness.output import STDOUT, write
 from harness.report.documents import comparisons_document
 from harness.report.terminal import Column, FittedTable
-from harness.session.comparison import compare_paths, comparison_code
+from harness.session.api import compare_paths, comparison_code
 
 _STYLES = {Standing.UNCHANGED: "green", Standing.MOVED: "bold red", Standing.NOTHING: "magenta"}
 

@@ -7,14 +7,13 @@ import typer
 from rich.console import Console
 
 from harness.cli import options
-from harness.cli.console import show
-from harness.cli.live import ConsoleObserver, log_to
+from harness.cli.console import ConsoleObserver, log_to, show
 from harness.errors import Exit
 from harness.output import STDOUT, check_target, write
 from harness.plan import Selection
 from harness.report.documents import search_document
 from harness.session import RunOptions
-from harness.session.infer import confirm, plan_search, run_search
+from harness.session.study import confirm, plan_search, run_search
 from harness.store import Store
 
 

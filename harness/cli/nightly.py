@@ -13,7 +13,7 @@ from rich.console import Console
 from harness import nightly as nights
 from harness import workloads
 from harness.cli import options
-from harness.cli.live import ConsoleObserver, log_to
+from harness.cli.console import ConsoleObserver, log_to
 from harness.errors import StoppedError, UsageError
 from harness.nightly import History, Night
 from harness.plan import Selection

@@ -7,8 +7,7 @@ import typer
 from rich.console import Console
 
 from harness.cli import options
-from harness.cli.console import show
-from harness.cli.live import ConsoleObserver, log_to
+from harness.cli.console import ConsoleObserver, log_to, show
 from harness.cli.options import Outputs
 from harness.errors import Exit
 from harness.plan import Selection

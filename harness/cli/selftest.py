@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.cli import options
-from harness.cli.live import ConsoleObserver, log_to
+from harness.cli.console import ConsoleObserver, log_to
 from harness.errors import Exit
 from harness.report.terminal import Column, FittedTable
 from harness.selftest import CaseResult, Training, cases, kind_cases

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from harness.cli import options
-from harness.cli.live import ConsoleObserver, log_to
+from harness.cli.console import ConsoleObserver, log_to
 from harness.cli.plan import show_plan
 from harness.errors import Exit
 from harness.output import STDOUT, check_target, write

@@ -18,7 +18,7 @@ import typer
 
 from harness.cli import options
 from harness.errors import UsageError
-from harness.session.signals import stop_on_signals
+from harness.session.runner import stop_on_signals
 from harness.session.tracking import TrackingError
 
 if TYPE_CHECKING:

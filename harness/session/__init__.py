@@ -4,8 +4,7 @@ Nothing here prints or ends the process. Progress goes to an `Observer`; errors 
 """
 
 from harness.options import RunOptions
-from harness.session.progress import Observer, SilentObserver
-from harness.session.runner import RunResult, run_session
+from harness.session.runner import Observer, RunResult, SilentObserver, run_session
 from harness.session.session import CommittedUse, Session, load, warnings
 
 __all__ = [

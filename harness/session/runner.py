@@ -1,25 +1,180 @@
-"""Run the trials of a session, judge them, write the report, and send the verdicts to MLflow."""
+"""Run the trials of a session, judge them, write the report, and send the verdicts to MLflow.
 
+What trials send is stored first, then shown to an observer and passed on to MLflow. SIGINT, SIGTERM
+and SIGHUP stop a run in order; a second signal ends the process at once.
+"""
+
+import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Protocol
 
 from harness import cluster_address, workloads
 from harness.cluster_address import ClusterAddress
 from harness.errors import Exit, StoppedError, number_of
+from harness.manifest import Experiment
 from harness.options import Again, RunOptions, data_folder
 from harness.plan import Job
+from harness.record import (
+    Checkpoint,
+    EpochRecord,
+    Failure,
+    Finished,
+    Message,
+    PastFailure,
+    Started,
+)
 from harness.session.permission import remember_permission, require_permission
-from harness.session.progress import Observer, SilentObserver
-from harness.session.recorder import Recorder
 from harness.session.reports import Reports
 from harness.session.session import Session
-from harness.session.signals import Stop, stop_on_signals
 from harness.session.tracking import OFF, Tracking, Untracked, open_tracking, refuse_unusable
+from harness.store import Store
 from harness.variables import carried
 from harness.verdict import ExperimentVerdict, exit_code
+
+
+class TrialView(Protocol):
+    """Follows the trials of one run. Every call comes after the record is durable."""
+
+    def started(self, job: Job, epoch: int) -> None:
+        """An attempt started; `epoch` is the last epoch that is recorded already."""
+
+    def progressed(self, job: Job, record: EpochRecord) -> None:
+        """An epoch was recorded."""
+
+    def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
+        """An attempt failed, and another one follows."""
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        """The trial is finished, or has failed for good."""
+
+
+class Observer(Protocol):
+    """Receives the progress of a run."""
+
+    def note(self, text: str) -> None:
+        """Show one line about the run as a whole."""
+
+    def watch(
+        self, experiments: Sequence[Experiment], jobs: Sequence[Job]
+    ) -> AbstractContextManager[TrialView]:
+        """Follow these trials for as long as the context lasts."""
+
+
+class SilentView:
+    """Shows no trials. Failures appear in the verdict."""
+
+    def started(self, job: Job, epoch: int) -> None:
+        """Do nothing."""
+
+    def progressed(self, job: Job, record: EpochRecord) -> None:
+        """Do nothing."""
+
+    def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
+        """Do nothing."""
+
+    def ended(self, job: Job, failure: Failure | None) -> None:
+        """Do nothing."""
+
+
+class SilentObserver:
+    """Shows nothing of a run."""
+
+    def note(self, text: str) -> None:
+        """Do nothing."""
+
+    @contextmanager
+    def watch(self, experiments: Sequence[Experiment], jobs: Sequence[Job]) -> Iterator[TrialView]:
+        """Follow the trials without showing them."""
+        yield SilentView()
+
+
+class Recorder:
+    """The engine's sink. It makes every message durable before it shows or tracks it."""
+
+    def __init__(self, store: Store, view: TrialView, track: Callable[[str], None]) -> None:
+        self._store = store
+        self._view = view
+        self._track = track
+
+    def resume_point(self, job: Job) -> Checkpoint | None:
+        """The last durable checkpoint of the trial."""
+        return self._store.resume_point(job.spec.id)
+
+    def receive(self, batch: Sequence[tuple[Job, Message]]) -> None:
+        """Make a batch durable, show it, and tell MLflow about trials with new durable epochs."""
+        self._store.append([(job.spec, message) for job, message in batch])
+        for job, message in batch:
+            self._show(job, message)
+            if isinstance(message, Started | Checkpoint | Finished | Failure):
+                self._track(job.spec.id)
+
+    def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
+        """Show that an attempt failed."""
+        self._view.retrying(job, failure, attempt=attempt, wait_s=wait_s)
+
+    def remember(self, job: Job, past: PastFailure) -> None:
+        """Put a failure that is not the trial's outcome into its history."""
+        self._store.remember(job.spec, past)
+
+    def _show(self, job: Job, message: Message) -> None:
+        match message:
+            case Started():
+                self._view.started(job, message.resumed_from)
+            case EpochRecord():
+                self._view.progressed(job, message)
+            case Finished():
+                self._view.ended(job, None)
+            case Failure():
+                self._view.ended(job, message)
+
+
+_CODES = {
+    signal.SIGINT: Exit.INTERRUPTED,
+    signal.SIGTERM: Exit.TERMINATED,
+    # The terminal or the ssh session closed. Scripts treat it as SIGTERM.
+    signal.SIGHUP: Exit.TERMINATED,
+}
+
+
+class Stop(threading.Event):
+    """An event that the first signal sets; `exit_code` says which signal it was."""
+
+    exit_code: Exit = Exit.AS_EXPECTED
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Provide an event that SIGINT, SIGTERM or SIGHUP sets, for as long as the context lasts.
+
+    A signal that the caller ignores stays ignored: `nohup` ignores SIGHUP so that a study goes on.
+    Python lets only the main thread handle signals; in any other thread the event is never set.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in _CODES}
+    handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        stop.exit_code = _CODES[signal.Signals(number)]
+        stop.set()
+        # The default handlers are back, so a second signal ends the process at once.
+        for handled_signal in handled:
+            signal.signal(handled_signal, signal.SIG_DFL)
+
+    for number in handled:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number in handled:
+            signal.signal(number, before[number])
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,8 @@ from harness.plan import Selection
 from harness.record import FailureKind, StoredTrial
 from harness.selftest import Case, CaseResult, Subject, Training, evaluate, prepared
 from harness.session.committed import FOLDER
-from harness.session.progress import Observer
-from harness.session.runner import run_trials
+from harness.session.runner import Observer, run_trials, stop_on_signals
 from harness.session.session import Session, load
-from harness.session.signals import stop_on_signals
 from harness.session.tracking import Untracked
 from harness.store import Archive, Store
 from harness.verdict import ExperimentVerdict

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from harness import workloads
-from harness.cli.live import STARTING, Headline, PlainView, TimeLeft, watching
+from harness.cli.console import STARTING, Headline, PlainView, TimeLeft, watching
 from harness.manifest import load
 from harness.plan import Job, Selection, jobs
 from harness.record import EpochRecord, Failure, FailureKind

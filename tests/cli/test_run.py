@@ -14,7 +14,7 @@ from harness.errors import Exit
 from harness.manifest import load
 from harness.plan import Selection, jobs
 from harness.record import EpochRecord, Failure, FailureKind, FinalRecord, StoredTrial
-from harness.session.signals import stop_on_signals
+from harness.session.runner import stop_on_signals
 from harness.source import source
 from harness.store import Store
 from harness.trial import attempt

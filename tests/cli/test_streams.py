@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.streams import guarded
+from harness.cli.console import guarded
 from harness.errors import Exit
 from tests.cli.conftest import REPOSITORY, TINY, command
 
@@ -145,7 +145,7 @@ def test_characters_that_the_encoding_lacks_are_replaced(
 
 def test_a_closed_descriptor_is_never_taken_by_a_file_of_ours(environment: dict[str, str]) -> None:
     entry = (
-        "import sys\nfrom harness.cli.streams import guarded\n"
+        "import sys\nfrom harness.cli.console import guarded\n"
         "with guarded(): sys.exit(open('/dev/zero').fileno() < 3)"
     )
     done = subprocess.run(

@@ -10,8 +10,7 @@ from harness.errors import Exit, StoreError
 from harness.manifest import load
 from harness.nightly import markdown
 from harness.report import arrow_tables
-from harness.session.runner import _limited
-from harness.session.signals import stop_on_signals
+from harness.session.runner import _limited, stop_on_signals
 from harness.store import Store
 from tests.nightly.simulation import LOST, NAN, REGISTRY, Outcome, Simulation, quarantine, state
 

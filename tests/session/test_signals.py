@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.errors import Exit
-from harness.session.signals import stop_on_signals
+from harness.session.runner import stop_on_signals
 
 
 @pytest.fixture(autouse=True)
