@@ -400,6 +400,14 @@ class BaseClaim(Frozen, ABC):
         """The curve that MLflow draws for the paper; a final estimate stands at the last epoch."""
         return {epoch or last_epoch: value for epoch, value in self.values.items()}
 
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The sides on which MLflow draws the tolerance of a reported value: -1 below, 1 above.
+
+        None for equality, and for a curve that is compared only after a shift.
+        """
+        return () if self.exact or self.line_up_at is not None else (-1, 1)
+
     def _number(self, epoch: int | None, value: float) -> ReportedNumber:
         name = self.name if epoch is None else f"{self.name} @ {epoch}"
         margin = self.margin_at(value)
@@ -690,6 +698,11 @@ class LimitClaim(_WithTolerance, ABC):
 
     upper: ClassVar[bool]
     """Whether the mean must not lie above the limit."""
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Only the side on which the mean must not lie."""
+        return (1,) if self.upper else (-1,)
 
     @property
     def values(self) -> Mapping[int | None, float]:

@@ -27,10 +27,17 @@ _MOST_RUNS = 20
 _HEADLINE, _REST = "Model metrics", ("detail", "time")
 """Sections of the view: MLflow's name for metrics without a prefix, then our prefixes."""
 
-_COLUMNS = (
-    *("within tolerance", "compared", "reported", "measured", "difference"),
-    *(Tag.SEED, "device", Tag.VERDICT),
-)
+_COLUMNS = {
+    "within tolerance": 120,
+    "compared": 120,
+    "difference": 90,
+    Tag.VERDICT: 190,
+    "reported": 90,
+    "measured": 90,
+    "device": 100,
+}
+"""The columns of the list of runs, in their order, with widths in pixels that show a text whole.
+Those up to the verdict fit on a screen of 1280 pixels."""
 
 
 class DeletedError(HarnessError):
@@ -175,13 +182,17 @@ def chart_url(base: str, experiment: MlflowExperiment) -> str:
 def _state(experiment: Experiment) -> dict[str, Json]:
     return {
         "selectedColumns": [f"tags.`{name}`" for name in _COLUMNS],
+        "columnOrder": [f"tags.`{name}`" for name in _COLUMNS],
+        "columnWidths": {f"tags.`{name}`": width for name, width in _COLUMNS.items()},
         "runsHiddenMode": f"FIRST_{_MOST_RUNS}_RUNS",
         # MLflow draws the last run on top, so the paper should come last. But MLflow draws only the
         # first twenty runs, so with more runs the paper must come first.
-        "orderByKey": "attributes.start_time",
+        "orderByKey": f"tags.`{Tag.ORDER}`",
         "orderByAsc": len(experiment.manifest.seeds) <= _MOST_RUNS - len(REFERENCES),
         "compareRunSections": _sections(),
-        "compareRunCharts": [_chart(metric) for metric in _by_interest(experiment)],
+        "compareRunCharts": [
+            _chart(metric, _range(experiment, metric)) for metric in _by_interest(experiment)
+        ],
         "isAccordionReordered": True,
     }
 
@@ -208,7 +219,20 @@ def _sections() -> list[dict[str, Json]]:
     ]
 
 
-def _chart(metric: str) -> dict[str, Json]:
+def _range(experiment: Experiment, metric: str) -> dict[str, Json]:
+    """Choose the limits of the vertical axis; empty if MLflow should fit them to the curves.
+
+    Around values that are equal MLflow would zoom in until rounding looks like a difference.
+    """
+    claims = [claim for claim in experiment.manifest.claims if claim.metric == metric]
+    if metric not in experiment.truths and not all(claim.exact for claim in claims):
+        return {}
+    values = [0.0, *(value for claim in claims for value in claim.values.values())]
+    low, high = 1.25 * min(values), 1.25 * max(values)
+    return {"yMin": low, "yMax": high} if low < high else {"yMin": -1.0, "yMax": 1.0}
+
+
+def _chart(metric: str, limits: dict[str, Json]) -> dict[str, Json]:
     return {
         "uuid": metric,
         "type": "LINE",
@@ -221,7 +245,7 @@ def _chart(metric: str) -> dict[str, Json]:
         "lineSmoothness": 0,
         "xAxisScaleType": "linear",
         "scaleType": "linear",
-        "range": {},
+        "range": limits,
         "xAxisKey": "step",
         "selectedXAxisMetricKey": "",
         "yAxisKey": "metric",

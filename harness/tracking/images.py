@@ -28,12 +28,28 @@ class Kind(StrEnum):
     """What a run shows. Group by this tag in MLflow to see the seeds' mean and band."""
 
     SEED = "seed"
-    PAPER = "paper"
     TRUE = "true"
+    LOWER = "paper - tolerance"
+    UPPER = "paper + tolerance"
+    PAPER = "paper"
 
 
-REFERENCES = (Kind.PAPER, Kind.TRUE)
-"""The kinds of runs that show values from the manifest instead of a trial."""
+@dataclass(frozen=True)
+class Reference:
+    """How a run looks that shows values from the manifest instead of a trial."""
+
+    name: str
+    colour: str
+    what: str
+
+
+REFERENCES = {
+    Kind.TRUE: Reference("true value", "#9e9e9e", "The true values"),
+    Kind.LOWER: Reference(Kind.LOWER, "#d0d0d0", "The lowest values that are close enough"),
+    Kind.UPPER: Reference(Kind.UPPER, "#d0d0d0", "The highest values that are close enough"),
+    Kind.PAPER: Reference("paper", "#000000", "The values that the paper reports"),
+}
+"""By kind, in the order in which they are drawn over the seeds."""
 
 
 class Status(StrEnum):
@@ -55,6 +71,8 @@ class Tag(StrEnum):
     WORKSPACE = "harness.workspace"
     """The workspace that owns the run. Several workspaces may share a server and an experiment."""
     SEED = "harness.seed"
+    ORDER = "harness.order"
+    """The run's place in the list of runs, as text to sort by."""
     ORIGIN = "harness.origin"
     """Identifies the recording that the points come from. A run with another one is replaced."""
     EPOCHS = "harness.epochs"
@@ -126,9 +144,6 @@ class Image:
     """Markdown before the note. If empty, the run keeps the story that it has."""
 
 
-_PAPER_COLOUR = "#000000"
-_TRUE_COLOUR = "#9e9e9e"
-
 Points = Mapping[tuple[str, int], float]
 """Values by metric and epoch."""
 
@@ -154,7 +169,9 @@ def seed_image(experiment: Experiment, trial: StoredTrial, *, live: bool) -> Ima
         rows=_trial_rows(trial, named),
         status=_status(trial, live=live),
         params=_params(trial),
-        tags=describing_tags(experiment) | _trial_tags(trial),
+        tags=describing_tags(experiment)
+        | _trial_tags(trial)
+        | {Tag.ORDER: _order(experiment, Kind.SEED, trial.spec.seed)},
         data=trial.spec.data,
         start_ms=first.ended_ms - round(first.seconds * 1000) if first else None,
         end_ms=ended_ms(trial),
@@ -293,22 +310,37 @@ def origin(paper: Paper) -> str:
 
 
 def reference_images(experiment: Experiment) -> tuple[Image, ...]:
-    """Compute the image of the paper's values and, if the manifest has any, of the true values."""
-    paper = _reference_image(experiment, Kind.PAPER, "paper", _reported(experiment.manifest))
-    truth = _true_values(experiment)
-    if not truth:
-        return (paper,)
-    return (paper, _reference_image(experiment, Kind.TRUE, "true value", truth))
+    """Compute the image of the paper's values and those of its tolerances and the true values.
+
+    Kinds of which the manifest has no values are left out, except the paper.
+    """
+    points = _reported(experiment.manifest) | {Kind.TRUE: _true_values(experiment)}
+    return tuple(
+        _reference_image(experiment, kind, points[kind])
+        for kind in REFERENCES
+        if points[kind] or kind is Kind.PAPER
+    )
 
 
-def _reported(manifest: Manifest) -> Points:
-    """Return each reported value under the metric name of the seeds, without onset epochs."""
-    points: dict[tuple[str, int], float] = {}
+def _reported(manifest: Manifest) -> dict[Kind, Points]:
+    """Return the reported values, and the lowest and highest that are close enough.
+
+    Each stands under the metric name of the seeds. Onset epochs are left out.
+    """
+    found: dict[Kind, dict[tuple[str, int], float]] = {
+        Kind.PAPER: {},
+        Kind.LOWER: {},
+        Kind.UPPER: {},
+    }
     for claim in manifest.claims:
-        if claim.hardware is None:  # the seeds' times stand under names of their own
-            reference = claim.reference(manifest.epochs.value)
-            points |= {(claim.metric, epoch): value for epoch, value in reference.items()}
-    return points
+        if claim.hardware is not None:  # the seeds' times stand under names of their own
+            continue
+        for epoch, value in claim.reference(manifest.epochs.value).items():
+            found[Kind.PAPER][claim.metric, epoch] = value
+            for side in claim.sides:
+                kind = Kind.LOWER if side < 0 else Kind.UPPER
+                found[kind][claim.metric, epoch] = value + side * claim.margin_at(value)
+    return {**found}
 
 
 def _true_values(experiment: Experiment) -> Points:
@@ -336,19 +368,31 @@ def _placed(experiment: Experiment, name: str) -> str:
     return f"{experiment.place}: {name}" if experiment.place else name
 
 
-def _reference_image(experiment: Experiment, kind: Kind, name: str, points: Points) -> Image:
-    colour = _PAPER_COLOUR if kind is Kind.PAPER else _TRUE_COLOUR
+def _order(experiment: Experiment, kind: Kind, seed: int = 0) -> str:
+    """Put a cell's seeds in order, then its references: in this order they are drawn.
+
+    MLflow compares texts, so numbers have leading zeros.
+    """
+    rank = 1 + list(REFERENCES).index(kind) if kind in REFERENCES else 0
+    return f"{experiment.place} {rank} {seed:010}".strip()
+
+
+def _reference_image(experiment: Experiment, kind: Kind, points: Points) -> Image:
+    look = REFERENCES[kind]
+    # A corrected reported value needs a new run, because MLflow cannot change points.
+    values: list[Json] = [[*at, value] for at, value in sorted(points.items())]
     return Image(
         key=reference_key(experiment, kind),
         kind=kind,
-        name=_placed(experiment, name),
-        # A corrected reported value needs a new run, because MLflow cannot change points.
-        origin=digest(canonical_json([[*at, value] for at, value in sorted(points.items())]))[:12],
-        note=_reference_note(experiment, kind),
+        name=_placed(experiment, look.name),
+        # The kind: version 0.1 dated these runs a century ahead, and they are made anew.
+        origin=digest(canonical_json([kind, values]))[:12],
+        note=_reference_note(experiment, look),
         rows=_reference_rows(points),
         status=Status.FINISHED,
         params={},
-        tags=describing_tags(experiment) | {Tag.COLOUR.value: colour},
+        tags=describing_tags(experiment)
+        | {Tag.COLOUR: look.colour, Tag.ORDER: _order(experiment, kind)},
     )
 
 
@@ -359,11 +403,6 @@ def _reference_rows(points: Points) -> tuple[Row, ...]:
     return tuple(Row(epoch, epochs[epoch]) for epoch in sorted(epochs))
 
 
-def _reference_note(experiment: Experiment, kind: Kind) -> str:
-    paper = experiment.manifest.paper
-    what = "The values that the paper reports" if kind is Kind.PAPER else "The true values"
-    return (
-        f"**{experiment.manifest.title}**. {what}, as printed in "
-        f"{origin(paper)}\n\n"
-        "Its date lies a century ahead, so that MLflow lists it before the seeds."
-    )
+def _reference_note(experiment: Experiment, look: Reference) -> str:
+    manifest = experiment.manifest
+    return f"**{manifest.title}**. {look.what}, as printed in {origin(manifest.paper)}"

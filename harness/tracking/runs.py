@@ -31,10 +31,6 @@ from harness.tracking.local_store import require_location
 _METRICS_A_CALL = 800
 """Most metrics per call. MLflow accepts 1000 entities, at most 100 parameters and 100 tags."""
 
-_AHEAD_MS = 100 * 365 * 86_400_000
-"""How far in the future references start: a century. MLflow shows the ten newest runs, and the
-references must be among them."""
-
 _TAG_LIMIT = 8000
 _DIGEST_LIMIT = 36
 
@@ -209,10 +205,9 @@ class Runs:
             self._client.delete_run(run.run_id)
 
     def _create(self, image: Image) -> KnownRun:
-        start_ms = image.start_ms or time.time_ns() // 1_000_000
         run = self._client.create_run(
             self._experiment_id,
-            start_time=start_ms if image.kind is Kind.SEED else start_ms + _AHEAD_MS,
+            start_time=image.start_ms or time.time_ns() // 1_000_000,
             tags={Tag.KEY: image.key, Tag.KIND: image.kind, Tag.WORKSPACE: self._identity},
             run_name=image.name,
         )
@@ -226,7 +221,7 @@ class Runs:
         points by their times.
         """
         rows = run.missing_rows(image)
-        metrics = list(points(rows, run.start_ms - _AHEAD_MS))
+        metrics = list(points(rows, run.start_ms))
         last = max(len(metrics) - 1, 0) // _METRICS_A_CALL * _METRICS_A_CALL
         for start in range(0, last, _METRICS_A_CALL):
             self._client.log_batch(run.run_id, metrics[start : start + _METRICS_A_CALL])

@@ -82,7 +82,8 @@ def test_mlflow_shows_each_variant_as_an_experiment_of_its_own(found: Found) -> 
     ).fetchall()
     for variant in found.document["variants"]:
         own = {name for experiment, name, _ in runs if experiment == variant["id"]}
-        assert own == {"seed 0", "seed 1", "paper", "true value"}
+        references = {"paper", "paper - tolerance", "paper + tolerance", "true value"}
+        assert own == {"seed 0", "seed 1", *references}
     assert {status for _, _, status in runs} <= {"FINISHED", "FAILED"}
 
 

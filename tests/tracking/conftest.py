@@ -26,6 +26,8 @@ from harness.tracking.local_store import database_file, require_answer
 from harness.workload import Parameters
 
 T0_MS = 1_700_000_000_000
+REFERENCES = ("true value", "paper - tolerance", "paper + tolerance", "paper")
+"""The names of the runs that show values from the manifest, in the order of the view."""
 
 
 class Knobs(Parameters):

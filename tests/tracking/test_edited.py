@@ -15,12 +15,12 @@ from mlflow import MlflowClient
 
 from harness.manifest import Experiment
 from harness.tracking import Summary, Tracked, Tracker, chart_urls, sync
-from tests.tracking.conftest import Database, Shelf, make_experiment, make_trial
+from tests.tracking.conftest import REFERENCES, Database, Shelf, make_experiment, make_trial
 from tests.waiting import wait_until
 
 ONE, OTHER = make_experiment("one"), make_experiment("other")
-POINTS = 4 * 3 + 8
-"""Of three epochs of four metrics, and of the two references."""
+POINTS = 4 * 3 + 16
+"""Of three epochs of four metrics, and of the four references."""
 
 
 def shelf() -> Shelf:
@@ -130,7 +130,7 @@ def test_a_run_that_somebody_deleted_is_made_again_from_the_store(
     MlflowClient(database.uri).delete_run(database.run_id(name))
     summary = send(database, held)
     assert (summary.points > 0, summary.left, summary.trouble) == (True, 0, None)
-    assert set(database.statuses()) == {"paper", "true value", "seed 0"}
+    assert set(database.statuses()) == {*REFERENCES, "seed 0"}
     assert send(database, held).points == 0
 
 

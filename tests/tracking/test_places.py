@@ -78,7 +78,7 @@ def test_every_character_that_a_name_may_have_works(tmp_path: Path, migrated: Pa
     for number, name in enumerate(NAMES):
         outside = tmp_path / str(number)
         database = fresh_database(outside / name / "results", migrated)
-        for points in (3 * 4 + 8, 0):
+        for points in (3 * 4 + 16, 0):
             summary = send(database.workspace, database.uri, shelf)
             assert (summary.points, summary.left, summary.trouble) == (points, 0, None), name
         assert downloaded(database) == "# Report\n", name

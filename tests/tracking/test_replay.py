@@ -1,12 +1,15 @@
 """What `sync` leaves in MLflow's database, read past MLflow."""
 
+import json
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
-from harness.manifest import Cell
+from harness.manifest import Cell, Experiment
 from harness.record import (
     Artifact,
     ArtifactPart,
@@ -22,9 +25,11 @@ from harness.record import (
 )
 from harness.store import Store
 from harness.tracking import Conclusion, Summary, Telling, Tracked, sync
+from harness.tracking.experiments import view_tag
 from tests.tracking.conftest import (
     MANIFEST,
     PROVENANCE,
+    REFERENCES,
     T0_MS,
     Database,
     Shelf,
@@ -161,13 +166,87 @@ def test_a_control_that_holds_at_every_epoch_is_drawn_as_a_line(database: Databa
     assert database.values("paper") == {("mi_bits", 1): 0.0, ("mi_bits", 50): 0.0}
 
 
-def test_the_papers_run_is_among_the_first_ten_however_many_seeds_come_later(
+def test_the_tolerances_are_two_curves_around_the_reported_values(database: Database) -> None:
+    replay(database, Shelf())
+    lower, upper = (database.values(f"paper {sign} tolerance") for sign in "-+")
+    # The truth is exact, so it has none.
+    assert lower == {
+        ("mi_bits", 1): 0.5 - 0.1,
+        ("mi_bits", 10): 1.5 - 0.1,
+        ("mi_bits", 50): 1.9 - 0.1,
+        ("test_mi_bits", 50): 2.0831 - 0.1,
+    }
+    assert upper.keys() == lower.keys()
+    assert all(upper[at] == pytest.approx(lower[at] + 0.2) for at in upper)
+
+
+@pytest.mark.parametrize(("kind", "sign"), [("at_least", "-"), ("at_most", "+")])
+def test_a_limit_has_a_tolerance_on_one_side(database: Database, kind: str, sign: str) -> None:
+    limit = {**MANIFEST["claims"][2], "kind": kind}
+    sync(
+        database.uri,
+        workspace=database.workspace,
+        read=Shelf().read,
+        tracked=[Tracked(make_experiment(claims=[limit]), ())],
+    )
+    assert set(database.statuses()) == {"paper", f"paper {sign} tolerance"}
+
+
+def test_a_curve_that_is_compared_after_a_shift_has_no_tolerance_where_it_is_drawn(
     database: Database,
 ) -> None:
-    trials = [make_trial(n, 1, done=1, t0_ms=T0_MS + n * 10**8) for n in range(15)]
-    replay(database, Shelf(*trials))
-    newest = database.rows("SELECT name FROM runs ORDER BY start_time DESC LIMIT 10")
-    assert {("paper",), ("true value",)} <= set(newest)
+    takeoff = {"threshold": 0.7, "reason": "half way"}
+    onset = {**MANIFEST["claims"][0], "name": "onset", "kind": "onset", "reported": 3.0}
+    claims = [{**MANIFEST["claims"][0], "takeoff": takeoff}, {**onset, "takeoff": takeoff}]
+    sync(
+        database.uri,
+        workspace=database.workspace,
+        read=Shelf().read,
+        tracked=[Tracked(make_experiment(claims=claims), ())],
+    )
+    assert set(database.statuses()) == {"paper"}
+
+
+def saved_view(experiment: Experiment) -> dict[str, Any]:
+    """How MLflow shows the experiment."""
+    state: dict[str, Any] = json.loads(json.loads(view_tag(experiment))["state"])
+    return state
+
+
+@pytest.mark.parametrize("seeds", [3, 30])
+def test_the_view_sorts_the_paper_among_the_runs_that_are_drawn_and_dates_it_by_no_trick(
+    database: Database, seeds: int
+) -> None:
+    experiment = make_experiment(seeds=list(range(seeds)))
+    # The later the seed, the earlier it ran.
+    trials = [make_trial(n, 1, done=1, t0_ms=T0_MS - n * 10**8) for n in range(seeds)]
+    sync(
+        database.uri,
+        workspace=database.workspace,
+        read=(shelf := Shelf(*trials)).read,
+        tracked=shelf.tracked(experiment),
+    )
+    [(latest,)] = database.rows("SELECT max(start_time) FROM runs")
+    assert latest <= time.time() * 1000
+    view = saved_view(experiment)
+    order = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"
+    listed = MlflowClient(database.uri).search_runs(["1"], order_by=[order])
+    first = [run.info.run_name for run in listed][:20]
+    if seeds == 3:  # the last is drawn over the others
+        assert first == ["seed 0", "seed 1", "seed 2", *REFERENCES]
+    else:
+        assert first[:4] == [*REFERENCES[::-1]]
+
+
+def test_values_that_are_known_are_not_magnified_until_rounding_looks_like_a_difference() -> None:
+    charts = {
+        each["metricKey"]: each["range"] for each in saved_view(EXPERIMENT)["compareRunCharts"]
+    }
+    assert charts["true_mi_bits"] == {"yMin": 0.0, "yMax": 1.25 * 1.9991}
+    assert charts["mi_bits"] == charts["test_mi_bits"] == {}
+    truth = {**MANIFEST["claims"][1], "reported": 0.0}
+    [chart] = saved_view(make_experiment(claims=[truth]))["compareRunCharts"]
+    assert chart["range"] == {"yMin": -1.0, "yMax": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -310,7 +389,7 @@ def test_the_verdict_and_the_report_go_to_the_runs(database: Database, tmp_path:
         trials={make_trial(1).spec.id: Telling("This one differs.", {"difference": "0.3"})},
     )
     replay(database, shelf, conclusion)
-    for name in ("paper", "true value", "seed 0", "seed 1"):
+    for name in (*REFERENCES, "seed 0", "seed 1"):
         assert database.tags(name)["verdict"] == "NOT REPRODUCED"
         assert database.tags(name)["verdict.as_expected"] == "false"
     assert database.tags("paper")["mlflow.note.content"].startswith("They differ.")
@@ -422,5 +501,10 @@ def test_the_cells_of_a_grid_are_one_experiment_with_runs_named_by_cell(database
     assert names == [("toys",)]
     runs = sorted(name for (name,) in database.rows("SELECT name FROM runs"))
     assert runs == sorted(
-        f"{shape}: {name}" for shape in axes["shape"] for name in ("seed 0", "paper", "true value")
+        f"{shape}: {name}" for shape in axes["shape"] for name in ("seed 0", *REFERENCES)
     )
+    # In the list of runs each cell's stand together.
+    listed = MlflowClient(database.uri).search_runs(["1"], order_by=["tags.`harness.order`"])
+    assert [run.info.run_name for run in listed] == [
+        f"{shape}: {name}" for shape in axes["shape"] for name in ("seed 0", *REFERENCES)
+    ]

@@ -16,7 +16,14 @@ from mlflow import MlflowClient
 
 from harness.record import Failure, FailureKind, StoredTrial
 from harness.tracking import Conclusion, Summary, Tracker, sync
-from tests.tracking.conftest import Database, Shelf, fresh_database, make_experiment, make_trial
+from tests.tracking.conftest import (
+    REFERENCES,
+    Database,
+    Shelf,
+    fresh_database,
+    make_experiment,
+    make_trial,
+)
 from tests.waiting import wait_until
 
 EXPERIMENT = make_experiment()
@@ -51,8 +58,7 @@ def test_nothing_is_running_after_close(database: Database) -> None:
         tracker.notify(shelf.put(make_trial(1, 5, done=5)))
         summary = tracker.close()
     assert database.statuses() == {
-        "paper": "FINISHED",
-        "true value": "FINISHED",
+        **dict.fromkeys(REFERENCES, "FINISHED"),
         "seed 0": "KILLED",
         "seed 1": "FINISHED",
     }
