@@ -123,6 +123,10 @@ class FinalRecord:
     seconds: float
     peak_memory_bytes: int | None = None
     """Largest resident memory during this attempt; None if it is unknown, as in a pack."""
+    cpu_seconds: float | None = None
+    """CPU time of this attempt's process and of its ended children; None in a pack."""
+    peak_gpu_memory_bytes: int | None = None
+    """Most GPU memory that this attempt's tensors took, as torch counts it; None without it."""
 
 
 @dataclass(frozen=True)

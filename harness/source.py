@@ -1,6 +1,6 @@
 """Identify the running code (the harness's, and each workload's), and the machine.
 
-Linux says what the machine is, and how much of its memory a trial has used.
+Linux says what the machine is, and how much CPU time and memory a trial has used.
 """
 
 import hashlib
@@ -9,10 +9,12 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from harness.record import Source, WorkloadCode
 
@@ -228,8 +230,27 @@ def gpu_names(proc: Path = _PROC) -> str | None:
     return ", ".join(found) or None
 
 
+def cpu_seconds() -> float:
+    """Return the CPU time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
+
+
+def _gpu_memory() -> Any:
+    """Return torch's counters of GPU memory; None as long as no tensor has been on a GPU."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
+
+
+def peak_gpu_memory_bytes() -> int | None:
+    """Return the most GPU memory that tensors have taken since the peak began; None if unknown."""
+    counters = _gpu_memory()
+    return counters and int(counters.max_memory_allocated())
+
+
 def forget_peak_memory() -> bool:
-    """Let the peak of this process's memory begin here. Returns whether that worked."""
+    """Let the peaks of this process's memory begin here. Returns whether that worked."""
+    if counters := _gpu_memory():
+        counters.reset_peak_memory_stats()
     try:
         (_PROC / "self/clear_refs").write_text("5")
     except OSError:

@@ -38,7 +38,12 @@ from harness.record import (
     WorkloadCode,
 )
 from harness.returned_values import InvalidValueError
-from harness.source import forget_peak_memory, peak_memory_bytes
+from harness.source import (
+    cpu_seconds,
+    forget_peak_memory,
+    peak_gpu_memory_bytes,
+    peak_memory_bytes,
+)
 from harness.workload import Arrays, Context, Packing, Run, Workload
 
 RESUMED = "resumed-checkpoint"
@@ -245,9 +250,10 @@ def _messages(
     interval_s: float,
 ) -> Iterator[Message]:
     """Yield the messages of a trial. Raises whatever the workload raises."""
-    measured = forget_peak_memory()
+    cpu_began_s, measured = cpu_seconds(), forget_peak_memory()
     run = workload.start(workload.parameters.model_validate(dict(job.spec.parameters)), context)
     trial = _Trial(job, workload, run, context.folder, interval_s, measured=measured)
+    trial.cpu_began_s = cpu_began_s
     yield from trial.begin(checkpoint, source, workload_code)
     while not trial.over:
         began_s = time.perf_counter()
@@ -285,6 +291,8 @@ class _Trial:
         self._folder, self._interval_s = folder, interval_s
         self.epoch = 0
         """The last epoch that was recorded."""
+        self.cpu_began_s: float | None = None
+        """The process's CPU time when the trial began; None if it is not this trial's alone."""
 
     @property
     def over(self) -> bool:
@@ -331,7 +339,16 @@ class _Trial:
         with _timed(f"final, after epoch {self.epoch}"):
             metrics = returned_values.metrics(value, self._workload, final=True)
         taken_s = float(time.perf_counter() - began_s)
-        yield FinalRecord(self.epoch, metrics, _now_ms(), taken_s, self._peak_memory_bytes())
+        cpu_s = None if self.cpu_began_s is None else cpu_seconds() - self.cpu_began_s
+        yield FinalRecord(
+            self.epoch,
+            metrics,
+            _now_ms(),
+            taken_s,
+            peak_memory_bytes=self._peak_memory_bytes(),
+            cpu_seconds=cpu_s,
+            peak_gpu_memory_bytes=None if self._packed else peak_gpu_memory_bytes(),
+        )
         yield Finished(self.epoch)
 
     def _peak_memory_bytes(self) -> int | None:

@@ -360,7 +360,8 @@ def _line(trial: StoredTrial) -> str:
     line = _ANY.dump_python(columns, mode="json")
     _drop_empty(line["spec"], "settings")
     for final in line["finals"].values():
-        _drop_empty(final, "peak_memory_bytes")
+        for name in ("peak_memory_bytes", "cpu_seconds", "peak_gpu_memory_bytes"):
+            _drop_empty(final, name)
     for provenance in line["provenance"]:
         _drop_empty(provenance, "workload_code")
         _drop_empty(provenance["source"], "unknown_because")

@@ -8,7 +8,7 @@ Nothing here imports MLflow.
 import colorsys
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from harness.manifest import Experiment, Manifest
@@ -209,7 +209,23 @@ def _origin(first: EpochRecord, named: frozenset[str]) -> str:
 def _trial_rows(trial: StoredTrial, named: frozenset[str]) -> tuple[Row, ...]:
     epochs = [_row(record, named, "time/seconds") for record in trial.epochs]
     finals = [_row(record, named, "time/final_seconds") for record in trial.finals.values()]
+    if len(trial.provenance) == 1:  # a trial that was resumed used more than its last attempt
+        finals = [
+            replace(row, metrics={**row.metrics, **_system_metrics(record)})
+            for row, record in zip(finals, trial.finals.values(), strict=True)
+        ]
     return (*epochs, *finals)
+
+
+def _system_metrics(record: FinalRecord) -> dict[str, float]:
+    """What the trial used, under the prefix that MLflow shows as system metrics."""
+    used = {
+        "system/cpu_seconds": record.cpu_seconds,
+        "system/peak_memory_mib": record.peak_memory_bytes and record.peak_memory_bytes / 2**20,
+        "system/peak_gpu_memory_mib": record.peak_gpu_memory_bytes
+        and record.peak_gpu_memory_bytes / 2**20,
+    }
+    return {name: value for name, value in used.items() if value is not None}
 
 
 def _row(record: EpochRecord | FinalRecord, named: frozenset[str], time_key: str) -> Row:

@@ -124,7 +124,7 @@ def amiss_in_mlflow(workspace: Path, store: Store, trials: Collection[str]) -> l
 def _differences(database: sqlite3.Connection, run: str, expected: Values) -> list[str]:
     rows = database.execute("SELECT key, step, value FROM metrics WHERE run_uuid = ?", [run])
     points = [(key.removeprefix("detail/"), step, value) for key, step, value in rows]
-    points = [point for point in points if not point[0].startswith("time/")]
+    points = [point for point in points if not point[0].startswith(("time/", "system/"))]
     held = {(key, step): value for key, step, value in points}
     if len(held) < len(points):
         return [f"{run}: {len(points) - len(held)} points twice"]

@@ -51,7 +51,7 @@ def trial(seed: int = 0, epochs: int = 3, *, shift: float = 0.0, **changed: obje
         EpochRecord(at, {"place": seed + at / 3 + shift, "other": -0.0}, 1000 * at, 0.1 * at)
         for at in range(1, epochs + 1)
     )
-    final = FinalRecord(epochs, {"end": 2.0 * seed + shift}, 9000, 0.5)
+    final = FinalRecord(epochs, {"end": 2.0 * seed + shift}, 9000, 0.5, 1 << 20, 0.4, 2 << 20)
     return StoredTrial(
         spec(seed, **changed), tuple(records), {epochs: final}, epochs, None, (PROVENANCE,)
     )

@@ -26,6 +26,7 @@ from harness.record import (
 from harness.store import Store
 from harness.tracking import Conclusion, Summary, Telling, Tracked, sync
 from harness.tracking.experiments import view_tag
+from harness.tracking.images import seed_image
 from tests.tracking.conftest import (
     MANIFEST,
     PROVENANCE,
@@ -84,6 +85,30 @@ def test_final_estimates_stand_at_the_epoch_at_which_they_were_taken(database: D
     assert values["test_mi_bits", 10] == 2.2
     assert values["test_mi_bits", 20] == 2.1
     assert values["detail/test_whole_bits", 20] == 1.8
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_what_a_trial_used_stands_among_the_system_metrics(attempts: int) -> None:
+    trial = make_trial(epochs=5, done=5, finals=(5,))
+    final = replace(
+        trial.finals[5], peak_memory_bytes=3 << 20, cpu_seconds=7.5, peak_gpu_memory_bytes=2 << 20
+    )
+    trial = replace(trial, finals={5: final}, provenance=(PROVENANCE,) * attempts)
+    image = seed_image(EXPERIMENT, trial, live=False)
+    assert image is not None
+    used = {
+        name: value
+        for row in image.rows
+        for name, value in row.metrics.items()
+        if name.startswith("system/")
+    }
+    expected = {
+        "system/cpu_seconds": 7.5,
+        "system/peak_memory_mib": 3,
+        "system/peak_gpu_memory_mib": 2,
+    }
+    # The last of two attempts did not do all of the work.
+    assert used == (expected if attempts == 1 else {})
 
 
 def test_parameters_tags_and_data_tell_where_a_run_is_from(database: Database) -> None:

@@ -1,8 +1,11 @@
 """A trial in this process: what it sends, how it resumes, how it fails."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -65,6 +68,32 @@ def test_the_peak_of_memory_begins_with_the_trial() -> None:
     assert after is not None
     assert hungry - before > 150 << 20
     assert hungry - after > 150 << 20
+
+
+def test_the_cpu_time_is_that_of_the_trial_and_its_children(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Forking(Walk):
+        def epoch(self) -> Mapping[str, float]:
+            words = "import time\nwhile time.process_time() < 0.3: pass"
+            subprocess.run([sys.executable, "-c", words], check=True)
+            return super().epoch()
+
+    class ForkingToy(Toy):
+        def start(self, parameters: Any, context: Context) -> Walk:
+            return Forking(**vars(super().start(parameters, context)))
+
+    gpu = SimpleNamespace(
+        is_initialized=lambda: True,
+        max_memory_allocated=lambda: 5 << 20,
+        reset_peak_memory_stats=lambda: None,
+    )
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=gpu, Tensor=Walk))
+    by_itself = messages(job(epochs=1), ForkingToy())[-2]
+    assert isinstance(by_itself, FinalRecord)
+    assert by_itself.cpu_seconds is not None
+    assert by_itself.cpu_seconds >= 0.29  # the clock has ticks of 0.01 s
+    assert by_itself.peak_gpu_memory_bytes == 5 << 20
 
 
 def test_a_trial_says_what_happens_in_the_order_in_which_it_happens() -> None:
