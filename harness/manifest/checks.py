@@ -371,6 +371,7 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
         yield Finding(("twin", "metric"), message)
     metrics = {**COSTS, **workload.metrics}
     recorded: dict[str, str] = {}
+    unsaid: list[Finding] = []
     for path, claim in _claims(root):
         name = _text(claim, "metric")
         if name is None:
@@ -387,12 +388,19 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
         elif places(unit_written(own, unit, metric.unit), metric.unit) is None:
             message = f"{show(own)} cannot be converted: {name} is recorded in {metric.unit}"
             yield Finding((*path, "unit"), message)
+        elif own is None and unit and name not in COSTS and places(unit, metric.unit) is None:
+            message = (
+                f"required: the manifest is in {unit}, but {name} is recorded in {metric.unit}"
+            )
+            unsaid.append(Finding((*path, "unit"), message))
         recorded[name] = metric.unit
         yield from _hardware(path, claim, name, measured=metric is COSTS.get(name))
         yield from _shape(path, claim, name, metric)
     if unit and recorded and all(places(unit, other) is None for other in recorded.values()):
         named = ", ".join(f"{name} in {other}" for name, other in recorded.items())
         yield Finding(("unit",), f"no claim is in {show(unit)}: the workload records {named}")
+    else:
+        yield from unsaid
 
 
 def _hardware(path: Path, claim: Node, name: str, *, measured: bool) -> Iterator[Finding]:

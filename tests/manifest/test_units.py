@@ -175,8 +175,8 @@ def test_each_claim_has_the_unit_of_its_metric(read: Read) -> None:
         {**PERCENT[0], "metric": "percentage"},
         {"kind": "value", "metric": "loss", "reported": 0.5, "tolerance": near(1)},
     )
-    for fields in ({}, {"unit": "%"}):
-        found = read(manifest(*two, **fields)).manifest
+    for unit, fields in (({}, {}), ({"unit": "nats"}, {"unit": "%"})):
+        found = read(manifest(two[0], {**two[1], **unit}, **fields)).manifest
         assert [found.unit_of(name) for name in ("percentage", "loss")] == ["%", "nats"]
 
 
@@ -228,6 +228,13 @@ def test_units_that_contradict_are_a_fault(
     file, line, _ = found.split(":", 2)
     assert file == "toy.yaml"
     assert int(line) > 0
+
+
+def test_a_claim_whose_unit_the_manifests_cannot_be_says_its_own(faults_of: FaultsOf) -> None:
+    text = manifest({**PERCENT[0], "metric": "percentage"}, LOSS, {**COST, **ON}, unit="%")
+    (found,) = faults_of(text)
+    said = "claims[1].unit: required: the manifest is in %, but loss is recorded in nats"
+    assert found.partition(": ")[2] == said
 
 
 def test_a_take_off_in_another_unit_is_not_that_of_a_curve(faults_of: FaultsOf) -> None:
