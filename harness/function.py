@@ -1,8 +1,9 @@
 """A paper's method as one generator function in a script: the decorator, and how a trial runs it.
 
 The decorator is read from the script's text (`harness.workloads.command.code`). A trial runs
-`python -m harness.function FILE FUNCTION NAME:TYPE=VALUE...` in the folder of its code. This module
-imports nothing but the standard library, so that such a process starts at once.
+`python -P -m harness.function FILE FUNCTION NAME:TYPE=VALUE...` in the folder of its code. With -P
+this module imports none of the code, whatever its files are called. It imports nothing but the
+standard library, so that such a process starts at once.
 """
 
 import json

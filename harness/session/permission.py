@@ -51,7 +51,7 @@ def require_permission(
         given: whether the user allows it now.
 
     Raises:
-        UsageError: something is not allowed. The message shows the commands.
+        UsageError: something is not allowed. The message shows the commands and functions.
         StoreError: the file of permissions is damaged.
     """
     if given or not wanted:
@@ -64,17 +64,17 @@ def require_permission(
             refused.setdefault((name, each.template), []).append(each)
     if not refused:
         return
-    memory = f"{folder} remembers it until the command or its code changes" if folder else ""
+    memory = f"{folder} remembers it until they or their code change" if folder else ""
     raise UsageError(
         "\n".join(
             [
-                "these manifests run commands that you have not allowed yet:",
+                "these manifests run commands or functions that you have not allowed yet:",
                 *(
                     _printable(line)
                     for (name, _), group in refused.items()
                     for line in _shown(name, group)
                 ),
-                "read the commands and their code; if you trust them, add --allow-commands"
+                "read them and their code; if you trust it, add --allow-commands"
                 + (f" ({memory})" if memory else ""),
             ]
         )

@@ -75,7 +75,7 @@ def train(rate: float = 0.5):
     write_function = partial(written, tmp_path, workload=FUNCTION, claims=[EVERY_EPOCH])
     first = write_function(text)
     said = refused([first], tmp_path)
-    assert "  script: python -m harness.function train.py train rate:float=0.5" in said
+    assert "  script: python -P -m harness.function train.py train rate:float=0.5" in said
     remember([first], tmp_path)
     require([write_function(text)], tmp_path, given=False)
     refused([write_function(text, parameters=parameters(rate=1.5))], tmp_path)

@@ -1,8 +1,8 @@
 """A generator function as a workload: its text is the declaration, and a trial is a command."""
 
+import re
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ManifestError
 from harness.function import _argument
-from harness.manifest import load
+from harness.manifest import Experiment, load
 from harness.plan import Selection
 from harness.record import FailureKind
 from harness.report.pages import html
@@ -41,7 +41,9 @@ BODY = """
 """
 SOUND = HEAD + MARK + SIGNATURE + BODY
 
-function = partial(written, workload=FUNCTION)
+
+def function(folder: Path, script: str, *, file: str = "train.py", **fields: Any) -> Experiment:
+    return written(folder, script, workload={**FUNCTION, "file": file}, **fields)
 
 
 def parameters(**values: Any) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def test_a_function_is_called_with_the_manifest_s_values_and_else_with_its_defau
     assert isinstance(workload, Command)
     assert workload.program is not None
     handed = {"seed": 3, "epochs": 4}
-    words = fill(workload.program.argv[5:], experiment.parameters.model_dump() | handed)
+    words = fill(workload.program.argv[6:], experiment.parameters.model_dump() | handed)
     assert dict(map(_argument, words)) == DEFAULTS | values | handed
 
 
@@ -205,6 +207,34 @@ def test_a_fault_of_the_section_is_named_with_its_line(
     with pytest.raises(ManifestError) as caught:
         load([path], REGISTRY)
     assert said in str(caught.value)
+
+
+HIDING = [
+    ("harness.py", "workload.file: hides the module harness"),
+    ("json.py", "workload.file: hides the module json"),
+    ("numpy.py", "workload.file: hides the module numpy"),
+    ("train.py", "workload.code: harness.py hides the package harness"),
+]
+
+
+@pytest.mark.parametrize(("file", "said"), HIDING)
+def test_code_that_hides_a_module_is_refused(tmp_path: Path, file: str, said: str) -> None:
+    (tmp_path / "harness.py").touch()
+    fields = {"code": ["harness.py"]} if file == "train.py" else {}
+    with pytest.raises(ManifestError) as caught:
+        function(tmp_path, "import numpy as np\n" + SOUND, file=file, **fields)
+    found = str(caught.value)
+    assert said in found
+    assert re.match(r".*script\.yaml:\d+: ", found)
+
+
+def test_modules_of_the_code_hide_nothing_that_a_trial_has_imported(tmp_path: Path) -> None:
+    for name in ("json", "pathlib", "helper"):
+        (tmp_path / f"{name}.py").write_text("VALUE = 0.25\n")
+    text = "import helper\n" + SOUND.replace("steps * fast", "steps * fast + helper.VALUE")
+    code = ["json.py", "pathlib.py", "helper.py"]
+    found = outcome(function(tmp_path, text, code=code), tmp_path / "trial")
+    assert rows(found)[1] == {"loss": 0.75}
 
 
 def test_a_parameter_without_default_must_be_given(tmp_path: Path) -> None:

@@ -201,6 +201,8 @@ class Function(Command):
         if script not in contents:
             raise SectionError({("file",): "must be a Python file"})
         found = code.read_definition(contents[script], str(root / script), section.function)
+        if wrong := code.hidden_modules(PurePosixPath(script), contents):
+            raise SectionError(wrong)
         words = [f"{name}:{kind}={{{name}}}" for name, kind in found.arguments.items()]
         values = {name: value for name, (_, value) in found.parameters.items()}
         values |= _parameter_values(manifest)
@@ -210,7 +212,7 @@ class Function(Command):
             values={name: values[name] for name in found.parameters if values[name] is not ...},
             types=found.parameters,
             program=Program(
-                argv=("python", "-m", "harness.function", script, found.name, *words),
+                argv=("python", "-P", "-m", "harness.function", script, found.name, *words),
                 files=files,
                 code_digest=code.digest(files),
                 rows=Where(format="jsonl", file=ROWS),

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -248,6 +249,39 @@ def read_definition(content: bytes, file: str, wanted: str | None) -> Definition
     if reader.faults:
         raise SectionError({}, reader.faults)
     return definition
+
+
+def hidden_modules(
+    script: PurePosixPath, contents: Mapping[str, bytes]
+) -> dict[tuple[str | int, ...], str]:
+    """Find code that hides a module which a trial needs, because it has the same name.
+
+    Args:
+        script: the file of the function.
+        contents: the bytes of all files of the code, by name. The script can be parsed.
+
+    Returns:
+        The messages by the field of the section.
+    """
+    imported = set(_imported(ast.parse(contents[str(script)])))
+    if script.stem in {"harness", *sys.stdlib_module_names, *imported}:
+        message = f"hides the module {script.stem}, which a trial imports; rename the file"
+        return {("file",): message}
+    for name in ("harness.py", "harness/__init__.py"):
+        if str(script.parent / name) in contents:
+            return {
+                ("code",): f"{name} hides the package harness, which a trial imports; rename it"
+            }
+    return {}
+
+
+def _imported(module: ast.Module) -> Iterator[str]:
+    """Yield the top-level names of the modules that a file imports."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            yield node.module.partition(".")[0]
 
 
 def _names(module: ast.Module) -> Iterator[str]:
