@@ -244,6 +244,20 @@ def test_the_worst_is_the_best_turned_round_and_fewer_seeds_do_not_know_it() -> 
     assert (few.verdict, few.more_seeds) == (Outcome.INCONCLUSIVE, 5)
 
 
+def test_the_best_of_several_experiments_counts_their_runs_and_not_their_seeds() -> None:
+    of_two = {"of": ("high", "top"), "minus": ("low", "base")}
+    ours = {"high": HIGH, "top": HIGH, "low": LOW, "base": LOW}
+    claim = best_difference(1.01, runs=10).model_copy(update=of_two)
+    (found,) = judged([claim], **ours)
+    assert (found.verdict, found.measured) == (Outcome.REPRODUCED, pytest.approx(1.01))
+    (few,) = judged([claim.model_copy(update={"runs": 13})], **ours)
+    assert (few.verdict, few.more_seeds) == (Outcome.INCONCLUSIVE, 2)
+    assert "the highest of 13 runs is not known from 10" in few.note
+    # The side with fewer experiments decides.
+    (few,) = judged([claim.model_copy(update={"minus": ("low",)})], **ours)
+    assert few.more_seeds == 5
+
+
 sizes = st.lists(st.integers(0, 4), min_size=1, max_size=3).map(lambda at: np.array(at, float))
 
 
