@@ -256,7 +256,7 @@ def _assured(more: int) -> str:
     return f"{so_many(more)} ({stats.ASSURANCE:.0%})"
 
 
-FEW = "the {} of {} runs is not known from {} seeds"
+FEW = "the {} of {} runs is not known from {}"
 RATE = (
     "with {:g} % confidence, at most {:.0%} of all runs are beyond the limit: none of these {} is"
 )
@@ -374,13 +374,14 @@ def compare_extreme_difference(
         p: of the permutation test; None if the paper's single runs are not known.
         terms: of the experiment.
     """
-    n, number = len(row.values), row.number
+    seeds, number = len(row.values), row.number
+    cells = min(map(len, claim.members))  # each seed runs once in each
+    more = -(-claim.runs // cells) - seeds
     method = f"mean {claim.which} of {claim.runs} seeds; " + (
         "no test of chance" if p is None else "permutation of the paper's runs and ours"
     )
-    if n < claim.runs:
-        why, more = FEW.format(claim.which, claim.runs, n), claim.runs - n
-        why = f"{why}; {so_many(more)}"
+    if more > 0:
+        why = f"{FEW.format(claim.which, claim.runs, cells * seeds)}; {so_many(more)}"
         return Decision(outcome=Outcome.INCONCLUSIVE, why=why, method=method, more_seeds=more)
     near = abs((row.farthest or 0.0) - number.value) <= number.tolerance + number.half_unit
     plausible = p is None or p > terms.alpha / terms.guards
