@@ -296,8 +296,9 @@ class Provenance:
                 yield thing, in_words(value)
 
 
-PART_BYTES = 4 << 20
-"""Largest part of a file that is in memory or under way at once, in bytes."""
+PART_BYTES = 1 << 19
+"""Largest part of a file that is in memory or under way at once, in bytes. Larger ones cost memory,
+because Ray frees what was read a hundred parts at a time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 import ray
 from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.engine.interface import Lost, Placed, Refused, Sent, Stream
 from harness.engine.nodes import alive, software
@@ -46,7 +47,7 @@ this variable, and each of them ends its worker."""
 
 def placed_stream(
     call: Call,
-    parts: Sequence[Any],
+    home: str,
     variables: Variables,
     workload: bytes | Failure,
     *data: Arrays,
@@ -55,7 +56,7 @@ def placed_stream(
 
     Args:
         call: the attempt.
-        parts: references to the checkpoint's payload, if it is a file. They are fetched one by one.
+        home: Ray's id of the driver's node, which has the checkpoint's payload if it is a file.
         variables: the driver's environment variables that the workload reads. They are an argument
             because Ray shows a runtime environment's variables in its logs, state and dashboard.
         workload: the pickled workload, or the reason why it could not be prepared. `stream`
@@ -79,12 +80,25 @@ def placed_stream(
                 yield list(for_all(call.checkpoints, why))
                 return
             stack.enter_context(trial_environment(variables))
+            parts = _fetched(call.checkpoints[0], home)
             clean = yield from stream(
-                call, workload, *data, folder=folder, parts=map(ray.get, parts), printed=printed
+                call, workload, *data, folder=folder, parts=parts, printed=printed
             )
     finally:
         if not clean:
             retire()
+
+
+def _fetched(checkpoint: Checkpoint | None, home: str) -> Iterator[bytes]:
+    """Yield the parts of a checkpoint that is a file on the driver's node.
+
+    A task there reads them a few ahead, so that neither the driver nor Ray holds the whole file.
+    """
+    if checkpoint and isinstance(checkpoint.payload, FileSlice):
+        there = NodeAffinitySchedulingStrategy(home, soft=False)
+        yield from map(
+            ray.get, _parts.options(scheduling_strategy=there).remote(checkpoint.payload)
+        )
 
 
 class Tasks:
@@ -150,10 +164,8 @@ class Tasks:
             runtime_env={"env_vars": settings(resources.threads) | (_FRESH if fresh else {})},
             _generator_backpressure_num_objects=UNREAD,
         )
-        # A pack has no files as checkpoints: what a file holds is of another form.
-        payload = checkpoints[0].payload if checkpoints[0] and not pack else b""
-        parts = map(ray.put, payload.parts()) if isinstance(payload, FileSlice) else ()
-        return task.remote(call, [*parts], *self._prepared(job))
+        home = ray.get_runtime_context().get_node_id()
+        return task.remote(call, home, *self._prepared(job))
 
     def _prepared(self, job: Job) -> list[Any]:
         """Return the job's variables, workload and data sets, as arguments of the task.
@@ -243,6 +255,8 @@ class Tasks:
 
 
 _measured = ray.remote(max_calls=1, max_retries=0)(measured)
+
+_parts: Any = ray.remote(num_cpus=0, max_retries=0, num_returns="streaming")(FileSlice.parts)
 
 
 def _remote(*, max_calls: int) -> Any:

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.errors import ResourceError, UsageError
 from harness.manifest import Resources
 from harness.plan import Job
 from harness.record import (
+    PART_BYTES,
     EpochRecord,
     FailureKind,
     FileSlice,
@@ -25,6 +27,7 @@ from harness.record import (
     Overruled,
     Started,
 )
+from harness.source import forget_peak_memory, peak_memory_bytes
 from harness.store import Store
 from harness.workload import Arrays, Context, Workload
 from tests.engine.sinks import StoreSink, epochs, is_epoch, load, run
@@ -93,7 +96,7 @@ def test_a_checkpoint_that_is_a_file_goes_from_worker_to_store_and_to_the_next_w
     """The file has several parts, and the first worker is killed after its second checkpoint."""
     a_job = job(epochs=4, fault="kill", at=3, marker=str(tmp_path / "marker"))
     folders = tmp_path / "folders"
-    workload = FiledToy(padding=9 << 20, made=partial(_note, folders))
+    workload = FiledToy(padding=3 * PART_BYTES, made=partial(_note, folders))
     store = Store(tmp_path / "results")
     sink = StoreSink(store)
     chosen = engine.Options(backoff_s=0.01, checkpoint_interval_s=0.0)
@@ -104,7 +107,7 @@ def test_a_checkpoint_that_is_a_file_goes_from_worker_to_store_and_to_the_next_w
     checkpoint = store.resume_point(a_job.spec.id)
     assert checkpoint is not None
     assert isinstance(checkpoint.payload, FileSlice)
-    assert checkpoint.payload.length > 9 << 20
+    assert checkpoint.payload.length > 3 * PART_BYTES
     _, last = map(Path, folders.read_text().splitlines())
     assert eventually(lambda: not last.exists())  # the worker removes it after its last message
 
@@ -112,6 +115,56 @@ def test_a_checkpoint_that_is_a_file_goes_from_worker_to_store_and_to_the_next_w
 def _note(file: Path, folder: Path) -> None:
     with file.open("a") as opened:
         opened.write(f"{folder}\n")
+
+
+LARGE = 200 << 20
+
+
+class Large(Walk):
+    """A walk whose state is a large file. Nearly all of it is a hole, which costs no writing."""
+
+    def save(self) -> Path:  # type: ignore[override]
+        path = self.context.folder / "model.pt"
+        path.write_bytes(super().save() + b"\n")
+        os.truncate(path, LARGE)
+        return path
+
+    def load(self, payload: Path) -> None:  # type: ignore[override]
+        with payload.open("rb") as file:
+            super().load(file.readline())
+
+
+class LargeToy(Toy):
+    def start(self, parameters: Any, context: Context) -> Walk:
+        return Large(**vars(super().start(parameters, context)))
+
+
+class Forgetting(StoreSink):
+    """Keeps nothing of the messages in memory."""
+
+    def receive(self, batch: Sequence[tuple[Job, Message]]) -> None:
+        self.store.append([(job.spec, message) for job, message in batch])
+
+
+def test_a_large_checkpoint_does_not_pass_through_the_drivers_memory(tmp_path: Path) -> None:
+    """It goes to the store, and from there to the worker that resumes."""
+    store = Store(tmp_path / "results")
+    forget_peak_memory()
+    before = peak_memory_bytes()
+    for number in (1, 2):
+        with store.lock():
+            engine.run(
+                [job(epochs=number)],
+                Forgetting(store),
+                workloads={"toy": LargeToy()},
+                load_data=load,
+                options=engine.Options(backoff_s=0.01),
+            )
+    after = peak_memory_bytes()
+    assert store.done(job().spec.id) == 2
+    assert before is not None
+    assert after is not None
+    assert after - before < LARGE / 2
 
 
 class Particular(Toy):

@@ -91,7 +91,7 @@ def test_a_node_that_joined_late_with_other_software_runs_nothing(
     monkeypatch.setattr("ray.get_runtime_context", lambda: Mock(get_node_id=lambda: "a"))
     other = replace(software(), torch="1.13.1")
     call = Call((job(),), SOURCE, other, "cpu", {}, (None,), 1000.0)
-    ((placed,), (refused,)) = list(placed_stream(call, [], Variables(), b""))
+    ((placed,), (refused,)) = list(placed_stream(call, "", Variables(), b""))
     assert placed == Placed("a", gethostname())
     assert isinstance(refused, Refused)
     assert f"torch {software().torch} there and 1.13.1 here" in refused.why

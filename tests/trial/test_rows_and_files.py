@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.record import (
+    PART_BYTES,
     Checkpoint,
     CheckpointPart,
     EpochRecord,
@@ -191,7 +192,7 @@ def attempted(store: Store, a_job: Any, workload: Toy, stop_at: int = 0) -> list
     return sent
 
 
-@pytest.mark.parametrize("padding", [0, 10 << 20])
+@pytest.mark.parametrize("padding", [0, 3 * PART_BYTES])
 def test_a_state_that_is_a_file_is_stored_in_parts_and_resumed_from(
     tmp_path: Path, padding: int
 ) -> None:
