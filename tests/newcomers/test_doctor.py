@@ -1,15 +1,19 @@
 """What is missing is named, with what to do about it."""
 
 import subprocess
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 from typer.testing import CliRunner
 
 from harness.cli.app import app
 from harness.errors import Exit
 from harness.session import doctor
 from harness.session.doctor import Finding, Health
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def answers(code: int, out: str = "", error: str = "") -> "subprocess.CompletedProcess[str]":
@@ -86,3 +90,17 @@ def test_a_long_temporary_folder_is_too_long_for_sockets(monkeypatch: pytest.Mon
     monkeypatch.setattr(doctor.os, "access", lambda *_: False)
     found: Finding = doctor._temporary(long)
     assert (found.health, "TMPDIR" in found.remedy) == (Health.MISSING, True)
+
+
+def test_every_pinned_version_installs_on_the_first_python_3_11() -> None:
+    """The README asks for 3.11 or later, and Debian 12 has 3.11.2."""
+    pins = (REPOSITORY / "ci" / "constraints.txt").read_text().splitlines()
+    for pin in pins:
+        name, equals, version = pin.partition("==")
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:  # a pin for another platform
+            continue
+        if equals and found.version == version:
+            accepted = SpecifierSet(found.metadata.get("Requires-Python", ""))
+            assert accepted.contains("3.11.0"), f"{pin} requires Python {accepted}"
