@@ -25,6 +25,9 @@ class Reports:
     """Figures by experiment or grid; an experiment without records has none."""
     links: Mapping[str, str] = field(default_factory=dict)
     """Addresses of MLflow's charts by experiment."""
+    _html: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False, compare=False)
+    """HTML pages by the ids that they are about. Drawing one takes a second or more, and the page
+    about a single experiment is the report and goes to MLflow too."""
 
     @classmethod
     def write(
@@ -68,9 +71,12 @@ class Reports:
         from harness.report.pages import html, markdown  # noqa: PLC0415 - as above
 
         figures = {name: path.name for name, path in self.drawn.items()}
+        about = tuple(verdict.id for verdict in verdicts)
+        if about not in self._html:
+            self._html[about] = html(verdicts, self.links)
         return {
             self.page.name: markdown(verdicts, figures, forest),
-            self.html.name: html(verdicts, self.links),
+            self.html.name: self._html[about],
         }
 
     def files(self, verdict: ExperimentVerdict) -> tuple[Path, ...]:

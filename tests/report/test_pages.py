@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from harness.report.figures import MOST_LINES, drawings, figure, image, panels, 
 from harness.report.pages import html, markdown
 from harness.report.terminal import unsettled
 from harness.report.text import equal_rows, number, overview
+from harness.session.reports import Reports
 from harness.verdict import ExperimentVerdict, Outcome
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, trial, value, verdict_on
@@ -338,3 +340,15 @@ def test_many_seeds_are_drawn_as_their_range() -> None:
 def test_there_is_no_figure_of_nothing() -> None:
     asked = experiment(value(1.0, name="test"), epochs=2)
     assert figure(verdict_on(asked, {0: trial([0.0])}, epochs=1)) is None
+
+
+def test_the_page_about_a_single_experiment_is_drawn_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The report and MLflow both have it."""
+    drawn: list[int] = []
+    monkeypatch.setattr("harness.report.pages.html", lambda about, _: drawn.append(1) or "page")
+    verdict = studies.reproduced()
+    reports = Reports.write([verdict], tmp_path)
+    assert reports.pages([verdict])["report.html"] == reports.html.read_text() == "page"
+    assert drawn == [1]
