@@ -44,7 +44,7 @@ def test_a_bench_runs_and_leaves_figures(which: str, tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     bench = f"tests/bench/bench_{which}.py"
     options = ("-q", "-p", "no:cacheprovider", f"--benchmark-json={file}")
-    one_is_enough = ("-k", "sequences") if which == "step" else ()
+    one_is_enough = ("-k", "sequences and script") if which == "step" else ()
     _run("-m", "pytest", bench, *options, *one_is_enough, BENCH_QUICK="1")
     machine, figures = results.load(file)
     assert {"cpu", "cores", "torch", "ray", "commit"} <= machine.keys()

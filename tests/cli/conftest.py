@@ -31,14 +31,16 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("HARNESS_", "MLFLOW_", "RAY_"))
     }
-    return kept | {"HOME": str(home), "COLUMNS": "200"}
+    # One trial after the other, so that the second takes the worker of the first: a process of its
+    # own would import torch again.
+    return kept | {"HOME": str(home), "COLUMNS": "200", "RAY_OVERRIDE_RESOURCES": '{"CPU": 1}'}
 
 
 @pytest.fixture(scope="session")
 def harness(
     environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Harness]:
-    """Runs one command to its end, in a fork of a process that has imported the command line."""
+    """Runs one command to its end, in a fork of a process that has imported what it needs."""
     folder = tmp_path_factory.mktemp("output")
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.cli.fork_server"],
@@ -56,8 +58,8 @@ def harness(
         outputs = {name: folder / name for name in ("stdout", "stderr")}
         for path in outputs.values():
             path.write_bytes(b"")
-        asked = {"arguments": words, "environment": environment, "folder": str(REPOSITORY)}
-        print(json.dumps(asked | {n: str(p) for n, p in outputs.items()}), file=server.stdin)
+        asked = {"arguments": words} | {name: str(path) for name, path in outputs.items()}
+        print(json.dumps(asked), file=server.stdin)
         server.stdin.flush()
         code = int(server.stdout.readline())
         texts = {name: path.read_text(encoding="utf-8") for name, path in outputs.items()}
