@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
@@ -15,11 +16,22 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from harness import stats
-from harness.manifest import BaseClaim
+from harness.manifest import (
+    AllWithinClaim,
+    BaseClaim,
+    DifferenceClaim,
+    ExtremeDifferenceClaim,
+    MeanOverClaim,
+    RatioClaim,
+    SometimesClaim,
+)
+from harness.manifest.claims import CombinedClaim, SetClaim
 from harness.report.grids import GridMap, cell_text, shift
 from harness.report.text import ClaimLine, SeedGroup, claim_lines, in_order, seed_groups
 from harness.stats import Array
 from harness.verdict import Alignment, ClaimResult, ExperimentVerdict, Outcome
+from harness.verdict.between import Members
+from harness.verdict.decision import extreme_of
 
 INK = "#0b0b0b"
 """Axes, text, and reported values. Not pure black, which SVG omits because it is the default."""
@@ -93,7 +105,17 @@ _LONG_LABEL = 24
 """With a longer label than this, three columns of a legend are wider than a wide panel."""
 
 
+_TITLE = 40
+"""Longest line of a wide panel's title, in characters."""
+
+
+_UPRIGHT = 8
+"""With more experiments than this, their names would overlap, so they stand upright."""
+
+
 Rows = list[ClaimResult]
+Comparing = CombinedClaim | ExtremeDifferenceClaim | SetClaim
+"""A claim about several experiments."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +151,9 @@ def figure(verdict: ExperimentVerdict) -> Figure | None:
         drawing.suptitle(f"{verdict.title}: {verdict.badge}", x=0.02, ha="left")
         places = drawing.subfigures(len(rows), 1, squeeze=False)[:, 0]
         drawn = [axes for place, row in zip(places, rows, strict=True) for axes in _row(place, row)]
-        drawing.legend(*drawn[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        named = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in drawn]
+        handles = {label: handle for pairs in named for handle, label in pairs}
+        drawing.legend(handles.values(), handles, loc="outside lower center", ncols=4)
     return drawing
 
 
@@ -203,7 +227,7 @@ def _row(place: Any, row: Sequence[Panel]) -> list[Axes]:
     axes: list[Axes] = list(place.subplots(1, len(row), width_ratios=widths, squeeze=False)[0])
     for pair, panel in zip(axes, row, strict=True):
         panel.draw(pair)
-        pair.set_title(panel.title)
+        pair.set_title(fill(panel.title, _TITLE if panel.wide else len(panel.title)))
     return axes
 
 
@@ -219,7 +243,8 @@ def themed(svg: str) -> str:
 
 def panels(verdict: ExperimentVerdict) -> tuple[Panel, ...]:
     """List the panels of an experiment, the most important first; none if nothing was run."""
-    rows = [row for row in verdict.results if row.epoch is not None]
+    own = [row for row in verdict.results if not isinstance(row.about, Comparing)]
+    rows = [row for row in own if row.epoch is not None]
     finals = [row for row in _ran(verdict) if row.series in verdict.evidence.finals]
     shown = []
     if rows:
@@ -229,7 +254,8 @@ def panels(verdict: ExperimentVerdict) -> tuple[Panel, ...]:
         draw = partial(_finals, verdict=verdict, finals=alike)
         title = "Final estimates" if unit == finals[0].unit else f"Final estimates in {unit}"
         shown.append(Panel(title, draw, wide=False))
-    return (*shown, *sorted(_at_takeoff(verdict), key=lambda panel: not panel.wide))
+    shown += sorted(_at_takeoff(verdict), key=lambda panel: not panel.wide)
+    return (*shown, *_between(verdict))
 
 
 def _at_takeoff(verdict: ExperimentVerdict) -> Iterator[Panel]:
@@ -241,6 +267,95 @@ def _at_takeoff(verdict: ExperimentVerdict) -> Iterator[Panel]:
             yield Panel(f"{claim.name.capitalize()}, lined up at take-off", draw, wide=True)
         if rows and claim.counts_epochs:
             yield Panel(claim.name.capitalize(), partial(_onset, rows=rows), wide=False)
+
+
+def _between(verdict: ExperimentVerdict) -> Iterator[Panel]:
+    """One panel for each claim that compares experiments."""
+    for row in _ran(verdict):
+        claim = row.about
+        if isinstance(claim, Comparing):
+            members = Members.of(claim.members, claim.metric, row.epoch, verdict.evidence)
+            draw = partial(_sides, verdict=verdict, row=row, claim=claim, members=members)
+            yield Panel(claim.name[:1].upper() + claim.name[1:], draw, wide=True)
+
+
+def _sides(
+    axes: Axes,
+    *,
+    verdict: ExperimentVerdict,
+    row: ClaimResult,
+    claim: Comparing,
+    members: Members,
+) -> None:
+    """Draw the runs of each experiment on both sides, and where they lie if the claim holds.
+
+    A reported difference or ratio is drawn beside the first side: at the value that the second
+    side's mean (or extreme) and the reported number give, in the band of the tolerance.
+    """
+    names = [name for side in members.sets for name in side]
+    columns = [values for side in members.sets for values in side.values()]
+    axes.set_xticks(range(len(names)), _short(names), rotation=90 if len(names) > _UPRIGHT else 0)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    for place, (name, values) in enumerate(zip(names, columns, strict=True)):
+        label = "_" if place else ""
+        known = values[~np.isnan(values)]
+        beside = place + np.linspace(-0.35, -0.05, len(known) + 2)[1:-1]
+        axes.plot(beside, known, ".", color=SEEDS, markersize=6, label=label or "each seed")
+        _mean(axes, place, known, label=label or "mean of the seeds, with one SD")
+        if name in members.reports:
+            paper = members.reports[name]
+            mean = next(iter(paper.values.values()))
+            _paper(axes, place, paper, mean, label=label or "the paper's runs")
+    first = len(members.sets[0])
+    for edge in np.cumsum([len(side) for side in members.sets])[:-1]:
+        axes.axvline(edge - 0.5, color=TOLERANCE, linewidth=0.7, linestyle=":")
+    wanted = _wanted(row, claim, members)
+    if wanted and row.tolerance:
+        at, margin = wanted
+        places = np.array([-0.45, first - 0.55])
+        _tolerance(axes, places, np.full(2, at), margin, label="tolerance")
+        mark = MARK_OF[row.verdict]
+        face = mark.colour if mark.filled else "none"
+        style: Any = {"color": mark.colour, "markerfacecolor": face, "label": mark.label}
+        axes.plot([-0.45], [at], mark.shape, **style, zorder=5, clip_on=False)
+    for limit in _limits(claim):
+        axes.axhline(limit, color=INK, linewidth=1.1, label="limit, as reported")
+    name_axes(axes, "", axis_label(claim.metric, verdict))
+
+
+def _wanted(row: ClaimResult, claim: Comparing, members: Members) -> tuple[float, float] | None:
+    """Where the first side lies by the reported number, and the tolerance there."""
+    others = [values.ravel()[~np.isnan(values.ravel())] for values in members.arrays()]
+    if not all(map(len, others)):
+        return None
+    match claim:
+        case RatioClaim():
+            base = float(others[1].mean())
+            return base * row.reported, abs(base) * row.tolerance
+        case ExtremeDifferenceClaim():
+            base = extreme_of(others[1], claim.runs, highest=claim.which == "highest") or 0.0
+            return base + row.reported, row.tolerance
+        case DifferenceClaim():
+            return float(others[1].mean()) + row.reported, row.tolerance
+        case MeanOverClaim():
+            return row.reported, row.tolerance
+    return None
+
+
+def _limits(claim: Comparing) -> Iterator[float]:
+    """The limits for single runs that a claim reports."""
+    if isinstance(claim, AllWithinClaim):
+        yield from (limit for limit in (claim.low, claim.high) if limit is not None)
+    if isinstance(claim, SometimesClaim):
+        yield claim.exceed
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Label cells of one grid by the settings in which they differ."""
+    parts = [name.rstrip("]").partition("[")[2].split(",") for name in names]
+    common = set(parts[0]).intersection(*parts[1:])
+    kept = [[part.partition("=")[2] for part in each if part not in common] for each in parts]
+    return ["\n".join(each) or name for each, name in zip(kept, names, strict=True)]
 
 
 def _ran(verdict: ExperimentVerdict) -> Rows:
@@ -330,26 +445,35 @@ def _values(axes: Axes, rows: Rows, values: Iterable[Array], groups: Sequence[Se
         axes.plot(beside, by_seed, ".", color=SEEDS, markersize=6)
         parts = [by_seed[list(group.rows)] for group in groups] if len(groups) > 1 else [by_seed]
         for part in parts if row.measured is not None else ():
-            sample = stats.summarise(part)
-            if sample.mean is not None:
-                bar = None if sample.sd is None else [sample.sd]
-                axes.errorbar([place], [sample.mean], bar, fmt="D", color=MEAN, markersize=4.5)
+            _mean(axes, place, part)
         reported = np.full(2, row.reported)
         _tolerance(axes, place + np.array([0.1, 0.4]), reported, row.tolerance)
         _mark(axes, [place + 0.25], [row])
-        _reported_runs(axes, place, row)
+        if row.about is not None:
+            _paper(axes, place, row.about, row.reported)
 
 
-def _reported_runs(axes: Axes, place: float, row: ClaimResult) -> None:
+def _mean(axes: Axes, place: float, values: Array, *, label: str = "_") -> None:
+    """Draw the mean of some seeds and a line of one SD; nothing if no seed has a value."""
+    sample = stats.summarise(values)
+    if sample.mean is not None:
+        bar = None if sample.sd is None else [sample.sd]
+        style: Any = {"fmt": "D", "color": MEAN, "markersize": 4.5, "label": label}
+        axes.errorbar([place], [sample.mean], bar, **style)
+
+
+def _paper(
+    axes: Axes, place: float, claim: BaseClaim, reported: float, *, label: str = "_"
+) -> None:
     """Draw the paper's runs as dots, and their mean and SD, if the paper reports several runs."""
-    claim = row.about
-    if claim is None or claim.reported_sd is None:
+    if claim.reported_sd is None:
         return
     runs = claim.reported_runs
     beside = place + np.linspace(0.3, 0.45, len(runs) + 2)[1:-1]
     axes.plot(beside, runs, ".", color=INK, markersize=6)
     at = [place + 0.15]
-    axes.errorbar(at, [row.reported], [claim.reported_sd], fmt="d", color=INK, markersize=4.5)
+    style: Any = {"fmt": "d", "color": INK, "markersize": 4.5, "label": label}
+    axes.errorbar(at, [reported], [claim.reported_sd], **style)
 
 
 def _seeds(axes: Axes, epochs: Array, curves: Array, groups: Sequence[SeedGroup]) -> None:
@@ -599,9 +723,9 @@ def _alignment(claim: BaseClaim, verdict: ExperimentVerdict) -> Alignment | None
 
 
 def headline_metric(verdict: ExperimentVerdict) -> str:
-    """Return the metric whose curve is drawn in full; empty if no claim is about an epoch."""
+    """Return the metric whose curve is drawn in full; empty if no claim is about an own epoch."""
     claim = verdict.experiment.manifest.headline
-    return claim.metric if claim else ""
+    return claim.metric if claim and claim.metric in verdict.evidence.curves else ""
 
 
 def points(rows: Rows) -> tuple[list[int], list[float]]:
