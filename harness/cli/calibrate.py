@@ -7,7 +7,7 @@ import typer
 from harness.cli import options
 from harness.cli.options import stored
 from harness.errors import Exit
-from harness.report import calibration
+from harness.report import text
 from harness.verdict import propose
 
 
@@ -41,6 +41,6 @@ def calibrate(
         for verdict in session.verdicts()
     ]
     for verdict, proposal in proposals:
-        typer.echo(calibration.block(verdict, proposal))
+        typer.echo(text.calibration_block(verdict, proposal))
     if all(proposal is None for _, proposal in proposals):
         raise typer.Exit(Exit.INCOMPLETE)

@@ -68,9 +68,9 @@ def infer(
     region, page = run_search(
         space, store, run_options, observer, settings=settings, selection=selection, folder=out
     )
-    from harness.report.search_page import sentences  # noqa: PLC0415 - imports matplotlib
+    from harness.report.study_page import search_sentences  # noqa: PLC0415 - imports matplotlib
 
-    for sentence in sentences(region):
+    for sentence in search_sentences(region):
         console.print(sentence, highlight=False, markup=False)
     if json_file is not None:
         write(json_file, search_document(region).text())

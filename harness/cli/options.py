@@ -18,7 +18,7 @@ from harness.manifest import describe, parse_seeds
 from harness.options import Flag, RunOptions
 from harness.output import STDOUT, check_target, write
 from harness.plan import Request, Selection
-from harness.report.formats import FORMATS
+from harness.report import FORMATS
 from harness.session import CommittedUse, Session, load
 from harness.store import Store
 from harness.verdict import ExperimentVerdict

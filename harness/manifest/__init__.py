@@ -27,7 +27,6 @@ from harness.manifest.claims import (
     ReportedNumber,
     RowKey,
     SampleClaim,
-    SetClaim,
     SometimesClaim,
     SpreadLimit,
     Takeoff,
@@ -49,7 +48,7 @@ from harness.manifest.experiment import (
     Twin,
     WorkloadChoice,
 )
-from harness.manifest.faults import Finding, describe, suggest
+from harness.manifest.faults import describe, suggest
 from harness.manifest.fields import Basis, Sourced, of_seeds, parse_seeds, spell
 from harness.manifest.grid import Cell
 from harness.manifest.loader import change, discover, load
@@ -75,7 +74,6 @@ __all__ = [
     "Experiment",
     "ExtremeClaim",
     "ExtremeDifferenceClaim",
-    "Finding",
     "Hardware",
     "LimitClaim",
     "Manifest",
@@ -92,7 +90,6 @@ __all__ = [
     "RowKey",
     "SampleClaim",
     "SecondStage",
-    "SetClaim",
     "SometimesClaim",
     "Sourced",
     "SpreadLimit",

@@ -352,15 +352,6 @@ class _Reader:
                 self.fault(line, "the merge key << takes a mapping, or a list of them", path)
         return fields
 
-    def cut(self, before: str, after: str, line: int, path: Path) -> str:
-        """Report a number that a comma cuts in two, as in `{value: 4,000}`; the whole number."""
-        whole = f"{before},{after}"
-        if "," in before:
-            self.faults.pop()  # which named the shorter number
-        said = f"{whole} is no number in YAML, where a comma ends a value"
-        self.fault(line, f"{said}; write {whole.replace(',', '')}", path)
-        return whole
-
 
 class _CutNumber(yaml.ScalarNode):
     """A number with a comma in a flow list or mapping, which YAML takes for the end of a value."""

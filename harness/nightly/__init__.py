@@ -1,6 +1,6 @@
 """Configure nights, keep their history, and summarise them."""
 
-from harness.nightly.config import Night, Nights, Quarantine, load
+from harness.nightly.config import Night, Quarantine, load
 from harness.nightly.history import (
     History,
     NightEntry,
@@ -18,7 +18,7 @@ from harness.nightly.history import (
     night_code,
     read_record,
 )
-from harness.nightly.summary import NightComparison, NightSummary, headline, markdown, post
+from harness.nightly.summary import NightComparison, NightSummary, markdown, post
 
 __all__ = [
     "History",
@@ -27,7 +27,6 @@ __all__ = [
     "NightEntry",
     "NightRecord",
     "NightSummary",
-    "Nights",
     "OpenNight",
     "Quarantine",
     "State",
@@ -37,7 +36,6 @@ __all__ = [
     "baselines",
     "environment",
     "first_good",
-    "headline",
     "last_good",
     "load",
     "markdown",

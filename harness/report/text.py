@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, stdev
 
+import yaml
+
 from harness.errors import number_of
 from harness.manifest import of_seeds, spell
 from harness.verdict import (
@@ -14,6 +16,7 @@ from harness.verdict import (
     ClaimResult,
     ExperimentVerdict,
     Outcome,
+    Proposal,
     RivalChance,
     Severity,
     Takeoffs,
@@ -542,3 +545,37 @@ def _paragraphs(verdict: ExperimentVerdict, seed: int | None) -> Iterator[str]:
         yield f"**{'. '.join(weak)}.**"
     yield from chances(verdict.severity)
     yield "The artifacts of the run 'paper' contain the whole report with its figures."
+
+
+def calibration_block(verdict: ExperimentVerdict, proposal: Proposal | None) -> str:
+    """Render the block, with its evidence as comments; only comments if there is no proposal."""
+    return "\n".join(_calibration_lines(verdict, proposal)) + "\n"
+
+
+def _calibration_lines(verdict: ExperimentVerdict, proposal: Proposal | None) -> Iterator[str]:
+    yield f"# {verdict.experiment.path}: {verdict.verdict} with seeds {spell(verdict.seeds)}"
+    if proposal is None:
+        yield "# no bands: ten seeds or more are needed, and a band within its tolerance"
+        return
+    yield f"# each of {len(proposal.bands)} bands is mean +/- {proposal.factor:.2f} SD of the seeds"
+    for name in proposal.ranges:
+        yield f"# but {name}: from the smallest to the largest seed, as seeds are not normal"
+    yield f"# leave-one-out check: {proposal.inside} of {len(proposal.seeds)} seeds lie in all"
+    yield "# bands that the other seeds give"
+    for name, why in proposal.without.items():
+        yield f"# no band for {name}: {why}"
+    yield yaml.safe_dump(
+        {
+            "calibration": {
+                "seeds": spell(proposal.seeds),
+                "records": proposal.records,
+                "coverage": proposal.coverage,
+                "confidence": proposal.confidence,
+                "bands": {name: list(band) for name, band in proposal.bands.items()},
+            }
+        },
+        default_flow_style=None,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+    ).rstrip()

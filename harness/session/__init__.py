@@ -4,16 +4,13 @@ Nothing here prints or ends the process. Progress goes to an `Observer`; errors 
 """
 
 from harness.options import RunOptions
-from harness.session.runner import Observer, RunResult, SilentObserver, run_session
+from harness.session.runner import run_session
 from harness.session.session import CommittedUse, Session, load, warnings
 
 __all__ = [
     "CommittedUse",
-    "Observer",
     "RunOptions",
-    "RunResult",
     "Session",
-    "SilentObserver",
     "load",
     "run_session",
     "warnings",

@@ -11,11 +11,10 @@ from harness.compare import Side, compare
 from harness.errors import Exit, HarnessError
 from harness.nightly import History, NightEntry, NightRecord, OpenNight, Quarantine, State, Status
 from harness.nightly.history import FORMAT, ChooseBaseline
-from harness.nightly.page import history_page
+from harness.nightly.summary import history_page
 from harness.output import write
 from harness.report import arrow_tables
-from harness.report.documents import comparisons_document, verdicts_document
-from harness.report.junit import junit
+from harness.report.documents import comparisons_document, junit, verdicts_document
 from harness.report.text import headline_result
 from harness.session.reports import Reports
 from harness.session.session import Session

@@ -112,11 +112,11 @@ def _write_study(study: Study, folder: Path) -> Path:
     """Write the page, figure and JSON into the folder, and return the page."""
     from harness.report import figures, study_page  # noqa: PLC0415 - imports matplotlib
 
-    drawn = study_page.figure(study)
+    drawn = study_page.study_figure(study)
     if drawn is not None:
         write(folder / "study.png", figures.image(drawn, "png"))
     page = folder / "study.md"
-    write(page, study_page.markdown(study, "study.png" if drawn else None))
+    write(page, study_page.study_markdown(study, "study.png" if drawn else None))
     write(folder / "study.json", study_document(study).text())
     return page
 
@@ -270,11 +270,11 @@ def confirm(
 
 def _write_search(region: Region, folder: Path) -> Path:
     """Write the page, figure and JSON into the folder, and return the page."""
-    from harness.report import figures, search_page  # noqa: PLC0415 - imports matplotlib
+    from harness.report import figures, study_page  # noqa: PLC0415 - imports matplotlib
 
     make_folder(folder)
-    write(folder / "infer.png", figures.image(search_page.figure(region), "png"))
+    write(folder / "infer.png", figures.image(study_page.search_figure(region), "png"))
     page = folder / "infer.md"
-    write(page, search_page.markdown(region, "infer.png"))
+    write(page, study_page.search_markdown(region, "infer.png"))
     write(folder / "infer.json", search_document(region).text())
     return page

@@ -4,7 +4,6 @@ Quantiles come from `scipy.special`, because importing `scipy.stats` takes a sec
 """
 
 from harness.stats.consistency import (
-    Consistency,
     Family,
     consistency,
     holm,
@@ -12,7 +11,7 @@ from harness.stats.consistency import (
     not_normal,
     prediction_p,
 )
-from harness.stats.curves import Array, Crossing, crossing, onset, value_at
+from harness.stats.curves import Array, crossing, onset, value_at
 from harness.stats.one_sample import (
     ASSURANCE,
     Question,
@@ -57,8 +56,6 @@ from harness.stats.two_samples import (
 __all__ = [
     "ASSURANCE",
     "Array",
-    "Consistency",
-    "Crossing",
     "Family",
     "Paired",
     "Question",

@@ -15,7 +15,7 @@ another name and then renamed. So a write that stops at any byte leaves either t
 state, and both are valid.
 """
 
-from harness.store.archive import Archive, Kept, Merged, merge
+from harness.store.archive import Archive, Kept, merge
 from harness.store.workspace import Store
 
-__all__ = ["Archive", "Kept", "Merged", "Store", "merge"]
+__all__ = ["Archive", "Kept", "Store", "merge"]

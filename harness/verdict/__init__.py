@@ -4,13 +4,12 @@ from harness.verdict.calibration import Proposal, propose
 from harness.verdict.consistency import ALPHA, alpha_of
 from harness.verdict.evidence import Alignment, Case, Evidence, Takeoffs, TrialOf
 from harness.verdict.judgement import exit_code, judge
-from harness.verdict.power import Planned, Prospect, prospects, severity
+from harness.verdict.power import Planned, prospects, severity
 from harness.verdict.results import (
     NOT_SEVERE,
     SEVERE,
     ClaimResult,
     ExperimentVerdict,
-    LeftOut,
     Outcome,
     RivalChance,
     Severity,
@@ -26,11 +25,9 @@ __all__ = [
     "ClaimResult",
     "Evidence",
     "ExperimentVerdict",
-    "LeftOut",
     "Outcome",
     "Planned",
     "Proposal",
-    "Prospect",
     "RivalChance",
     "Severity",
     "Takeoffs",

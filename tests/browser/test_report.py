@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from harness.errors import Exit
 from harness.manifest import load
 from harness.nightly.history import NightEntry, NightRecord, State
-from harness.nightly.page import history_page
+from harness.nightly.summary import history_page
 from harness.plan import Selection
 from harness.report.pages import html
 from harness.session import CommittedUse, Session

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from harness import workloads
-from harness.cli.app import app
+from harness.cli import app
 from harness.errors import UsageError
 from harness.manifest import declaration, load
 from harness.plan import Selection

@@ -8,11 +8,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from harness.cli.app import app, build
+from harness.cli import app, build
 from harness.cli.options import Outputs
 from harness.errors import UsageError
-from harness.report import documents
-from harness.report.formats import FORMATS, Format
+from harness.report import FORMATS, Format, documents
 from harness.verdict import ExperimentVerdict
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli.app import app
+from harness.cli import app
 from harness.store import Store
 from tests.cli.conftest import REPOSITORY
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness import workloads
-from harness.cli.app import app
+from harness.cli import app
 from harness.manifest import load
 from harness.store import files
 from tests.bench import grids, workspaces

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from harness.cli.app import app
+from harness.cli import app
 from harness.errors import StoreError, UsageError
 from harness.store import Store, files
 from tests.cli.conftest import TINY

@@ -12,7 +12,7 @@ import pytest
 import typer
 import yaml
 
-from harness.cli.app import app
+from harness.cli import app
 from harness.source import __version__
 from tests.cluster.clusters import REPOSITORY
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness import engine
-from harness.cli.app import app
+from harness.cli import app
 from harness.engine.process_state import ProcessState
 from harness.plan import Job, Selection
 from harness.record import Failure, FailureKind, Finished, Message, Started

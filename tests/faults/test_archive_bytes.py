@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from harness.cli.app import app
+from harness.cli import app
 from harness.errors import HarnessError, StoreError
 from harness.store import Archive
 from harness.store.archive import encoded

@@ -8,7 +8,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from typer.testing import CliRunner
 
-from harness.cli.app import app
+from harness.cli import app
 from harness.errors import Exit
 from harness.session import doctor
 from harness.session.doctor import Finding, Health

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 import harness
-from harness.cli.app import app
+from harness.cli import app
 
 GROUP = typer.main.get_command(app)
 COMMANDS = sorted(GROUP.commands)  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from harness.cli.app import app
+from harness.cli import app
 from harness.errors import HarnessError, ManifestError, UsageError
 from harness.manifest import load
 from harness.manifest.draft import Reported, draft, read_table

@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import Exit
 from harness.nightly import State, Status, advance, night_code
-from harness.report.junit import junit
+from harness.report.documents import junit
 from harness.verdict import ExperimentVerdict, exit_code
 from tests.report import studies
 

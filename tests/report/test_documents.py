@@ -8,8 +8,7 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from harness.errors import Exit
-from harness.report import junit
-from harness.report.documents import verdicts_document
+from harness.report.documents import junit, verdicts_document
 from harness.verdict import ExperimentVerdict, exit_code
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, trial, verdict_on

@@ -11,8 +11,8 @@ from rich.console import Console
 from harness.errors import ManifestError, UsageError
 from harness.manifest import Rival, load
 from harness.plan import Selection
-from harness.report import junit, pages, terminal
-from harness.report.documents import verdicts_document
+from harness.report import pages, terminal
+from harness.report.documents import junit, verdicts_document
 from harness.session import Session
 from harness.session.tracking import _tags
 from harness.store import Store

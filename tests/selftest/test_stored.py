@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from harness.cli import app
 from harness.cli import selftest as command
-from harness.cli.app import app
 from harness.errors import Exit
 from harness.selftest import CaseResult, Detection, Subject, cases, kind_cases
 from harness.selftest.drawn_runs import draw, margins, messages, write

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli.app import app
+from harness.cli import app
 from harness.errors import Exit, StoreError, UsageError
 from harness.manifest import Experiment
 from harness.plan import Selection

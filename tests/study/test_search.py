@@ -10,7 +10,7 @@ from harness import workloads
 from harness.errors import ManifestError
 from harness.manifest import Basis, load
 from harness.record import EpochRecord, StoredTrial, TrialSpec
-from harness.report import figures, search_page
+from harness.report import figures, study_page
 from harness.report.documents import search_document
 from harness.study.region import Region, inferred
 from harness.study.search import FARTHEST, Found, Space, Tried, discrepancy, explore
@@ -42,7 +42,7 @@ def test_the_region_covers_the_truth_in_nine_of_ten_papers_and_is_small(folder: 
 def test_the_nearest_setting_comes_near_the_truth(region: Region) -> None:
     height, _ = region.best.settings
     assert height == pytest.approx(TRUTH[0], rel=0.2)
-    (page,) = [text for text in search_page.sentences(region) if text.startswith("Nearest")]
+    (page,) = [text for text in study_page.search_sentences(region) if text.startswith("Nearest")]
     assert f"scale = {region.found.nearest.settings[0]}" in page
 
 
@@ -50,10 +50,10 @@ def test_a_paper_that_no_values_explain_has_nothing_compatible(folder: Path) -> 
     found = Planted(TRUTH, folder, shift=0.8).search(SETTINGS)
     none = Region(found)
     assert none.nothing
-    first, *_, nearest, _ = [s for s in search_page.sentences(none) if "Importance" not in s]
+    first, *_, nearest, _ = [s for s in study_page.search_sentences(none) if "Importance" not in s]
     assert first == "Nothing in the searched ranges is compatible with the searched rows."
     assert nearest.startswith("Nearest: scale = ")
-    assert all(cells[3] == "none" for cells in search_page._parameters(none))
+    assert all(cells[3] == "none" for cells in study_page._parameters(none))
 
 
 def test_without_noise_the_tolerance_decides_which_settings_are_compatible(folder: Path) -> None:
@@ -116,7 +116,7 @@ def test_too_few_settings_exclude_nothing(folder: Path) -> None:
     few = Region(Planted(TRUTH, folder).search(3))
     assert not few.known
     assert few.share == 1
-    assert next(search_page.sentences(few)).startswith("The region is not known")
+    assert next(study_page.search_sentences(few)).startswith("The region is not known")
     assert search_document(few).share is None
 
 
@@ -151,12 +151,12 @@ def test_a_failed_seed_is_as_far_off_as_can_be(region: Region) -> None:
 
 
 def test_page_figure_and_document_show_every_setting(region: Region) -> None:
-    page = search_page.markdown(region, "infer.png")
-    assert page == search_page.markdown(region, "infer.png")
+    page = study_page.search_markdown(region, "infer.png")
+    assert page == study_page.search_markdown(region, "infer.png")
     assert page.count("| compatible |") + page.count("| rejected |") + page.count(
         "| stopped at epoch 4 |"
     ) == len(region.found.tried)
-    assert figures.image(search_page.figure(region), "png").startswith(b"\x89PNG")
+    assert figures.image(study_page.search_figure(region), "png").startswith(b"\x89PNG")
     document = search_document(region).as_json()
     assert len(document["settings"]) == SETTINGS
     assert document["held_out"] == ["rows @ 16"]

@@ -18,7 +18,7 @@ from harness.manifest import Experiment
 from harness.record import StoredTrial
 from harness.report import figures, study_page
 from harness.report.documents import study_document
-from harness.report.study_page import markdown, tables
+from harness.report.study_page import study_markdown, tables
 from harness.study import Hinge, Study, claim_outcome
 from harness.study.sensitivity import _hinge, named, sentences
 from harness.verdict import Outcome
@@ -131,7 +131,7 @@ def test_the_document_is_strict_json_and_says_what_the_study_says(studied: Make)
 Page = Callable[[Study], str]
 
 
-@pytest.mark.parametrize("page", [shown, markdown])
+@pytest.mark.parametrize("page", [shown, study_markdown])
 @pytest.mark.parametrize("grid", [False, True])
 def test_pages_show_every_claim_beside_every_value(studied: Make, page: Page, grid: bool) -> None:
     study = studied("scale=2.0,1.1", "at=5", grid=grid)
@@ -143,7 +143,7 @@ def test_pages_show_every_claim_beside_every_value(studied: Make, page: Page, gr
 
 
 def test_the_page_is_one_table_a_heading_and_breaks_no_row(studied: Make) -> None:
-    text = markdown(studied("scale=2.0", "fault=a|b"), "study.png")
+    text = study_markdown(studied("scale=2.0", "fault=a|b"), "study.png")
     for line in text.splitlines():
         if line.startswith("|"):
             assert line.endswith("|")
@@ -165,7 +165,7 @@ def test_a_narrow_terminal_cuts_no_outcome_short(studied: Make) -> None:
 @pytest.mark.parametrize("grid", [False, True])
 def test_the_figure_draws_every_variant_and_the_paper(studied: Make, grid: bool) -> None:
     study = studied("scale=2.0,1.1", "metric of end=other_end", grid=grid)
-    made = study_page.figure(study)
+    made = study_page.study_figure(study)
     assert made is not None
     panels = [axes for axes in made.get_axes() if axes.get_xlabel() == "epoch"]
     assert len(panels) == 2
@@ -177,7 +177,7 @@ def test_the_figure_draws_every_variant_and_the_paper(studied: Make, grid: bool)
 
 
 def test_nothing_recorded_is_nothing_to_draw(studied: Make) -> None:
-    assert study_page.figure(studied("scale=2.0", find=lambda *_: None)) is None
+    assert study_page.study_figure(studied("scale=2.0", find=lambda *_: None)) is None
 
 
 def test_variants_are_named_by_what_they_change(studied: Make) -> None:

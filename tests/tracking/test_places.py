@@ -15,10 +15,12 @@ from sqlalchemy.pool import NullPool
 from harness.errors import UsageError
 from harness.session.tracking import LONGEST_DATABASE_PATH, refuse_unusable
 from harness.tracking import Conclusion, Summary, default_uri, follow_folder, sync
-from harness.tracking.identity import Place, identify, is_copy
 from harness.tracking.local_store import (
     LocationError,
+    Place,
     database_file,
+    identify,
+    is_copy,
     require_answer,
     require_location,
 )

@@ -9,8 +9,7 @@ from rich.console import Console
 
 from harness.manifest import Experiment
 from harness.report import pages, terminal
-from harness.report.documents import verdicts_document
-from harness.report.junit import junit
+from harness.report.documents import junit, verdicts_document
 from harness.report.text import description
 from harness.verdict import ExperimentVerdict, Outcome
 from tests.verdict.builders import exact, experiment, trial, value, verdict_on

@@ -13,7 +13,7 @@ from harness import stats
 from harness.errors import Exit
 from harness.manifest import Calibration, Experiment, SecondStage, SpreadLimit, Twin
 from harness.record import Declaration, StoredTrial
-from harness.report import calibration
+from harness.report.text import calibration_block
 from harness.verdict import (
     Case,
     ExperimentVerdict,
@@ -278,12 +278,12 @@ class TestCalibration:
             assert proposal.bands["test"] == pytest.approx((skewed.min(), skewed.max()), abs=1e-4)
             assert proposal.ranges == ("test",)
             assert proposal.inside <= seeds - 2  # never the two ends
-            assert "# but test: from the smallest to" in calibration.block(study, proposal)
+            assert "# but test: from the smallest to" in calibration_block(study, proposal)
 
     def test_the_block_is_what_a_manifest_takes(self) -> None:
         study = self.study()
         proposal = propose(study, coverage=0.95, confidence=0.95)
-        text = calibration.block(study, proposal)
+        text = calibration_block(study, proposal)
         assert "no band for take-off: all seeds are equal" in text
         read = yaml.safe_load(text)["calibration"]
         taken = Calibration.model_validate_json(json.dumps(read), strict=True)
@@ -293,7 +293,7 @@ class TestCalibration:
     def test_bands_of_other_records_are_called_stale(self) -> None:
         study = self.study()
         taken = yaml.safe_load(
-            calibration.block(study, propose(study, coverage=0.95, confidence=0.95))
+            calibration_block(study, propose(study, coverage=0.95, confidence=0.95))
         )["calibration"]
         for records, said in ((taken["records"], False), ("0" * 64, True)):
             bands = Calibration.model_validate_json(json.dumps(taken | {"records": records}))
@@ -305,7 +305,7 @@ class TestCalibration:
     def test_with_nothing_to_propose_the_block_is_a_comment(self) -> None:
         few = verdict_on(experiment(value(1.0, name="test"), epochs=1), seeds_with([1.0, 1.1]))
         assert (
-            yaml.safe_load(calibration.block(few, propose(few, coverage=0.9, confidence=0.9)))
+            yaml.safe_load(calibration_block(few, propose(few, coverage=0.9, confidence=0.9)))
             is None
         )
 

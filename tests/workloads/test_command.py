@@ -15,7 +15,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from harness.cli.app import app
+from harness.cli import app
 from harness.errors import ManifestError
 from harness.manifest import Experiment, load
 from harness.record import (

@@ -12,8 +12,13 @@ from harness.workloads import torch_runtime
 from harness.workloads.persistent_ablation import PersistentAblationParameters
 from harness.workloads.persistent_ablation import pack as packed
 from harness.workloads.persistent_ablation import run as alone
-from harness.workloads.persistent_ablation.pack import AblationPack, StackedNetworks
-from harness.workloads.persistent_ablation.pixels import PIXELS, AllPixels, BrightPixels
+from harness.workloads.persistent_ablation.pack import (
+    PIXELS,
+    AblationPack,
+    AllPixels,
+    BrightPixels,
+    StackedNetworks,
+)
 from harness.workloads.persistent_ablation.run import AblationRun, Stream, network, normalised
 from harness.workloads.torch_runtime import generator
 from tests.workloads.test_persistent_ablation import DATA, MODES, parameters
