@@ -19,11 +19,10 @@ from harness.manifest.claims import KINDS, BaseClaim, Claim
 from harness.manifest.draft import Reported, draft
 from harness.manifest.schema import text as schema_text
 from harness.report import figures, terminal
-from harness.report.documents import verdicts_document
-from harness.report.junit import junit
+from harness.report.documents import junit, verdicts_document
 from harness.report.pages import html, markdown
 from harness.report.text import description
-from harness.tracking.images import reference_images
+from harness.tracking.images import Kind, reference_images
 from harness.verdict import Case, ExperimentVerdict, Outcome, judge, kinds
 from harness.verdict.decision import Decision, Terms
 from harness.verdict.evidence import Evidence, MeasuredRow
@@ -150,7 +149,7 @@ def test_a_new_kind_is_loaded_judged_and_reported_everywhere(
     assert "bounded" in _printed(verdict)
     assert "rows @ 3" in description(verdict)
     assert figures.figure(verdict) is not None
-    (paper,) = reference_images(experiment)
+    (paper,) = (image for image in reference_images(experiment) if image.kind is Kind.PAPER)
     assert [(point.epoch, dict(point.metrics)) for point in paper.rows] == [
         (1, {"mi_bits": 0.5}),
         (3, {"mi_bits": 0.9}),
