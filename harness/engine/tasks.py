@@ -95,10 +95,11 @@ def _fetched(checkpoint: Checkpoint | None, home: str) -> Iterator[bytes]:
     A task there reads them a few ahead, so that neither the driver nor Ray holds the whole file.
     """
     if checkpoint and isinstance(checkpoint.payload, FileSlice):
-        there = NodeAffinitySchedulingStrategy(home, soft=False)
-        yield from map(
-            ray.get, _parts.options(scheduling_strategy=there).remote(checkpoint.payload)
+        at_home = _parts.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(home, soft=False),
+            _generator_backpressure_num_objects=UNREAD,
         )
+        yield from map(ray.get, at_home.remote(checkpoint.payload))
 
 
 class Tasks:
