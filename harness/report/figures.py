@@ -109,8 +109,8 @@ _TITLE = 40
 """Longest line of a wide panel's title, in characters."""
 
 
-_UPRIGHT = 8
-"""With more experiments than this, their names would overlap, so they stand upright."""
+_LARGE, _UPRIGHT = 3, 8
+"""With more experiments than these, their names would overlap: they are small, or stand upright."""
 
 
 Rows = list[ClaimResult]
@@ -295,6 +295,7 @@ def _sides(
     names = [name for side in members.sets for name in side]
     columns = [values for side in members.sets for values in side.values()]
     axes.set_xticks(range(len(names)), _short(names), rotation=90 if len(names) > _UPRIGHT else 0)
+    axes.tick_params(axis="x", labelsize="medium" if len(names) <= _LARGE else "small")
     axes.set_xlim(-0.6, len(names) - 0.4)
     for place, (name, values) in enumerate(zip(names, columns, strict=True)):
         label = "_" if place else ""
