@@ -17,7 +17,9 @@ install: $(STAMP)  ## the environment with pinned versions, in .venv; the defaul
 	@echo "installed; next: . $(BIN)/activate && harness check experiments"
 
 reproduce: $(STAMP)  ## seed 0 of the first paper's six runs and our controls, ten epochs, judged
-	$(BIN)/harness run $(filter-out %/psa.yaml,$(wildcard experiments/*.yaml)) --seeds 0 --epochs 10
+	@# Exit code 3 means undecided, as one seed of ten epochs often is; make would call it an error.
+	$(BIN)/harness run $(filter-out %/psa.yaml,$(wildcard experiments/*.yaml)) --seeds 0 --epochs 10 \
+	  || test $$? -eq 3
 
 test: $(STAMP) lint data  ## lint, types, layers and every test but the slow ones and chaos
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder --durations 25 -m "not slow and not chaos" \
