@@ -18,7 +18,7 @@ from harness.session import CommittedUse, Session
 from harness.store import Store
 from harness.workloads import registry
 from tests.browser.conftest import Open
-from tests.conftest import FIRST_PAPER
+from tests.conftest import FIRST_PAPER, REPOSITORY
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, onset, trial, value, verdict_on
 
@@ -244,14 +244,30 @@ def test_without_scripts_it_says_the_same(open_page: Open, address: str) -> None
     assert page.get_by_text("What one seed can show.").is_visible()
 
 
+def committed(folder: Path, *manifests: Path) -> str:
+    """The address of a report on committed records."""
+    found = load(manifests, registry())
+    nothing = Store(folder / "nothing")
+    verdicts = Session(found, Selection(), nothing, CommittedUse.ALWAYS).verdicts()
+    path = folder / "report.html"
+    path.write_text(html(verdicts), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_cell_of_a_grid_is_on_the_screen(open_page: Open, tmp_path: Path, width: int) -> None:
+    page = open_page(committed(tmp_path, REPOSITORY / "experiments" / "psa.yaml"), width=width)
+    cells = page.locator(".map td")
+    assert cells.count() == 60
+    for cell in cells.all()[:6]:
+        box = cell.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= width
+
+
 def test_the_report_on_the_first_paper_takes_some_ten_sheets(
     open_page: Open, tmp_path: Path
 ) -> None:
     """Ten with Liberation's fonts; two more are left for a machine that has wider ones only."""
-    found = load(FIRST_PAPER, registry())
-    nothing = Store(tmp_path / "nothing")
-    verdicts = Session(found, Selection(), nothing, CommittedUse.ALWAYS).verdicts()
-    path = tmp_path / "report.html"
-    path.write_text(html(verdicts), encoding="utf-8")
-    paper = open_page(path.as_uri()).pdf(prefer_css_page_size=True)
+    paper = open_page(committed(tmp_path, *FIRST_PAPER)).pdf(prefer_css_page_size=True)
     assert 1 < len(re.findall(rb"/Type /Page\b", paper)) <= 12
