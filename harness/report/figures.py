@@ -16,22 +16,14 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from harness import stats
-from harness.manifest import (
-    AllWithinClaim,
-    BaseClaim,
-    DifferenceClaim,
-    ExtremeDifferenceClaim,
-    MeanOverClaim,
-    RatioClaim,
-    SometimesClaim,
-)
+from harness.manifest import BaseClaim, ExtremeDifferenceClaim
 from harness.manifest.claims import CombinedClaim, SetClaim
 from harness.report.grids import GridMap, cell_text, shift
 from harness.report.text import ClaimLine, SeedGroup, claim_lines, in_order, seed_groups
 from harness.stats import Array
 from harness.verdict import Alignment, ClaimResult, ExperimentVerdict, Outcome
 from harness.verdict.between import Members
-from harness.verdict.decision import extreme_of
+from harness.verdict.kinds import first_side, limits_of_runs
 
 INK = "#0b0b0b"
 """Axes, text, and reported values. Not pure black, which SVG omits because it is the default."""
@@ -310,7 +302,7 @@ def _sides(
     first = len(members.sets[0])
     for edge in np.cumsum([len(side) for side in members.sets])[:-1]:
         axes.axvline(edge - 0.5, color=TOLERANCE, linewidth=0.7, linestyle=":")
-    wanted = _wanted(row, claim, members)
+    wanted = first_side(claim, row.reported, row.tolerance, members)
     if wanted and row.tolerance:
         at, margin = wanted
         places = np.array([-0.45, first - 0.55])
@@ -319,36 +311,9 @@ def _sides(
         face = mark.colour if mark.filled else "none"
         style: Any = {"color": mark.colour, "markerfacecolor": face, "label": mark.label}
         axes.plot([-0.45], [at], mark.shape, **style, zorder=5, clip_on=False)
-    for limit in _limits(claim):
+    for limit in limits_of_runs(claim):
         axes.axhline(limit, color=INK, linewidth=1.1, label="limit, as reported")
     name_axes(axes, "", axis_label(claim.metric, verdict))
-
-
-def _wanted(row: ClaimResult, claim: Comparing, members: Members) -> tuple[float, float] | None:
-    """Where the first side lies by the reported number, and the tolerance there."""
-    others = [values.ravel()[~np.isnan(values.ravel())] for values in members.arrays()]
-    if not all(map(len, others)):
-        return None
-    match claim:
-        case RatioClaim():
-            base = float(others[1].mean())
-            return base * row.reported, abs(base) * row.tolerance
-        case ExtremeDifferenceClaim():
-            base = extreme_of(others[1], claim.runs, highest=claim.which == "highest") or 0.0
-            return base + row.reported, row.tolerance
-        case DifferenceClaim():
-            return float(others[1].mean()) + row.reported, row.tolerance
-        case MeanOverClaim():
-            return row.reported, row.tolerance
-    return None
-
-
-def _limits(claim: Comparing) -> Iterator[float]:
-    """The limits for single runs that a claim reports."""
-    if isinstance(claim, AllWithinClaim):
-        yield from (limit for limit in (claim.low, claim.high) if limit is not None)
-    if isinstance(claim, SometimesClaim):
-        yield claim.exceed
 
 
 def _short(names: Sequence[str]) -> list[str]:

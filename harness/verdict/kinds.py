@@ -782,3 +782,43 @@ def _beyond(number: ReportedNumber, evidence: Evidence) -> MeasuredRow:
         absent=np.zeros(count, dtype=np.bool_),
         not_run=BEYOND.format(evidence.epochs),
     )
+
+
+def first_side(
+    claim: BaseClaim, reported: float, tolerance: float, members: Members
+) -> tuple[float, float] | None:
+    """Find where the first experiments lie if a claim about two sets holds, to draw it.
+
+    Args:
+        claim: a difference, a ratio or an average.
+        reported: the claim's number, in the metric's unit or as a ratio.
+        tolerance: of that number.
+        members: the values of both sets.
+
+    Returns:
+        The first set's mean (or extreme) that the second set's and the reported number give, and
+        the tolerance there. None for other claims, and if a set has no value.
+    """
+    sets = [values[~np.isnan(values)] for values in members.arrays()]
+    if not all(map(len, sets)):
+        return None
+    match claim:
+        case RatioClaim():
+            base = float(sets[1].mean())
+            return base * reported, abs(base) * tolerance
+        case ExtremeDifferenceClaim():
+            base = extreme_of(sets[1], claim.runs, highest=claim.which == "highest") or 0.0
+            return base + reported, tolerance
+        case DifferenceClaim():
+            return float(sets[1].mean()) + reported, tolerance
+        case MeanOverClaim():
+            return reported, tolerance
+    return None
+
+
+def limits_of_runs(claim: BaseClaim) -> Iterator[float]:
+    """Yield the limits that a claim sets for every single run of several experiments."""
+    if isinstance(claim, AllWithinClaim):
+        yield from (limit for limit in (claim.low, claim.high) if limit is not None)
+    if isinstance(claim, SometimesClaim):
+        yield claim.exceed

@@ -106,7 +106,7 @@ def test_what_writes_into_a_dead_cluster_is_ended_though_its_environment_tells_n
 def test_a_driver_leaves_the_folder_of_another_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.engine.cluster._LONGEST", 1000)
+    monkeypatch.setattr(sys.modules[private_folder.__module__], "_LONGEST", 1000)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with private_folder() as one, private_folder() as two:
         assert one.exists()
