@@ -1,6 +1,6 @@
 """Identify the running code (the harness's, and each workload's), and the machine.
 
-Linux says what the machine is, and how much CPU time and memory a trial has used.
+What the machine is, and how much memory a trial has used, comes from Linux's /proc.
 """
 
 import hashlib

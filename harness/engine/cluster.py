@@ -403,9 +403,9 @@ def loopback() -> Iterator[None]:
 def needed_processes_only() -> Iterator[None]:
     """Make Ray start no process that a private cluster has no use for.
 
-    `ray.init` has no option for it.
+    `ray.init` has no option for it. A version of Ray without such a method starts what it likes.
     """
-    before = {name: getattr(Node, name) for name in _UNUSED}
+    before = {name: getattr(Node, name) for name in _UNUSED if hasattr(Node, name)}
     for name in before:
         setattr(Node, name, lambda *_, **__: None)
     try:

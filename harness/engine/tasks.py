@@ -257,7 +257,11 @@ class Tasks:
 
 _measured = ray.remote(max_calls=1, max_retries=0)(measured)
 
-_parts: Any = ray.remote(num_cpus=0, max_retries=0, num_returns="streaming")(FileSlice.parts)
+# Its process ends with it: it has the environment of the trial that asks, and a trial that needs a
+# fresh process must not get a used one.
+_parts: Any = ray.remote(num_cpus=0, max_retries=0, max_calls=1, num_returns="streaming")(
+    FileSlice.parts
+)
 
 
 def _remote(*, max_calls: int) -> Any:

@@ -100,7 +100,7 @@ def stream(
         ends = [
             n for n, each in enumerate(batch) if isinstance(message_of(each), Finished | Failure)
         ]
-        # What is printed while the trials of a pack begin is theirs too, once all have begun.
+        # Hold back what a pack prints until all its trials have started, so that each gets it.
         waits = call.pack and not ends and isinstance(message_of(batch[-1]), Started)
         at = min(ends, default=len(batch))  # an end is the last message of its trial
         yield [*batch[:at], *(() if waits else shared()), *batch[at:]]

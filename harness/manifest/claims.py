@@ -404,7 +404,7 @@ class BaseClaim(Frozen, ABC):
     def sides(self) -> tuple[int, ...]:
         """The sides on which MLflow draws the tolerance of a reported value: -1 below, 1 above.
 
-        None for equality, and for a curve that is compared only after a shift.
+        Empty for exact values, and for a curve that is compared only after a shift.
         """
         return () if self.exact or self.line_up_at is not None else (-1, 1)
 

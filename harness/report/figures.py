@@ -158,9 +158,10 @@ def drawings(verdict: ExperimentVerdict) -> list[tuple[Panel, str]]:
             FigureCanvasAgg(single)
             (axes,) = _row(single, [panel])
             if panel.wide:
-                handles, labels = axes.get_legend_handles_labels()
-                columns = 2 if max(map(len, labels), default=0) > _LONG_LABEL else 3
-                single.legend(handles, labels, loc="outside lower center", ncols=columns)
+                entries = zip(*axes.get_legend_handles_labels(), strict=True)
+                named = {label: handle for handle, label in entries}
+                columns = 2 if max(map(len, named), default=0) > _LONG_LABEL else 3
+                single.legend(named.values(), named, loc="outside lower center", ncols=columns)
         svgs.append((panel, image(single, "svg").decode()))
     return svgs
 
@@ -290,15 +291,14 @@ def _sides(
     axes.tick_params(axis="x", labelsize="medium" if len(names) <= _LARGE else "small")
     axes.set_xlim(-0.6, len(names) - 0.4)
     for place, (name, values) in enumerate(zip(names, columns, strict=True)):
-        label = "_" if place else ""
         known = values[~np.isnan(values)]
         beside = place + np.linspace(-0.35, -0.05, len(known) + 2)[1:-1]
-        axes.plot(beside, known, ".", color=SEEDS, markersize=6, label=label or "each seed")
-        _mean(axes, place, known, label=label or "mean of the seeds, with one SD")
+        axes.plot(beside, known, ".", color=SEEDS, markersize=6, label="each seed")
+        _mean(axes, place, known, label="mean of the seeds, with one SD")
         if name in members.reports:
             paper = members.reports[name]
             mean = next(iter(paper.values.values()))
-            _paper(axes, place, paper, mean, label=label or "the paper's runs")
+            _paper(axes, place, paper, mean, label="the paper's runs")
     first = len(members.sets[0])
     for edge in np.cumsum([len(side) for side in members.sets])[:-1]:
         axes.axvline(edge - 0.5, color=TOLERANCE, linewidth=0.7, linestyle=":")

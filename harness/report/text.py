@@ -557,9 +557,10 @@ def _calibration_lines(verdict: ExperimentVerdict, proposal: Proposal | None) ->
     if proposal is None:
         yield "# no bands: ten seeds or more are needed, and a band within its tolerance"
         return
-    yield f"# each of {len(proposal.bands)} bands is mean +/- {proposal.factor:.2f} SD of the seeds"
+    if normal := len(proposal.bands) - len(proposal.ranges):
+        yield f"# each of {normal} bands is mean +/- {proposal.factor:.2f} SD of the seeds"
     for name in proposal.ranges:
-        yield f"# but {name}: from the smallest to the largest seed, as seeds are not normal"
+        yield f"# {name}: from the smallest to the largest seed, as seeds are not normal"
     yield f"# leave-one-out check: {proposal.inside} of {len(proposal.seeds)} seeds lie in all"
     yield "# bands that the other seeds give"
     for name, why in proposal.without.items():

@@ -43,12 +43,12 @@ POINTS = 2048
 """Points of a Sobol sequence at which the region is evaluated; a power of two."""
 
 EQUAL = 1e-12
-"""A smaller SD, as a share of the value, comes from rounding in sums of equal numbers."""
+"""A smaller SD, as a share of the value or its tolerance, is rounding in sums of equal numbers."""
 
 FEWEST = 5
 """With fewer settings that have a row's value, the row excludes nothing between the settings.
 
-Nor does a row without run-to-run noise: a Gaussian process is too sure of itself there (with the
+Nor does a row without run-to-run noise: a Gaussian process underestimates its error there (with the
 planted problem and 20 settings it excluded the truth by 6.6 SDs). Then only the settings that were
 tried are judged, by `Region.accepts`.
 """
@@ -77,7 +77,8 @@ class Region:
         self.space: Space = found.space
         usable = [one for one in found.tried if not one.failed]
         self.noise, self.freedom = _noise(found)
-        self.noise[self.noise <= [EQUAL * abs(row.value) for row in self.space.rows]] = 0.0
+        scale = np.array([max(abs(row.value), row.tolerance) for row in self.space.rows])
+        self.noise[self.noise <= EQUAL * scale] = 0.0
         rows = len(self.space.rows)
         known = self.freedom > 0
         least = self.freedom[known].min() if known.any() else 1
@@ -110,7 +111,8 @@ class Region:
         """|z| of each row by a setting's own seeds alone, shape (rows,).
 
         NaN without a value, or where no setting has two seeds. If the seeds of each setting are
-        all equal, chance explains nothing: then the claim's tolerance decides, 0 or infinity.
+        all equal, there is no run-to-run noise: |z| is 0 within the claim's tolerance and infinite
+        beyond it.
         """
         error = self.noise * np.sqrt(1 + 1 / np.maximum(tried.counts, 1))
         reported = np.array([row.value for row in self.space.rows])

@@ -130,7 +130,7 @@ class _Limits:
                 row.n,
                 lambda n: np.asarray(stats.range_confidence(n, self.coverage) >= self.confidence),
             )
-            enough = f"{row.n + more} would do" if more else "no number at hand would do"
+            enough = f"{row.n + more} seeds would be enough" if more else "more seeds do not help"
             return f"the {row.n} seeds are not normally distributed; {enough}"
         low, high = self.of(_values(row), _skewed(row))
         if (half := (high - low) / 2) > row.tolerance:  # it would pass what the tolerance refuses

@@ -256,7 +256,7 @@ def _assured(more: int) -> str:
     return f"{so_many(more)} ({stats.ASSURANCE:.0%})"
 
 
-FEW = "the {} of {} runs is not known from {}"
+FEW = "{2} runs do not show the {0} of {1}"
 RATE = (
     "with {:g} % confidence, at most {:.0%} of all runs are beyond the limit: none of these {} is"
 )
@@ -339,7 +339,7 @@ def compare_extreme(claim: ExtremeClaim, row: MeasuredRow, terms: Terms) -> Deci
     off = (row.farthest or 0.0) * sign - reported
     margin = number.tolerance + number.half_unit
     plausible = p > terms.alpha / terms.guards
-    method = f"mean {claim.which} of {k} seeds; order of the paper's runs and ours"
+    method = f"mean {claim.which} of {k} runs; order of the paper's runs and ours"
     if n < k:
         # More runs can only raise the highest.
         refuted = not plausible and off > margin
@@ -377,7 +377,7 @@ def compare_extreme_difference(
     seeds, number = len(row.values), row.number
     cells = min(map(len, claim.members))  # each seed runs once in each
     more = -(-claim.runs // cells) - seeds
-    method = f"mean {claim.which} of {claim.runs} seeds; " + (
+    method = f"mean {claim.which} of {claim.runs} runs; " + (
         "no test of chance" if p is None else "permutation of the paper's runs and ours"
     )
     if more > 0:

@@ -153,7 +153,8 @@ class Forgetting(StoreSink):
 def test_a_large_checkpoint_does_not_pass_through_the_drivers_memory(tmp_path: Path) -> None:
     """It goes to the store, and from there to the worker that resumes."""
     store = Store(tmp_path / "results")
-    forget_peak_memory()
+    if not forget_peak_memory():
+        pytest.skip("this system keeps the earlier peak, which would hide the growth")
     before = peak_memory_bytes()
     for number in (1, 2):
         with store.lock():

@@ -252,7 +252,7 @@ def test_the_best_of_several_experiments_counts_their_runs_and_not_their_seeds()
     assert (found.verdict, found.measured) == (Outcome.REPRODUCED, pytest.approx(1.01))
     (few,) = judged([claim.model_copy(update={"runs": 13})], **ours)
     assert (few.verdict, few.more_seeds) == (Outcome.INCONCLUSIVE, 2)
-    assert "the highest of 13 runs is not known from 10" in few.note
+    assert "10 runs do not show the highest of 13" in few.note
     # The side with fewer experiments decides.
     (few,) = judged([claim.model_copy(update={"minus": ("low",)})], **ours)
     assert few.more_seeds == 5
