@@ -60,20 +60,21 @@ def propose(verdict: ExperimentVerdict, *, coverage: float, confidence: float) -
         return None
     limits = _Limits(1 - (1 - coverage) / len(fit), 1 - (1 - confidence) / len(fit))
     without = {row.name: why for row in compared if (why := _unfit(row, verdict))}
-    without |= {row.name: why for row in fit if (why := limits.refused(row))}
-    fit = [row for row in fit if row.name not in without]
-    if not fit:
+    columns = [_Column.of(row) for row in fit]
+    without |= {each.row.name: why for each in columns if (why := limits.refused(each))}
+    columns = [each for each in columns if each.row.name not in without]
+    if not columns:
         return None
     return Proposal(
         seeds=verdict.seeds,
-        records=_digest(fit),
+        records=_digest(each.row for each in columns),
         coverage=coverage,
         confidence=confidence,
-        bands={row.name: _outwards(*limits.of(_values(row), _skewed(row))) for row in fit},
+        bands={each.row.name: _outwards(*limits.of(each.values, each.skewed)) for each in columns},
         factor=limits.factor(len(verdict.seeds)),
-        ranges=tuple(row.name for row in fit if _skewed(row)),
+        ranges=tuple(each.row.name for each in columns if each.skewed),
         inside=sum(
-            all(limits.hold(row, seed) for row in fit) for seed in range(len(verdict.seeds))
+            all(limits.hold(each, seed) for each in columns) for seed in range(len(verdict.seeds))
         ),
         without=without,
     )
@@ -107,6 +108,20 @@ def _unfit(row: ClaimResult, verdict: ExperimentVerdict) -> str:
 
 
 @dataclass(frozen=True)
+class _Column:
+    """The values of a row, shape (seeds,), and whether they are shown not to be normal."""
+
+    row: ClaimResult
+    values: Array
+    skewed: bool
+
+    @classmethod
+    def of(cls, row: ClaimResult) -> "_Column":
+        values = np.array(list(row.by_seed.values()))
+        return cls(row, values, stats.not_normal(values))
+
+
+@dataclass(frozen=True)
 class _Limits:
     """Tolerance intervals of one row, at the level that all rows together need."""
 
@@ -123,33 +138,25 @@ class _Limits:
     def factor(self, seeds: int) -> float:
         return stats.howe_factor(seeds, self.coverage, self.confidence)
 
-    def refused(self, row: ClaimResult) -> str:
+    def refused(self, column: _Column) -> str:
         """Why a row gets no band; empty if it gets one."""
-        if _skewed(row) and stats.range_confidence(row.n, self.coverage) < self.confidence:
+        row = column.row
+        if column.skewed and stats.range_confidence(row.n, self.coverage) < self.confidence:
             more = stats.first_size(
                 row.n,
                 lambda n: np.asarray(stats.range_confidence(n, self.coverage) >= self.confidence),
             )
             enough = f"{row.n + more} seeds would be enough" if more else "more seeds do not help"
             return f"the {row.n} seeds are not normally distributed; {enough}"
-        low, high = self.of(_values(row), _skewed(row))
+        low, high = self.of(column.values, column.skewed)
         if (half := (high - low) / 2) > row.tolerance:  # it would pass what the tolerance refuses
             return f"the band would be ±{half:.3g}, the tolerance is less"
         return ""
 
-    def hold(self, row: ClaimResult, seed: int) -> bool:
+    def hold(self, column: _Column, seed: int) -> bool:
         """Whether the seed in this place lies within the limits by the other seeds."""
-        values = _values(row)
-        low, high = self.of(np.delete(values, seed), _skewed(row))
-        return bool(low <= values[seed] <= high)
-
-
-def _values(row: ClaimResult) -> Array:
-    return np.array(list(row.by_seed.values()))
-
-
-def _skewed(row: ClaimResult) -> bool:
-    return stats.not_normal(_values(row))
+        low, high = self.of(np.delete(column.values, seed), column.skewed)
+        return bool(low <= column.values[seed] <= high)
 
 
 def _by_seed(row: ClaimResult) -> dict[str, float]:
