@@ -408,6 +408,11 @@ class BaseClaim(Frozen, ABC):
         """
         return () if self.exact or self.line_up_at is not None else (-1, 1)
 
+    @property
+    def limits_of_runs(self) -> tuple[float, ...]:
+        """The limits that the claim sets for every single run, in the metric's unit."""
+        return ()
+
     def _number(self, epoch: int | None, value: float) -> ReportedNumber:
         name = self.name if epoch is None else f"{self.name} @ {epoch}"
         margin = self.margin_at(value)
@@ -988,6 +993,11 @@ class AllWithinClaim(SetClaim):
         """The one set."""
         return (self.of,)
 
+    @property
+    def limits_of_runs(self) -> tuple[float, ...]:
+        """The lower limit and the upper one, those that there are."""
+        return tuple(limit for limit in (self.low, self.high) if limit is not None)
+
     def numbers(self) -> tuple[ReportedNumber, ...]:
         """The upper limit, or else the lower one, as one row."""
         limit = self.high if self.high is not None else self.low
@@ -1012,6 +1022,11 @@ class SometimesClaim(SetClaim):
     def members(self) -> tuple[Members, ...]:
         """The one set."""
         return (self.of,)
+
+    @property
+    def limits_of_runs(self) -> tuple[float, ...]:
+        """The value that some runs exceed."""
+        return (self.exceed,)
 
     def numbers(self) -> tuple[ReportedNumber, ...]:
         """How many runs exceed the value, as one row."""

@@ -23,7 +23,7 @@ from harness.report.text import ClaimLine, SeedGroup, claim_lines, in_order, see
 from harness.stats import Array
 from harness.verdict import Alignment, ClaimResult, ExperimentVerdict, Outcome
 from harness.verdict.between import Members
-from harness.verdict.kinds import first_side, limits_of_runs
+from harness.verdict.kinds import first_side
 
 INK = "#0b0b0b"
 """Axes, text, and reported values. Not pure black, which SVG omits because it is the default."""
@@ -311,7 +311,7 @@ def _sides(
         face = mark.colour if mark.filled else "none"
         style: Any = {"color": mark.colour, "markerfacecolor": face, "label": mark.label}
         axes.plot([-0.45], [at], mark.shape, **style, zorder=5, clip_on=False)
-    for limit in limits_of_runs(claim):
+    for limit in claim.limits_of_runs:
         axes.axhline(limit, color=INK, linewidth=1.1, label="limit, as reported")
     name_axes(axes, "", axis_label(claim.metric, verdict))
 

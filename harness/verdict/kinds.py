@@ -814,11 +814,3 @@ def first_side(
         case MeanOverClaim():
             return reported, tolerance
     return None
-
-
-def limits_of_runs(claim: BaseClaim) -> Iterator[float]:
-    """Yield the limits that a claim sets for every single run of several experiments."""
-    if isinstance(claim, AllWithinClaim):
-        yield from (limit for limit in (claim.low, claim.high) if limit is not None)
-    if isinstance(claim, SometimesClaim):
-        yield claim.exceed
