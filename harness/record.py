@@ -25,7 +25,10 @@ def canonical_json(value: Json) -> str:
     Raises:
         ValueError: a number is NaN or infinite, which JSON cannot hold.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(value)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def in_words(value: Json) -> str:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from rich.console import Console
 from rich.text import Text
 
-from harness import workloads
 from harness.cli import options
 from harness.cli.console import table
 from harness.manifest import Experiment
-from harness.plan import Selection, jobs
+from harness.plan import Selection
+from harness.record import StoredTrial
 from harness.report import terminal
 from harness.session import Session, load, warnings
 from harness.store import Store
@@ -32,13 +32,35 @@ def plan(
 
 def show_plan(experiments: Sequence[Experiment], selection: Selection, store: Store) -> None:
     """Print a row for each experiment. A trial that two share is counted with the first."""
+    session = Session(tuple(experiments), selection, store)
     # In a large study most trials have not begun: list the folder once, not each trial's files.
     begun = frozenset(store.trials())
+    planned = {job.spec.id: job for job in session.jobs()}
+    # All experiments at once: each call looks at every stored trial.
+    several = tuple(
+        each
+        for each in experiments
+        if len(session.trials[each.id]) > 1
+        and not begun.isdisjoint(session.trials[each.id].values())
+    )
+    settled: dict[str, bool] = {}
+    """Whether each trial that was read for the verdicts has ended, so that it is read once."""
+
+    def read(experiment: Experiment, seed: int) -> StoredTrial | None:
+        trial = session.trial(experiment, seed)
+        if trial is not None and (job := planned.get(trial.spec.id)):
+            settled[trial.spec.id] = trial.settled(job.epochs)
+        return trial
+
+    judged = replace(session, experiments=several).judged(read) if several else ()
+    verdicts = {verdict.id: verdict for verdict in judged}
     trials: Counter[str] = Counter()
     done: Counter[str] = Counter()
-    for job in jobs(experiments, workloads.registry(), selection):
+    for trial_id, job in planned.items():
         trials[job.experiment] += 1
-        done[job.experiment] += job.spec.id in begun and store.settled(job.spec.id, job.epochs)
+        if trial_id in begun:
+            known = settled.get(trial_id)
+            done[job.experiment] += store.settled(trial_id, job.epochs) if known is None else known
     shown = table("experiment", "trials", "done", "to run", "epochs", "CPUs", "GPUs", "threads")
     for experiment in experiments:
         need = selection.resources_of(experiment)
@@ -56,14 +78,9 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
     console.print(shown)
     for line in warnings(experiments):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    session = Session(tuple(experiments), selection, store)
     if severities := session.severities():
         console.print("\nWhat a verdict on these seeds and epochs can exclude:")
         console.print(terminal.severities(severities))
-    several = [each for each in experiments if done[each.id] and len(selection.seeds_of(each)) > 1]
-    # All at once: each call looks at every stored trial.
-    judged = replace(session, experiments=tuple(several)).judged() if several else ()
-    verdicts = {verdict.id: verdict for verdict in judged}
     for experiment in experiments:
         for line in session.code_changes(experiment):
             console.print(line, highlight=False, markup=False, soft_wrap=True)

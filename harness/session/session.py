@@ -24,6 +24,7 @@ from harness.verdict import (
     ExperimentVerdict,
     Planned,
     Severity,
+    TrialOf,
     alpha_of,
     judge,
     severity,
@@ -295,15 +296,21 @@ class Session:
             for verdict in self._judged(stored)
         )
 
-    def judged(self) -> tuple[ExperimentVerdict, ...]:
-        """The same verdicts, without the simulations of what they could exclude."""
-        return tuple(self._judged(self._stored_seeds()))
+    def judged(self, trial_of: TrialOf | None = None) -> tuple[ExperimentVerdict, ...]:
+        """The same verdicts, without the simulations of what they could exclude.
 
-    def _judged(self, stored: Mapping[str, frozenset[int]]) -> Iterator[ExperimentVerdict]:
+        Args:
+            trial_of: reads the trials; by default `trial`.
+        """
+        return tuple(self._judged(self._stored_seeds(), trial_of))
+
+    def _judged(
+        self, stored: Mapping[str, frozenset[int]], trial_of: TrialOf | None = None
+    ) -> Iterator[ExperimentVerdict]:
         cases = [self._case(experiment, stored) for experiment in self.experiments]
         families = [[case] for case in cases] if self.apart else [cases]
         for family in families:
-            yield from map(self._noted, judge(family, self.trial))
+            yield from map(self._noted, judge(family, trial_of or self.trial))
 
     def severities(self) -> Mapping[str, Severity]:
         """What verdicts on the requested seeds and epochs could exclude, by experiment.
@@ -311,6 +318,8 @@ class Session:
         Only experiments whose manifests declare rivals are listed. All stored records count, not
         only those of the requested seeds.
         """
+        if not any(experiment.manifest.rivals for experiment in self.experiments):
+            return {}
         stored = self._stored_seeds()
         found: dict[str, Severity] = {}
         for experiment in self.experiments:

@@ -102,10 +102,10 @@ def _trial_status(session: Session, experiment: Experiment, seed: int) -> TrialS
 
 
 def _state(store: Store, trial_id: str, epochs: int) -> State:
-    result = store.unchecked_result(trial_id)
-    if result is None:
+    ending = store.unchecked_ending(trial_id)
+    if ending is None:
         return State.STARTED
-    return _ended(result.done, result.failure, epochs)
+    return _ended(ending.done, ending.failure, epochs)
 
 
 def _ended(done: int, failure: Failure | None, epochs: int) -> State:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -29,18 +30,24 @@ def faults_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror or error}") from error
+        raise _named(path, error) from error
 
 
 def read(path: Path, *, first_line: bool = False) -> bytes | None:
     """Read the file's bytes, or only its first line. Return None if the file does not exist."""
-    with faults_named(path):
-        try:
+    try:
+        # Not `path.open`, which takes as long as the reading: a study has a million of these files.
+        with FileIO(path) as file:
             # A buffer helps only to find the end of a line.
-            with path.open("rb", buffering=-1 if first_line else 0) as file:
-                return file.readline() if first_line else file.read()
-        except FileNotFoundError:
-            return None
+            return BufferedReader(file).readline() if first_line else file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _named(path, error) from error
+
+
+def _named(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"{path}: {error.strerror or error}")
 
 
 def replace(path: Path, *parts: bytes) -> None:
@@ -168,6 +175,15 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """The part of a `Result` that says whether the trial ended, which is faster to decode."""
+
+    trial: str
+    done: int = 0
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
 class CheckpointHeader:
     """The first line of checkpoint.pt. The payload follows it."""
 
@@ -213,6 +229,7 @@ class Sealed(Generic[T]):
 
 
 RESULT = Sealed(Result)
+ENDING = Sealed(Ending)
 CHECKPOINT = Sealed(CheckpointHeader)
 DECLARATION = Sealed(Declaration)
 HISTORY = Sealed(PastFailure)

@@ -34,11 +34,12 @@ from harness.record import (
     TrialSpec,
 )
 from harness.store import files
-from harness.store.files import CheckpointHeader, CorruptError, Covered, Result, Sealed
+from harness.store.files import CheckpointHeader, CorruptError, Covered, Ending, Result, Sealed
 
 log = logging.getLogger(__name__)
 
-S = TypeVar("S", Result, CheckpointHeader)
+S = TypeVar("S", Result, Ending, CheckpointHeader)
+Covering = TypeVar("Covering", Result, CheckpointHeader)
 
 _MOST_READS = 20
 """Most reads of a trial that another process is writing. More than two are rarely needed: only an
@@ -134,19 +135,20 @@ class TrialFolder:
         """Read the result and check it against the records."""
         return self._state(with_checkpoint=False).result
 
-    def unchecked_result(self) -> Result | None:
-        """Read the result from result.json only: fast, and good enough to show progress.
+    def unchecked_ending(self) -> Ending | None:
+        """Read how the trial ended from result.json only: fast, and good enough to show progress.
 
         The file's own digest is checked. Whether the records still match is not checked.
         """
-        line = files.read(self.result_file)
+        file = self.result_file
+        line = files.read(file)
         if line is None:
             return None
         faults: list[str] = []
-        result = self._sealed(self.result_file, line, files.RESULT, faults)
+        ending = self._sealed(file, line, files.ENDING, faults)
         for fault in faults:
             log.warning("%s", fault)
-        return result
+        return ending
 
     def stored(self) -> StoredTrial | None:
         """Read the durable part of the trial. Return None if there is no valid spec.
@@ -158,7 +160,7 @@ class TrialFolder:
         spec = self.spec()
         if spec is None:
             return None
-        state = self.state()
+        state = self._latest_state()
         result = state.result
         return StoredTrial(
             spec=spec,
@@ -220,6 +222,18 @@ class TrialFolder:
         except CorruptError as error:
             raise StoreError(f"{self.records_file}: {error}") from None
 
+    def _latest_state(self) -> TrialState:
+        """Read the state for its `latest` only, and no checkpoint if the result covers all records.
+
+        That is true of every finished trial, and no checkpoint covers more.
+        """
+        raw = self._read(with_checkpoint=False)
+        faults: list[str] = []
+        result = self._checked(self.result_file, raw.result, files.RESULT, raw.records, faults)
+        if result is not None and result.covered.length == len(raw.records):
+            return TrialState(raw.records, result, None)
+        return self._state()
+
     def _state(self, *, with_checkpoint: bool = True) -> TrialState:
         """Read the files until they match, or until two reads in a row give the same mismatch.
 
@@ -268,10 +282,10 @@ class TrialFolder:
         self,
         file: Path,
         line: bytes | None,
-        schema: Sealed[S],
+        schema: Sealed[Covering],
         records: bytes,
         faults: list[str],
-    ) -> S | None:
+    ) -> Covering | None:
         """Read a seal. Return None unless it is intact, of this trial, and matches the records."""
         if line is None:
             return None

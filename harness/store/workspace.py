@@ -34,7 +34,7 @@ from harness.record import (
     settled,
 )
 from harness.store import files
-from harness.store.files import Result
+from harness.store.files import Ending
 from harness.store.trial_folder import TrialFolder, TrialWriter, adopt, attempts, remember, reopen
 from harness.store.trial_output import TrialOutput
 
@@ -95,12 +95,12 @@ class Store:
             return False
         return settled(result.done, result.failure, epochs)
 
-    def unchecked_result(self, trial_id: str) -> Result | None:
+    def unchecked_ending(self, trial_id: str) -> Ending | None:
         """Read how a trial ended from its result.json only, without a check of the records.
 
         Use it to show the progress of many trials: it reads one small file per trial.
         """
-        return self._folder(trial_id).unchecked_result()
+        return self._folder(trial_id).unchecked_ending()
 
     def written_ms(self, trial_id: str) -> int:
         """When a file of the trial was last replaced, in Unix milliseconds; 0 if never."""
