@@ -5,6 +5,7 @@ reaches Ray through `harness.engine.tasks` and `harness.engine.nodes`, which tes
 """
 
 import logging
+import re
 import threading
 import time
 from collections import Counter, defaultdict, deque
@@ -55,6 +56,9 @@ _POLL_S = 0.2
 
 _LOOK_S = 2.0
 """How often the driver checks whether some node can run the waiting trials, in seconds."""
+
+_OF_MEMORY = re.compile("memory", re.IGNORECASE)
+"""Found in the name or the message of every error for want of memory: Python's, torch's, Ray's."""
 
 _NODE_RETURN_S = 60.0
 """How long trials wait for a node that left a cluster of fixed size, in seconds."""
@@ -125,6 +129,8 @@ class _Trial:
     """The last epoch that the driver has heard of from the latest attempt."""
     alone: bool = False
     """Whether it runs in a pack by itself from now on, because a pack with it has failed."""
+    lost_at: int = -1
+    """The epoch at which the last pack with it was lost."""
 
     @property
     def suspected(self) -> bool:
@@ -318,7 +324,7 @@ class Driver:
                 case Refused():
                     self._refused(attempt, sent)
                 case Lost():
-                    kept += self._lost(attempt, list(attempt.trials), sent.error, sent.message)
+                    kept += self._lost_whole(attempt, sent.error, sent.message)
                 case OfTrial(index, message) if index is not None:
                     kept += self._hear(attempt, index, message)
                 case OfTrial(_, Output() as printed):
@@ -354,21 +360,42 @@ class Driver:
         return [(trial.job, message)]
 
     def _pack_failed(self, attempt: _Attempt, failure: Failure) -> list[tuple[Job, Message]]:
-        """Try each trial by itself, since nobody knows which of them made the pack fail.
+        """Handle the failure of a pack as a whole.
 
-        What fails by itself has failed, and what does not fail is blamed for nothing.
+        If the machine caused it, the pack is lost. If not, nobody knows which trial made the pack
+        fail, so each is tried by itself. What fails by itself has failed, and what does not fail is
+        blamed for nothing.
         """
+        if failure.kind is FailureKind.INFRASTRUCTURE:
+            why, trace = (failure.error, failure.message), failure.traceback
+            return self._lost_whole(attempt, *why, trace=trace)
         kept: list[tuple[Job, Message]] = []
         several = len(attempt.trials) > 1
         for index, trial in list(attempt.trials.items()):
             trial.alone = True
             own = replace(failure, epoch=trial.epoch)
-            if several and failure.kind is FailureKind.SCIENTIFIC:
+            if several:
                 trial.attempts.number += 1
                 self._try_again(self._end(attempt, index), own)
             else:
                 kept += self._hear(attempt, index, own)
         return kept
+
+    def _lost_whole(
+        self, attempt: _Attempt, error: str, message: str, *, trace: str = "", avoid: bool = False
+    ) -> list[tuple[Job, Message]]:
+        """Handle the loss of a whole attempt. A pack runs as a pack again, if that may help.
+
+        It does not help a pack that needs too much memory, and hardly one that is lost twice before
+        the same epoch: its trials run by themselves.
+        """
+        trials = attempt.trials.values()
+        too_large = _OF_MEMORY.search(f"{error} {message}") is not None
+        stuck = all(trial.epoch <= trial.lost_at for trial in trials)
+        for trial in trials:
+            trial.alone |= too_large or stuck
+            trial.lost_at = trial.epoch
+        return self._lost(attempt, list(attempt.trials), error, message, trace=trace, avoid=avoid)
 
     def _end(self, attempt: _Attempt, index: int) -> _Trial:
         """Take a trial out of its attempt, which is over once it has none left."""
@@ -560,7 +587,7 @@ class Driver:
             self._tasks.cancel([attempt.stream])
             # If the node is cut off, Ray believes for another minute that it is free.
             why = f"nothing was heard for {self._deadline_s(attempt.job):g} s"
-            last = self._lost(attempt, list(attempt.trials), "NoProgress", why, avoid=True)
+            last = self._lost_whole(attempt, "NoProgress", why, avoid=True)
             if last:
                 self._sink.receive(last)
 

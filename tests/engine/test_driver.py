@@ -6,8 +6,8 @@ import pytest
 
 from harness.engine.interface import Lost, OfTrial, Refused
 from harness.engine.retries import backoff_s
-from harness.record import Failure, FailureKind, Finished, Overruled
-from tests.engine.fakes import Attempt, FakeCluster, Step, fails, succeeds
+from harness.record import Failure, FailureKind, Finished, Overruled, Started
+from tests.engine.fakes import PROVENANCE, Attempt, FakeCluster, Step, epochs, fails, succeeds
 from tests.toy import job
 
 CRASH = Lost("WorkerCrashedError", "the worker died")
@@ -80,6 +80,56 @@ def test_a_pack_that_runs_out_of_memory_is_tried_one_by_one() -> None:
     cluster = FakeCluster(script, packs={job().experiment: 3})
     cluster.run([job(seed) for seed in range(3)], retries=1)
     assert [cluster.outcome(seed) for seed in range(3)] == [Finished(5)] * 3
+
+
+def lost_packs(*losses: Step | tuple[int, Step]) -> FakeCluster:
+    """A cluster that loses the first packs, each at its epoch, and no trial by itself."""
+
+    def script(attempt: Attempt) -> Sequence[Step]:
+        packs = [each for each in cluster.starts if each.together > 1 and each.node]
+        if attempt.together == 1 or len(packs) > len(losses):
+            steps = succeeds(attempt)
+            members = range(attempt.together)
+            return [OfTrial(n, step) for step in steps for n in members]  # type: ignore[arg-type]
+        found = losses[len(packs) - 1]
+        last, loss = found if isinstance(found, tuple) else (0, found)
+        steps = [Started(0, PROVENANCE), *epochs(1, last)]
+        return [*(OfTrial(n, step) for step in steps for n in range(3)), loss]  # type: ignore[arg-type]
+
+    cluster = FakeCluster(script, packs={job().experiment: 3})
+    cluster.run([job(seed) for seed in range(3)], retries=3)
+    assert [cluster.outcome(seed) for seed in range(3)] == [Finished(5)] * 3
+    return cluster
+
+
+FULL = OfTrial(None, Failure(FailureKind.INFRASTRUCTURE, "OSError", "No space left", 0))
+DIED = Lost("WorkerCrashedError", "the worker died")
+KILLED = Lost("OutOfMemoryError", "Ray killed the worker")
+
+
+@pytest.mark.parametrize("loss", [FULL, DIED])
+def test_a_pack_that_the_machine_loses_runs_as_a_pack_again(loss: Step) -> None:
+    cluster = lost_packs(loss)
+    assert [attempt.together for attempt in cluster.starts] == [3, 3]
+
+
+@pytest.mark.parametrize("loss", [FULL, DIED])
+def test_a_pack_that_gets_further_between_its_losses_stays_a_pack(loss: Step) -> None:
+    cluster = lost_packs((1, loss), (2, loss), (3, loss))
+    assert [attempt.together for attempt in cluster.starts] == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("loss", [FULL, DIED])
+def test_of_a_pack_that_is_lost_twice_before_the_same_epoch_each_trial_runs_alone(
+    loss: Step,
+) -> None:
+    cluster = lost_packs((2, loss), (2, loss), (2, loss))
+    assert [attempt.together for attempt in cluster.starts] == [3, 3, 1, 1, 1]
+
+
+def test_a_pack_that_is_killed_for_its_memory_is_not_tried_again() -> None:
+    cluster = lost_packs(KILLED)
+    assert [attempt.together for attempt in cluster.starts] == [3, 1, 1, 1]
 
 
 def test_on_a_single_node_the_second_attempt_runs_there() -> None:
