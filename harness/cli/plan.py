@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
@@ -52,7 +51,7 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
             settled[trial.spec.id] = trial.settled(job.epochs)
         return trial
 
-    judged = replace(session, experiments=several).judged(read) if several else ()
+    judged = session.judged(several, read) if several else ()
     verdicts = {verdict.id: verdict for verdict in judged}
     trials: Counter[str] = Counter()
     done: Counter[str] = Counter()

@@ -39,12 +39,15 @@ def load(paths: Sequence[Path], registry: Mapping[str, Workload]) -> tuple[Exper
     """
     files, faults = _find(paths)
     experiments: list[Experiment] = []
+    read: dict[Path, list[Experiment]] = {}
     for file, wanted in files.items():
         found, wrong = _read(file, registry)
+        read[file.resolve()] = found
         faults += wrong
         chosen, wrong = ([], []) if wrong else _chosen(found, file, wanted)
         faults += wrong
         experiments += chosen
+    faults += _wrong_rivals(experiments, read, registry)
     if faults:
         raise ManifestError(faults)
     return tuple(experiments)
@@ -260,6 +263,42 @@ def _absent_rivals(manifest: Manifest, folder: Path) -> Iterator[tuple[Place, st
         if name is not None and not files_of(name, folder):
             text = f"no manifest {name} in this folder, so no verdict says whether it excludes this"
             yield ("rivals", at, "experiment"), text
+
+
+def _wrong_rivals(
+    experiments: Sequence[Experiment],
+    read: dict[Path, list[Experiment]],
+    registry: Mapping[str, Workload],
+) -> Iterator[Fault]:
+    """Find faults in manifests that are rivals, and grids, of which no single one is a rival.
+
+    Args:
+        experiments: those whose rivals, and the rivals of these, are looked at.
+        read: the experiments of each file that was read. Those of rivals are added.
+        registry: the installed workloads, by name.
+    """
+    waiting = [*experiments]
+    seen: set[tuple[Path, int]] = set()  # cells of a grid have the same rivals
+    for item in waiting:
+        for at, rival in enumerate(item.manifest.rivals):
+            if not rival.experiment or (item.path, at) in seen:
+                continue
+            seen.add((item.path, at))
+            files = files_of(rival.experiment, item.path.parent)
+            for file in files:
+                if file.resolve() not in read:
+                    read[file.resolve()], wrong = _read(file, registry)
+                    yield from wrong
+                    waiting += read[file.resolve()]
+            grids = {file.name: len(read[file.resolve()]) for file in files}
+            for name, count in grids.items():
+                if count > 1:
+                    text = f"{name} is a grid of {count} experiments; a rival is one"
+                    root, _ = parse(content(item.path)[1], str(item.path))
+                    assert root is not None  # noqa: S101 (it has been read)
+                    yield fault_of(
+                        Finding(("rivals", at, "experiment"), text), root, str(item.path)
+                    )
 
 
 def files_of(id_: str, folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """A session: some experiments, the requested trials, and the workspace that holds them."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import cached_property
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import manifest, workloads
-from harness.errors import Fault, ManifestError, StoreError, UsageError, number_of
+from harness.errors import StoreError, UsageError, number_of
 from harness.manifest import Experiment, Rival, declaration, of_seeds
 from harness.manifest.loader import files_of
 from harness.plan import Job, Request, Selection, jobs, specs
@@ -293,24 +293,30 @@ class Session:
                     verdict.experiment, len(verdict.seeds), verdict.epochs, verdict.alpha, stored
                 ),
             )
-            for verdict in self._judged(stored)
+            for verdict in self._judged(stored, self.experiments, self.trial)
         )
 
-    def judged(self, trial_of: TrialOf | None = None) -> tuple[ExperimentVerdict, ...]:
-        """The same verdicts, without the simulations of what they could exclude.
+    def judged(
+        self, among: Collection[Experiment], trial_of: TrialOf
+    ) -> tuple[ExperimentVerdict, ...]:
+        """Judge some of the experiments, without the simulations of what verdicts could exclude.
 
         Args:
-            trial_of: reads the trials; by default `trial`.
+            among: the experiments to judge.
+            trial_of: reads the trials.
         """
-        return tuple(self._judged(self._stored_seeds(), trial_of))
+        return tuple(self._judged(self._stored_seeds(), among, trial_of))
 
     def _judged(
-        self, stored: Mapping[str, frozenset[int]], trial_of: TrialOf | None = None
+        self,
+        stored: Mapping[str, frozenset[int]],
+        among: Collection[Experiment],
+        trial_of: TrialOf,
     ) -> Iterator[ExperimentVerdict]:
-        cases = [self._case(experiment, stored) for experiment in self.experiments]
+        cases = [self._case(experiment, stored) for experiment in among]
         families = [[case] for case in cases] if self.apart else [cases]
         for family in families:
-            yield from map(self._noted, judge(family, trial_of or self.trial))
+            yield from map(self._noted, judge(family, trial_of))
 
     def severities(self) -> Mapping[str, Severity]:
         """What verdicts on the requested seeds and epochs could exclude, by experiment.
@@ -375,22 +381,14 @@ class Session:
         return replace(self, experiments=found, apart=True)
 
     def _rival(self, experiment: Experiment, rival: Rival) -> Experiment | None:
-        """The experiment whose trials are a rival's; None for a constant, or without its file.
-
-        Raises:
-            ManifestError: the rival's own manifest is wrong, or is a grid.
-        """
+        """The experiment whose trials are a rival's; None for a constant, or without its file."""
         if rival.parameters is not None:
             return with_parameters(experiment, rival.parameters, self.registry)
         files = files_of(rival.experiment, experiment.path.parent) if rival.experiment else []
         if not files:
             return None
-        found = manifest.load(files, self.registry)
-        if len(found) > 1:
-            at = f"rivals[{experiment.manifest.rivals.index(rival)}].experiment"
-            message = f"{files[0].name} is a grid of {len(found)} experiments; a rival is one"
-            raise ManifestError([Fault(str(experiment.path), 0, at, message)])
-        return found[0]
+        (found,) = manifest.load(files, self.registry)
+        return found
 
     def _all_trials(
         self, experiment: Experiment, stored: Mapping[str, frozenset[int]]

@@ -204,6 +204,31 @@ def test_a_rival_that_is_not_there_is_a_warning_with_its_line(read: Read) -> Non
     assert not read(text).warnings
 
 
+def test_a_rival_that_is_a_grid_or_has_faults_is_refused_with_its_line(
+    tmp_path: Path, registry: Mapping[str, Any]
+) -> None:
+    def with_rival(name: str) -> str:
+        rival = f"rivals:\n  - {{name: a, reason: r, experiment: {name}}}\nclaims:"
+        return SOUND.replace("claims:", rival)
+
+    (tmp_path / "toy.yaml").write_text(with_rival("other"))
+    (tmp_path / "other.yaml").write_text(with_rival("grid"))
+    grid = with_rival("toy").replace("value: 0.1", "value: $rate", 1)
+    (tmp_path / "grid.yaml").write_text(grid + "grid:\n  rate: [0.1, 0.2]\n")
+    with pytest.raises(ManifestError) as caught:
+        load([tmp_path / "toy.yaml"], registry)
+    (only,) = str(caught.value).splitlines()
+    assert only.partition("other.yaml:")[2] == (
+        "19: rivals[0].experiment: grid.yaml is a grid of 2 experiments; a rival is one"
+    )
+    (tmp_path / "grid.yaml").write_text(with_rival("toy"))
+    (one,) = load([tmp_path / "toy.yaml"], registry)
+    assert one.id == "toy"
+    (tmp_path / "other.yaml").write_text(SOUND.replace("epochs:", "epoch:"))
+    with pytest.raises(ManifestError, match=r"other.yaml:\d+: epoch: unknown field"):
+        load([tmp_path / "toy.yaml"], registry)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_the_right_to_read_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "toy.yaml").write_text(SOUND)
