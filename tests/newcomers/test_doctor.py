@@ -95,12 +95,18 @@ def test_a_long_temporary_folder_is_too_long_for_sockets(monkeypatch: pytest.Mon
 def test_every_pinned_version_installs_on_the_first_python_3_11() -> None:
     """The README asks for 3.11 or later, and Debian 12 has 3.11.2."""
     pins = (REPOSITORY / "ci" / "constraints.txt").read_text().splitlines()
-    for pin in pins:
-        name, equals, version = pin.partition("==")
+    pinned = {
+        name: version for name, is_pin, version in (p.partition("==") for p in pins) if is_pin
+    }
+    checked = []
+    for name, version in pinned.items():
         try:
             found = distribution(name)
         except PackageNotFoundError:  # a pin for another platform
             continue
-        if equals and found.version == version:
+        if found.version == version:
             accepted = SpecifierSet(found.metadata.get("Requires-Python", ""))
-            assert accepted.contains("3.11.0"), f"{pin} requires Python {accepted}"
+            assert accepted.contains("3.11.0"), f"{name}=={version} requires Python {accepted}"
+            checked.append(name)
+    # Another platform, or newer versions on trial, may leave some out, but not most.
+    assert len(checked) > len(pinned) / 2, f"installed as pinned: {checked}"
