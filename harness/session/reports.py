@@ -25,9 +25,8 @@ class Reports:
     """Figures by experiment or grid; an experiment without records has none."""
     links: Mapping[str, str] = field(default_factory=dict)
     """Addresses of MLflow's charts by experiment."""
-    _html: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False, compare=False)
-    """HTML pages by the ids that they are about. Drawing one takes a second or more, and the page
-    about a single experiment is the report and goes to MLflow too."""
+    about: tuple[str, ...] = ()
+    """The ids of the experiments on the pages."""
 
     @classmethod
     def write(
@@ -41,7 +40,7 @@ class Reports:
         Raises:
             OutputError: a file cannot be written.
         """
-        from harness.report import figures, grids  # noqa: PLC0415 - `check` draws nothing
+        from harness.report import figures, grids, pages  # noqa: PLC0415 - `check` draws nothing
 
         make_folder(folder)
         sections = grids.worth_a_section(verdicts)
@@ -56,28 +55,38 @@ class Reports:
         forest = None if overview is None else folder / "overview.png"
         if overview is not None and forest is not None:
             write(forest, figures.image(overview, "png"))
-        written = cls(folder / "report.md", folder / "report.html", drawn, links or {})
-        for name, text in written.pages(verdicts, forest.name if forest else "").items():
-            write(folder / name, text)
+        written = cls(
+            folder / "report.md",
+            folder / "report.html",
+            drawn,
+            links or {},
+            tuple(verdict.id for verdict in verdicts),
+        )
+        write(written.page, written._markdown(verdicts, forest.name if forest else ""))
+        write(written.html, pages.html(verdicts, written.links))
         return written
 
-    def pages(self, verdicts: Sequence[ExperimentVerdict], forest: str = "") -> dict[str, str]:
-        """Return the pages about some verdicts, by file name.
+    def pages(self, verdicts: Sequence[ExperimentVerdict]) -> dict[str, str]:
+        """Return the pages about some verdicts, by file name. They have no overview."""
+        from harness.report.pages import html  # noqa: PLC0415 - as above
+
+        # Drawing a page takes a second or more, and this one is there already.
+        written = self.about == tuple(v.id for v in verdicts) and self.html.exists()
+        return {
+            self.page.name: self._markdown(verdicts),
+            self.html.name: self.html.read_text("utf-8") if written else html(verdicts, self.links),
+        }
+
+    def _markdown(self, verdicts: Sequence[ExperimentVerdict], forest: str = "") -> str:
+        """Return the Markdown page.
 
         Args:
-            verdicts: what the pages are about.
-            forest: the name of the overview's file; the pages about one experiment have none.
+            verdicts: what it is about.
+            forest: the name of the overview's file; the page about one experiment has none.
         """
-        from harness.report.pages import html, markdown  # noqa: PLC0415 - as above
+        from harness.report.pages import markdown  # noqa: PLC0415 - as above
 
-        figures = {name: path.name for name, path in self.drawn.items()}
-        about = tuple(verdict.id for verdict in verdicts)
-        if about not in self._html:
-            self._html[about] = html(verdicts, self.links)
-        return {
-            self.page.name: markdown(verdicts, figures, forest),
-            self.html.name: self._html[about],
-        }
+        return markdown(verdicts, {name: path.name for name, path in self.drawn.items()}, forest)
 
     def files(self, verdict: ExperimentVerdict) -> tuple[Path, ...]:
         """The figures on the pages about one experiment, and the heat map of its grid."""

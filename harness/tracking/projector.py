@@ -491,7 +491,8 @@ class Projector:
         """Attach the verdict and report to the paper's run. Trials show them when next sent."""
         name = conclusion.experiment
         runs = self.begin().get(name)
-        self._conclusions[name] = conclusion
+        # Trials show the verdict later; the pages are large, and go to one run once.
+        self._conclusions[name] = replace(conclusion, pages={}, files=())
         if runs is None:
             return
         self._project_references(name, runs)

@@ -1,9 +1,11 @@
 """Terminal, Markdown and figures: what people see."""
 
+import gc
 import io
 import re
+import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -352,3 +354,26 @@ def test_the_page_about_a_single_experiment_is_drawn_once(
     reports = Reports.write([verdict], tmp_path)
     assert reports.pages([verdict])["report.html"] == reports.html.read_text() == "page"
     assert drawn == [1]
+
+
+def test_no_page_is_kept_once_it_is_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study of many experiments has a page for each of them, of a megabyte or so."""
+
+    class Page(str):
+        __slots__ = ("__weakref__",)
+
+    kept: list[weakref.ref[Page]] = []
+
+    def draw(about: Sequence[ExperimentVerdict], _: object) -> str:
+        page = Page(about[0].id)
+        kept.append(weakref.ref(page))
+        return page
+
+    monkeypatch.setattr("harness.report.pages.html", draw)
+    some = [replace(studies.reproduced(), id=name) for name in ("one", "two")]
+    reports = Reports.write(some, tmp_path)
+    assert [reports.pages([verdict])["report.html"] for verdict in some] == ["one", "two"]
+    gc.collect()
+    assert [page() for page in kept] == [None] * 3
