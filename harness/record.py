@@ -127,7 +127,8 @@ class FinalRecord:
     peak_memory_bytes: int | None = None
     """Largest resident memory during this attempt; None if it is unknown, as in a pack."""
     cpu_seconds: float | None = None
-    """CPU time of this attempt's process and of its ended children; None in a pack."""
+    """CPU time of the trial's process and of its ended children. None in a pack, where one process
+    does the work of several trials, or if another process ran the first epochs."""
     peak_gpu_memory_bytes: int | None = None
     """Most GPU memory that this attempt's tensors took, as torch counts it; None without it."""
 

@@ -253,8 +253,8 @@ def _messages(
     cpu_began_s, measured = cpu_seconds(), forget_peak_memory()
     run = workload.start(workload.parameters.model_validate(dict(job.spec.parameters)), context)
     trial = _Trial(job, workload, run, context.folder, interval_s, measured=measured)
-    trial.cpu_began_s = cpu_began_s
     yield from trial.begin(checkpoint, source, workload_code)
+    trial.cpu_began_s = None if trial.epoch else cpu_began_s
     while not trial.over:
         began_s = time.perf_counter()
         value = run.epoch()
@@ -292,7 +292,8 @@ class _Trial:
         self.epoch = 0
         """The last epoch that was recorded."""
         self.cpu_began_s: float | None = None
-        """The process's CPU time when the trial began; None if it is not this trial's alone."""
+        """The process's CPU time when the trial began; None if it is not this trial's alone, or not
+        all of it."""
 
     @property
     def over(self) -> bool:

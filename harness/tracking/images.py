@@ -8,7 +8,7 @@ Nothing here imports MLflow.
 import colorsys
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.manifest import Experiment, Manifest
@@ -208,17 +208,22 @@ def _origin(first: EpochRecord, named: frozenset[str]) -> str:
 
 def _trial_rows(trial: StoredTrial, named: frozenset[str]) -> tuple[Row, ...]:
     epochs = [_row(record, named, "time/seconds") for record in trial.epochs]
-    finals = [_row(record, named, "time/final_seconds") for record in trial.finals.values()]
-    if len(trial.provenance) == 1:  # a trial that was resumed used more than its last attempt
-        finals = [
-            replace(row, metrics={**row.metrics, **_system_metrics(record)})
-            for row, record in zip(finals, trial.finals.values(), strict=True)
-        ]
+    finals = [
+        _row(record, named, "time/final_seconds", _system_metrics(record))
+        for record in trial.finals.values()
+    ]
     return (*epochs, *finals)
 
 
 def _system_metrics(record: FinalRecord) -> dict[str, float]:
-    """What the trial used, under the prefix that MLflow shows as system metrics."""
+    """What the trial used, under the prefix that MLflow shows as system metrics.
+
+    If the CPU time is unknown, some of the work was done elsewhere, or the process did other work
+    too. The record alone decides this, so that a longer run does not change what an earlier one
+    has sent.
+    """
+    if record.cpu_seconds is None:
+        return {}
     used = {
         "system/cpu_seconds": record.cpu_seconds,
         "system/peak_memory_mib": record.peak_memory_bytes and record.peak_memory_bytes / 2**20,
@@ -228,13 +233,18 @@ def _system_metrics(record: FinalRecord) -> dict[str, float]:
     return {name: value for name, value in used.items() if value is not None}
 
 
-def _row(record: EpochRecord | FinalRecord, named: frozenset[str], time_key: str) -> Row:
+def _row(
+    record: EpochRecord | FinalRecord,
+    named: frozenset[str],
+    time_key: str,
+    more: Mapping[str, float] | None = None,
+) -> Row:
     metrics = {
         name if name in named else f"detail/{name}": value for name, value in record.metrics.items()
     }
     return Row(
         epoch=record.epoch,
-        metrics=metrics | {time_key: record.seconds},
+        metrics=metrics | {time_key: record.seconds, **(more or {})},
         time_ms=record.ended_ms,
         final=isinstance(record, FinalRecord),
     )

@@ -87,28 +87,49 @@ def test_final_estimates_stand_at_the_epoch_at_which_they_were_taken(database: D
     assert values["detail/test_whole_bits", 20] == 1.8
 
 
-@pytest.mark.parametrize("attempts", [1, 2])
-def test_what_a_trial_used_stands_among_the_system_metrics(attempts: int) -> None:
-    trial = make_trial(epochs=5, done=5, finals=(5,))
-    final = replace(
-        trial.finals[5], peak_memory_bytes=3 << 20, cpu_seconds=7.5, peak_gpu_memory_bytes=2 << 20
-    )
-    trial = replace(trial, finals={5: final}, provenance=(PROVENANCE,) * attempts)
+def used(trial: StoredTrial) -> dict[tuple[str, int], float]:
+    """The system metrics of a trial's run, by name and epoch."""
     image = seed_image(EXPERIMENT, trial, live=False)
     assert image is not None
-    used = {
-        name: value
+    return {
+        (name, row.epoch): value
         for row in image.rows
         for name, value in row.metrics.items()
         if name.startswith("system/")
     }
-    expected = {
-        "system/cpu_seconds": 7.5,
-        "system/peak_memory_mib": 3,
-        "system/peak_gpu_memory_mib": 2,
+
+
+MEASURED = {"peak_memory_bytes": 3 << 20, "peak_gpu_memory_bytes": 2 << 20}
+
+
+def test_what_a_trial_used_stands_among_the_system_metrics() -> None:
+    trial = make_trial(epochs=5, done=5, finals=(5,))
+    whole = replace(trial.finals[5], **MEASURED, cpu_seconds=7.5)
+    assert used(replace(trial, finals={5: whole})) == {
+        ("system/cpu_seconds", 5): 7.5,
+        ("system/peak_memory_mib", 5): 3,
+        ("system/peak_gpu_memory_mib", 5): 2,
     }
-    # The last of two attempts did not do all of the work.
-    assert used == (expected if attempts == 1 else {})
+    resumed = replace(trial.finals[5], **MEASURED, cpu_seconds=None)
+    assert used(replace(trial, finals={5: resumed})) == {}
+
+
+def test_a_longer_run_changes_no_system_metric_of_the_shorter_one(database: Database) -> None:
+    """What was sent live stays in MLflow, so `sync` into an empty one must send the same."""
+    longer = make_trial(epochs=10, done=10, finals=(5, 10))
+    finals = {
+        5: replace(longer.finals[5], **MEASURED, cpu_seconds=7.5),
+        10: replace(longer.finals[10], **MEASURED, cpu_seconds=None),
+    }
+    longer = replace(longer, finals=finals, provenance=(PROVENANCE,) * 2)
+    shorter = make_trial(epochs=5, done=5)
+    shorter = replace(shorter, finals={5: finals[5]})
+    assert used(longer) == used(shorter) != {}
+    replay(database, Shelf(shorter))
+    replay(database, Shelf(longer))
+    values = database.values("seed 0")
+    kept = {key: value for key, value in values.items() if key[0].startswith("system/")}
+    assert kept == used(longer)
 
 
 def test_parameters_tags_and_data_tell_where_a_run_is_from(database: Database) -> None:

@@ -96,6 +96,17 @@ def test_the_cpu_time_is_that_of_the_trial_and_its_children(
     assert by_itself.peak_gpu_memory_bytes == 5 << 20
 
 
+def test_the_cpu_time_of_a_resumed_trial_is_unknown() -> None:
+    """Another process ran its first epochs."""
+    first = messages(job(epochs=2))
+    (checkpoint,) = [each for each in first if isinstance(each, Checkpoint)]
+    (whole,) = [each for each in first if isinstance(each, FinalRecord)]
+    assert whole.cpu_seconds is not None
+    rest = messages(job(epochs=3), checkpoint=checkpoint)
+    (resumed,) = [each for each in rest if isinstance(each, FinalRecord)]
+    assert resumed.cpu_seconds is None
+
+
 def test_a_trial_says_what_happens_in_the_order_in_which_it_happens() -> None:
     kinds = [type(each) for each in messages(job(epochs=3))]
     assert kinds == [Started, *[EpochRecord] * 3, Checkpoint, FinalRecord, Finished]
