@@ -1,5 +1,6 @@
 """Faults in stored curves are caught, nulls let pass, and a checker that is broken is found out."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
 from harness.cli import app
@@ -69,6 +71,31 @@ def test_a_check_passes_where_what_was_planted_was_found_and_nothing_else(
 ) -> None:
     detection = Detection("a claim", "p = 0.01") if detected else None
     assert CaseResult("made up", is_fault, "", detection).passed is passed
+
+
+def test_the_last_line_counts_faults_and_sound_runs_apart() -> None:
+    found = Detection("a claim", "p = 0.01")
+    stored = [
+        CaseResult("detected", True, "", found),
+        CaseResult("missed", True, "", None),
+        CaseResult("sound", False, "", None),
+        CaseResult("also sound", False, "", None),
+    ]
+    trained = [
+        CaseResult("detected in training", True, "", found),
+        CaseResult("a second one", True, "", found),
+        CaseResult("a false alarm", False, "", found),
+    ]
+    printed = io.StringIO()
+    command._show({"stored": stored, "trained": trained}, Console(file=printed, width=200))
+    *table, last = printed.getvalue().splitlines()
+    assert last == "3 of 4 planted faults detected, 2 of 3 sound runs passed"
+    wrong = [line for line in table if " NO " in line]
+    assert [name for line in wrong for name in ("missed", "a false alarm") if name in line] == [
+        "missed",
+        "a false alarm",
+    ]
+    assert len(wrong) == 2
 
 
 def always(outcome: Outcome) -> Callable[..., Decision]:

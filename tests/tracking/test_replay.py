@@ -1,7 +1,9 @@
 """What `sync` leaves in MLflow's database, read past MLflow."""
 
+import gc
 import json
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from harness.store import Store
 from harness.tracking import Conclusion, Summary, Telling, Tracked, sync
 from harness.tracking.experiments import view_tag
 from harness.tracking.images import seed_image
+from harness.tracking.projector import Projector, nothing_kept
 from tests.tracking.conftest import (
     MANIFEST,
     PROVENANCE,
@@ -339,6 +342,28 @@ def test_a_failure_that_a_later_attempt_got_past_is_gone(database: Database) -> 
     replay(database, shelf)
     assert database.statuses()["seed 0"] == "FINISHED"
     assert not [name for name in database.tags("seed 0") if name.startswith("failure.")]
+
+
+def test_no_page_is_kept_once_it_is_attached(database: Database) -> None:
+    class Page(str):
+        __slots__ = ("__weakref__",)
+
+    shelf = Shelf(make_trial(epochs=1, done=1))
+    projector = Projector(
+        database.uri,
+        workspace=database.workspace,
+        read=shelf.read,
+        tracked=shelf.tracked(EXPERIMENT),
+        kept=nothing_kept,
+    )
+    page = Page("# Report")
+    kept = weakref.ref(page)
+    projector.conclude(Conclusion("toy-4", "REPRODUCED", True, {"report.md": page}))
+    del page
+    gc.collect()
+    assert kept() is None
+    projector.project(next(iter(projector.trials)), live=False)
+    assert database.tags("seed 0")["verdict"] == "REPRODUCED"
 
 
 def test_replaying_twice_does_nothing(database: Database, tmp_path: Path) -> None:
