@@ -153,8 +153,8 @@ def trial_environment(variables: Variables) -> Iterator[None]:
 
 def _replace_environment(wanted: Mapping[str, str]) -> None:
     """Change only what differs: each change calls putenv, and other threads may read it."""
-    for name in set(os.environ) - set(wanted):
+    now = dict(os.environ)
+    for name in now.keys() - wanted.keys():
         del os.environ[name]
-    for name, value in wanted.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
+    for name, value in wanted.items() - now.items():
+        os.environ[name] = value

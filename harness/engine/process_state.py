@@ -30,10 +30,10 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from operator import is_not
+from operator import is_, is_not, itemgetter
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 _SOCKETS = 64
 """How many new sockets and pipes a trial may leave open. Ray's own come and go."""
@@ -62,6 +62,9 @@ class _Part:
     stays loaded."""
     grows: bool = False
     """Whether modules that are imported later belong to this part too."""
+    lasts: bool = False
+    """Whether it can be taken over from the end of the last trial. These parts have thousands of
+    values, and take the longest to read."""
 
 
 def _always(before: object, after: object) -> bool:
@@ -262,16 +265,61 @@ _IMMUTABLE_TYPE = 1 << 8
 """The flag of classes that are written in C. Their methods cannot be replaced."""
 
 
-def _attributes() -> dict[Any, dict[str, Any]]:
-    """Return the variables of the modules that workloads patch most, and of their classes."""
-    found: dict[Any, dict[str, Any]] = {}
-    for name in _PATCHED:
-        if module := sys.modules.get(name):
-            found[module] = dict(vars(module))
-            for value in found[module].values():
-                if isinstance(value, type) and not value.__flags__ & _IMMUTABLE_TYPE:
-                    found[value] = dict(vars(value))
-    return found
+class _Code(NamedTuple):
+    """The functions, classes, methods and properties of a module or a class."""
+
+    variables: Mapping[str, Any]
+    """All variables, as they are now."""
+    size: int
+    """How many they were."""
+    values: tuple[Any, ...]
+    """The values of those that are code, as they were. The first stands once more at the end, as a
+    single one would not be read as a tuple."""
+    read: Callable[[Any], Any]
+    """Reads the same names from `variables`."""
+
+    def same(self) -> bool:
+        """Whether nothing was replaced, removed or added."""
+        try:  # comparing tuples looks at the identity of each item first, and is the fastest way
+            return len(self.variables) == self.size and self.read(self.variables) == self.values
+        except Exception:  # noqa: BLE001 - a name is gone, or what replaced it cannot be compared
+            return False
+
+
+class _Attributes:
+    """Reads what workloads may replace in the modules of `_PATCHED` and in their classes.
+
+    Most trials replace nothing there. Then the result is the same object as before, because to copy
+    and to compare it would take longer than all other parts together.
+    """
+
+    def __init__(self) -> None:
+        self._modules: list[Any] = []
+        self._codes: list[_Code] = []
+        self._found: dict[Any, Mapping[str, Any]] = {}
+
+    def __call__(self) -> Mapping[Any, Mapping[str, Any]]:
+        """Return the functions, classes, methods and properties by module or class."""
+        modules = list(filter(None, map(sys.modules.get, _PATCHED)))
+        same = len(modules) == len(self._modules) and all(map(is_, modules, self._modules))
+        if not same or not all(code.same() for code in self._codes):
+            self._modules, self._codes, self._found = modules, [], {}
+            for module in modules:
+                for value in self._read(module).values():
+                    if isinstance(value, type) and not value.__flags__ & _IMMUTABLE_TYPE:
+                        self._read(value)
+        return self._found
+
+    def _read(self, owner: Any) -> Mapping[str, Any]:
+        variables = vars(owner)
+        held = {name: value for name, value in variables.items() if _is_code(value)}
+        self._found[owner] = held
+        read: Callable[[Any], Any] = itemgetter(*held, *list(held)[:1]) if held else lambda _: ()
+        self._codes.append(_Code(variables, len(variables), read(variables), read))
+        return held
+
+
+_ATTRIBUTES = _Attributes()
 
 
 def _replaced(
@@ -282,15 +330,14 @@ def _replaced(
     Yields:
         The module or class, the name, and its present value.
     """
+    if before is after:
+        return
     for owner, held in before.items():
-        now = after.get(owner) or vars(owner)  # a replaced class is reported with its module
-        if any(map(is_not, held.values(), map(now.get, held))):  # rare, and a fast check
-            for name, value in held.items():
-                new = now.get(name)
-                if new is value or not _is_code(value) or name in _FOLLOWING:
-                    continue
-                if not _is_hook_of_torch(new, value):
-                    yield owner, name, new
+        now = after.get(owner, vars(owner))  # a replaced class is reported with its module
+        for name, value in held.items():
+            new = now.get(name)
+            if new is not value and name not in _FOLLOWING and not _is_hook_of_torch(new, value):
+                yield owner, name, new
 
 
 def _is_code(value: object) -> bool:
@@ -325,12 +372,28 @@ def _package(thing: Any) -> str:
 
 
 def _attributes_write(before: Mapping[Any, Mapping[str, Any]]) -> None:
-    for owner, name, _ in list(_replaced(before, _attributes())):
+    for owner, name, _ in list(_replaced(before, _ATTRIBUTES())):
         setattr(owner, name, before[owner][name])
+
+
+class _Modules:
+    """Reads the modules that are loaded. The result is the same object while they are the same."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+
+    def __call__(self) -> Mapping[str, Any]:
+        """Return the modules by name."""
+        held, now = self._found, sys.modules
+        if [*held] != [*now] or not all(map(is_, held.values(), [*now.values()])):
+            self._found = dict(now)
+        return self._found
 
 
 def _modules_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether a module was replaced or removed."""
+    if before is after:
+        return False
     return any(map(is_not, before.values(), map(after.get, before)))
 
 
@@ -345,19 +408,21 @@ _PROCESS = (
     _Part("hooks and import paths", _hooks, _hooks_write, _hooks_changed, imports=_always),
     _Part(
         "replaced functions",
-        _attributes,
+        _ATTRIBUTES,
         _attributes_write,
         _attributes_changed,
         enough=False,
         imports=_attributes_by_import,
         grows=True,
+        lasts=True,
     ),
     _Part(
         "modules",
-        lambda: dict(sys.modules),
+        _Modules(),
         sys.modules.update,
         _modules_changed,
         enough=False,
+        lasts=True,
     ),
     _Part("resource limits", _limits, _limits_write),
     _Part("working directory", _directory, lambda before: os.chdir(before[0])),
@@ -568,14 +633,23 @@ class ProcessState:
     Args:
         seed: seeds the global generators (random's, numpy's, torch's), so that a workload that
             reads them gets the same numbers in every process.
+        last: the state that this process had for the last trial, if that trial has left it clean
+            and nothing but the harness and Ray has run since.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, last: "ProcessState | None" = None) -> None:
         self._seed = seed % _SEEDS
         self._parts: dict[str, _Part] = {}
         self._before: dict[str, Any] = {}
         self._left: dict[str, None] = {}
         """Names of parts that cannot be restored, in the order in which that was noticed."""
+        self._after: dict[str, Any] = {}
+        """The parts that can be taken over, as they were when the trial ended."""
+        self._modules = 0
+        """How many modules were imported then."""
+        # The harness and Ray may have imported modules since, and these belong to the state too.
+        known = last._after if last and last._modules == len(sys.modules) else {}
+        self._before.update(known)
         self._add(_PROCESS)
         for name in _LIBRARIES:
             self.loaded(name)
@@ -591,12 +665,16 @@ class ProcessState:
         if library == "numpy":
             module.random.seed(self._seed)
         elif library == "torch":
-            module.manual_seed(self._seed)
+            # `torch.manual_seed` formats a traceback for each kind of device that torch knows.
+            module.default_generator.manual_seed(self._seed)
+            if module.cuda.is_available():
+                module.cuda.manual_seed_all(self._seed)
 
     def _add(self, parts: Iterable[_Part]) -> None:
         for part in parts:
             self._parts[part.name] = part
-            self._before[part.name] = _read(part)
+            if part.name not in self._before:
+                self._before[part.name] = _read(part)
 
     @contextmanager
     def importing(self) -> Iterator[None]:
@@ -629,8 +707,10 @@ class ProcessState:
         _WATCH.state = None
         faulthandler.cancel_dump_traceback_later()  # it may end the process
         for name, part in self._parts.items():
-            before = self._before[name]
-            if not _changed(part, before, _read(part)):
+            before, after = self._before[name], _read(part)
+            if part.lasts:
+                self._after[name] = after
+            if not _changed(part, before, after):
                 continue
             if part.write is None:
                 gc.collect()  # closes files that only unreachable objects hold
@@ -639,6 +719,7 @@ class ProcessState:
                     part.write(before)
             if not part.enough or _changed(part, before, _read(part)):
                 self._left[name] = None
+        self._modules = len(sys.modules)
         return list(self._left)
 
 

@@ -1,5 +1,6 @@
 """Run attempts at trials as Ray tasks that stream their messages to the driver."""
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -32,6 +33,10 @@ from harness.source import source, workload_code
 from harness.trial import failure
 from harness.variables import Variables, carried, trial_environment
 from harness.workload import Arrays, Workload
+
+_GATHER_S = 0.004
+"""How long the driver lets messages gather once the first has come, in seconds. To ask Ray for each
+message alone, and to store it alone, takes longer when trials are short."""
 
 UNREAD = 16
 """Number of batches by which a worker may be ahead of the driver."""
@@ -208,6 +213,7 @@ class Tasks:
         """Wait until a stream can be read, and return all streams that can be read."""
         ready, _ = ray.wait(list(streams), num_returns=1, timeout=timeout_s)
         if ready:
+            time.sleep(_GATHER_S)
             ready, _ = ray.wait(list(streams), num_returns=len(streams), timeout=0)
         return ready
 

@@ -87,7 +87,6 @@ class _Capture:
     def __init__(self, folder: Path) -> None:
         self._streams = [_Stream(printed, folder) for printed in Printed]
         self._lock = threading.Lock()
-        self._on = threading.Event()
         self._never = threading.Event()
         threading.Thread(target=self._watch, name="capture", daemon=True).start()
 
@@ -101,11 +100,9 @@ class _Capture:
         saved = [os.dup(_DESCRIPTORS[stream.printed]) for stream in self._streams]
         for stream in self._streams:
             os.dup2(stream.file.fileno(), _DESCRIPTORS[stream.printed])
-        self._on.set()
         try:
             yield self._taken
         finally:
-            self._on.clear()
             _flush()
             for stream, number in zip(self._streams, saved, strict=True):
                 os.dup2(number, _DESCRIPTORS[stream.printed])
@@ -117,12 +114,11 @@ class _Capture:
             return list(filter(None, [stream.taken() for stream in self._streams]))
 
     def _watch(self) -> None:
-        while True:
-            self._on.wait()
+        """Look between trials too: to wake this thread for each trial costs a short one more."""
+        while not self._never.wait(_LOOK_S):  # a trial may have replaced `time.sleep`
             with self._lock:
                 for stream in self._streams:
                     stream.drain(at_least=_LARGE)
-            self._never.wait(_LOOK_S)  # a trial may have replaced `time.sleep`
 
 
 def capture(folder: Path) -> _Capture:

@@ -40,10 +40,16 @@ _log = logging.getLogger(__name__)
 EVERY_S = 0.5
 """Longest time that messages wait before they are sent, in seconds, unless an epoch is longer."""
 
+SHORT_S = 0.05
+"""A worker's loss may cost a finished epoch that took less than this, in seconds."""
+
 _AT_ONCE = (Started, Checkpoint, CheckpointPart, ArtifactPart)
 
 _seen: dict[tuple[str, str], Arrays] = {}
 """The data sets that this process has read, by name and digest."""
+
+_last: dict[str, ProcessState] = {}
+"""The state that the last trial has left in this process; none if it is not clean."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +98,11 @@ def stream(
     messages = _messages(call, workload, data, source, folder=folder, parts=parts)
     watch_imports()
     # The trial's id seeds the global generators, so that they are equal in every process.
-    state = ProcessState(int(call.jobs[0].spec.id[:8], 16))
+    state = ProcessState(int(call.jobs[0].spec.id[:8], 16), _last.pop("state", None))
     finished = 0
     shared = _shared(call, printed) if call.pack else printed
-    for batch in batches(_in_context(messages)):
+    epochs = None if call.pack else call.jobs[0].epochs
+    for batch in batches(_in_context(messages), epochs=epochs):
         finished += sum(isinstance(message_of(each), Finished) for each in batch)
         ends = [
             n for n, each in enumerate(batch) if isinstance(message_of(each), Finished | Failure)
@@ -111,7 +118,10 @@ def stream(
         return False
     if left:
         _log.info("%s left behind: %s", call.jobs[0].spec.id, ", ".join(left))
-    return finished == len(call.jobs) and not left
+    clean = finished == len(call.jobs) and not left
+    if clean:
+        _last["state"] = state
+    return clean
 
 
 def _shared(call: Call, printed: Callable[[], Sequence[Output]]) -> Callable[[], Iterator[OfTrial]]:
@@ -273,15 +283,37 @@ def _same(digests: Mapping[str, str], data: Sequence[Arrays]) -> dict[str, Array
 
 
 def batches(
-    messages: Iterable[_M], clock: Callable[[], float] = time.monotonic
+    messages: Iterable[_M],
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    epochs: int | None = None,
 ) -> Iterator[list[_M]]:
-    """Group the messages in order. Those of `_AT_ONCE` leave at once; others may wait."""
+    """Group the messages in order. Those of `_AT_ONCE` leave at once; others may wait.
+
+    Args:
+        messages: the messages of a trial or of a pack.
+        clock: a clock in seconds.
+        epochs: the trial's number of epochs. If they took less than SHORT_S, the checkpoint after
+            the last one leaves with the final estimate. None for a pack.
+    """
     batch: list[_M] = []
     sent_s = clock()
-    for message in messages:
-        batch.append(message)
-        if isinstance(message_of(message), _AT_ONCE) or clock() - sent_s >= EVERY_S:
+    for each in messages:
+        batch.append(each)
+        message, waited_s = message_of(each), clock() - sent_s
+        if _is_last_checkpoint(message, epochs) and waited_s < SHORT_S:
+            continue
+        if isinstance(message, _AT_ONCE) or waited_s >= EVERY_S:
             yield batch
             batch, sent_s = [], clock()
     if batch:
         yield batch
+
+
+def _is_last_checkpoint(message: Message, epochs: int | None) -> bool:
+    """Whether it is the checkpoint after the last epoch, in memory: a file may still change."""
+    return (
+        isinstance(message, Checkpoint)
+        and message.epoch == epochs
+        and not isinstance(message.payload, FileSlice)
+    )

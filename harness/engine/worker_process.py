@@ -54,13 +54,21 @@ _LOCK = "lock"
 _SWEEP_S = 10.0
 """Least time between two searches of one process for what killed workers left, in seconds."""
 
+_UNCHANGED = ("st_dev", "st_ino", "st_mode", "st_ctime_ns")
+"""The system sets the last when anything in a folder or of the folder itself is changed."""
+
 _numbers = count(1)
+_unused: dict[Path, tuple[Path, os.stat_result]] = {}
+"""The folder that this process can use again, and its status, by the process's folder."""
 _swept_s: dict[Path, float] = {}
 
 
 @contextmanager
 def attempt_folder(base: Path) -> Iterator[Path]:
-    """Make an empty folder, and remove it with its content when the context ends.
+    """Provide an empty folder, and remove it with its content when the context ends.
+
+    A folder that nobody has used is kept for the next attempt: to make and to remove one takes up
+    to a millisecond.
 
     Args:
         base: the folder of all workers of this node.
@@ -70,12 +78,40 @@ def attempt_folder(base: Path) -> Iterator[Path]:
     """
     process = _process_folder(base, os.getpid())
     _sweep(base)
-    folder = process / str(next(_numbers))
-    folder.mkdir()
+    folder, status = _unused.pop(process) if process in _unused else _made(process)
+    if not _unchanged(folder, status):
+        _remove(folder)
+        folder, status = _made(process)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if _unchanged(folder, status):
+            _unused[process] = folder, status
+        else:
+            _remove(folder)
+
+
+def _made(process: Path) -> tuple[Path, os.stat_result]:
+    folder = process / str(next(_numbers))
+    folder.mkdir()
+    return folder, folder.lstat()
+
+
+def _remove(folder: Path) -> None:
+    """Remove whatever is there now; a trial may have replaced its folder."""
+    with suppress(OSError):
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unchanged(folder: Path, was: os.stat_result) -> bool:
+    """Whether a folder is empty, and is as it was made."""
+    try:
+        now = folder.lstat()
+        same = all(getattr(now, name) == getattr(was, name) for name in _UNCHANGED)
+        return same and not os.listdir(folder)
+    except OSError:
+        return False
 
 
 def session_folder() -> Path:

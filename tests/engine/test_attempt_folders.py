@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,45 @@ def test_a_folder_is_empty_and_goes_with_its_content(tmp_path: Path) -> None:
         (first / "deep" / "file").touch()
         with attempt_folder(base) as second:
             assert list(second.iterdir()) == []
+    assert not first.exists()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda folder: (folder / "left").touch(),
+        lambda folder: (folder / "left").symlink_to(folder),
+        lambda folder: ((folder / "gone").touch(), (folder / "gone").unlink()),
+        lambda folder: folder.chmod(0o500),
+        lambda folder: folder.rmdir(),
+        lambda folder: (folder.rmdir(), folder.write_text("a file now")),
+    ],
+    ids=["file", "link", "file that is gone", "mode", "removed", "replaced"],
+)
+def test_only_a_folder_that_nobody_has_used_is_given_again(
+    tmp_path: Path, use: Callable[[Path], object]
+) -> None:
+    base = tmp_path / "trials"
+    with attempt_folder(base) as first:
+        mode = first.stat().st_mode
+    with attempt_folder(base) as second:
+        assert second == first
+        time.sleep(0.02)  # a file system may tell times only to some milliseconds
+        use(second)
+    with attempt_folder(base) as third:
+        assert third != second
+        assert list(third.iterdir()) == []
+        assert third.stat().st_mode == mode
+    assert {path.name for path in third.parent.iterdir()} == {"lock", third.name}
+
+
+def test_what_comes_into_a_folder_between_two_attempts_is_not_in_the_next(tmp_path: Path) -> None:
+    """As from a process that a trial has left and that nobody has found."""
+    with attempt_folder(tmp_path) as first:
+        pass
+    (first / "late").touch()
+    with attempt_folder(tmp_path) as second:
+        assert list(second.iterdir()) == []
     assert not first.exists()
 
 

@@ -2,6 +2,7 @@
 
 import faulthandler
 import functools
+import json
 import os
 import random
 import sys
@@ -121,6 +122,29 @@ def test_a_function_of_a_module_that_the_trial_has_imported_is_noticed(
     statistics.mean = lambda _: 99.0  # type: ignore[assignment]
     assert state.restore() == ["replaced functions"]
     assert statistics.mean is mean
+
+
+def test_a_state_that_is_taken_over_notices_as_much_as_one_that_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also what is replaced in a module that was imported between two trials."""
+    monkeypatch.delitem(sys.modules, "statistics", raising=False)
+    last = ProcessState(0)
+    assert last.restore() == []
+    import statistics  # noqa: PLC0415 - the harness or Ray imports it
+
+    for module, name in ((statistics, "mean"), (json, "dumps"), (statistics, "mean")):
+        state = ProcessState(0, last)
+        before = getattr(module, name)
+        setattr(module, name, lambda _: 99.0)
+        assert state.restore() == ["replaced functions"]
+        assert getattr(module, name) is before
+        last = ProcessState(0)
+        assert last.restore() == []
+    state = ProcessState(0, last)
+    monkeypatch.setitem(sys.modules, "statistics", json)
+    assert state.restore() == ["modules"]
+    assert sys.modules["statistics"] is statistics
 
 
 def test_a_step_that_torch_wraps_is_nothing_that_a_trial_leaves() -> None:

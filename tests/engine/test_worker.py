@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.engine.interface import Placed, Refused
 from harness.engine.nodes import software
 from harness.engine.tasks import placed_stream
-from harness.engine.worker import EVERY_S, Call, batches, stream
+from harness.engine.worker import EVERY_S, SHORT_S, Call, batches, stream
 from harness.record import Checkpoint, EpochRecord, Message
 from harness.variables import Variables
 from harness.workload import Arrays, Context
@@ -46,6 +46,27 @@ def test_started_leaves_at_once_and_fast_epochs_leave_together() -> None:
     messages = list(sent(job(epochs=100)))
     sizes = [len(batch) for batch in batches(messages, lambda: 0.0)]
     assert sizes == [1, 101, 2]
+
+
+@pytest.mark.parametrize(("took_s", "sizes"), [(0.01, [1, 5]), (SHORT_S, [1, 3, 2])])
+def test_the_last_checkpoint_of_a_short_trial_leaves_with_its_end(
+    took_s: float, sizes: list[int]
+) -> None:
+    """Each batch costs as much as a short trial, and the loss of one costs what it took."""
+    now = [0.0]
+
+    def timed() -> Iterator[Message]:
+        for message in sent(job(epochs=2)):
+            now[0] += took_s if isinstance(message, Checkpoint) else 0
+            yield message
+
+    found = batches(timed(), lambda: now[0], epochs=2)
+    assert [len(batch) for batch in found] == sizes
+
+
+def test_a_checkpoint_between_epochs_leaves_at_once_however_short_they_are() -> None:
+    messages = sent(job(epochs=3), checkpoint_interval_s=0)
+    assert [len(batch) for batch in batches(messages, lambda: 0.0, epochs=3)] == [1, 2, 2, 4]
 
 
 def test_a_slow_epoch_waits_for_no_other() -> None:
