@@ -64,7 +64,7 @@ def choose(option: str | None, *, named_by: str = "--address") -> ClusterAddress
         UsageError: the text can be no cluster's address.
     """
     if option is not None:
-        return parse(option, named_by=named_by)
+        return parse_address(option, named_by=named_by)
     variable = os.environ.get(VARIABLE, "").strip()
     if not variable:  # an empty variable is one that is not set
         return None
@@ -76,10 +76,10 @@ def choose(option: str | None, *, named_by: str = "--address") -> ClusterAddress
             _shown(variable),
         )
         return None
-    return parse(variable, named_by=VARIABLE)
+    return parse_address(variable, named_by=VARIABLE)
 
 
-def parse(text: str, *, named_by: str = "address") -> ClusterAddress | None:
+def parse_address(text: str, *, named_by: str = "address") -> ClusterAddress | None:
     """Return the address that a text names; None for 'local', which asks to join none.
 
     Raises:

@@ -28,7 +28,7 @@ __all__ = [
     "Comparison",
     "Side",
     "Standing",
-    "compare",
+    "compare_experiments",
     "detectable",
     "results_digest",
     "sentence",
@@ -171,7 +171,9 @@ class Side:
         return self.trials.get((experiment.id, seed))
 
 
-def compare(experiments: Iterable[Experiment], base: Side, new: Side) -> tuple[Comparison, ...]:
+def compare_experiments(
+    experiments: Iterable[Experiment], base: Side, new: Side
+) -> tuple[Comparison, ...]:
     """Compare each experiment by the claims of its manifest, and correct all tests together.
 
     The claims say which values to compare. The paper's own numbers are not used.

@@ -39,7 +39,7 @@ def failures_named(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def write(target: str | Path, content: str | bytes) -> None:
+def write_output(target: str | Path, content: str | bytes) -> None:
     """Write a whole file, or print it where `target` is `-`.
 
     Args:
@@ -68,7 +68,7 @@ def create(path: Path, content: str) -> None:
     """
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} exists already; nothing was written")
-    write(path, content)
+    write_output(path, content)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import ValidationError
 
 from harness.errors import UsageError
-from harness.manifest import Experiment, Resources, describe
+from harness.manifest import Experiment, Resources, plain_words
 from harness.manifest.fields import check_seeds
 from harness.record import TrialSpec
 from harness.workload import Workload, settings_of
@@ -84,7 +84,9 @@ class Selection:
         try:
             return Resources(**(experiment.manifest.resources.model_dump() | changed))
         except ValidationError as error:
-            faults = (f"{e['loc'][0]}_per_trial: {describe(e, Resources)}" for e in error.errors())
+            faults = (
+                f"{e['loc'][0]}_per_trial: {plain_words(e, Resources)}" for e in error.errors()
+            )
             raise UsageError("\n".join(faults)) from error
 
 

@@ -37,7 +37,7 @@ class InvalidValueError(ValueError):
     """A workload returned a value that cannot be recorded. The message names the field."""
 
 
-def environment(value: object) -> Environment:
+def plain_environment(value: object) -> Environment:
     """Return the environment with plain values only.
 
     Raises:
@@ -59,7 +59,7 @@ def environment(value: object) -> Environment:
     return Environment(**json.loads(text))
 
 
-def metrics(value: object, workload: Workload, *, final: bool) -> dict[str, float]:
+def plain_metrics(value: object, workload: Workload, *, final: bool) -> dict[str, float]:
     """Return the metrics as Python floats, in the order in which they are declared.
 
     A metric may be any real number: Python's int and float, numpy's scalars, and numpy arrays and
@@ -111,7 +111,7 @@ def row(value: object, workload: Workload, *, after: int, last: int) -> Row | No
 
     Raises:
         InvalidValueError: the row's epoch is not an integer between `after` and `last`; a skipped
-            epoch lacks a metric that is not sparse; or as of `metrics`.
+            epoch lacks a metric that is not sparse; or as of `plain_metrics`.
         ArithmeticError: a metric is NaN or infinite.
     """
     epoch = value.epoch if isinstance(value, Row) else after + 1
@@ -122,11 +122,13 @@ def row(value: object, workload: Workload, *, after: int, last: int) -> Row | No
         )
     dense = any(not (metric.sparse or metric.final) for metric in workload.metrics.values())
     if epoch > after + 1 and dense:
-        metrics({}, workload, final=False)  # raises: the epochs between lack what is not sparse
+        plain_metrics(
+            {}, workload, final=False
+        )  # raises: the epochs between lack what is not sparse
     if value is None and not dense:
         return None
     given = value.metrics if isinstance(value, Row) else value
-    return Row(int(epoch), metrics(given, workload, final=False))
+    return Row(int(epoch), plain_metrics(given, workload, final=False))
 
 
 def payload(value: object) -> bytes | FileSlice:
@@ -144,7 +146,7 @@ def payload(value: object) -> bytes | FileSlice:
     return FileSlice.of(value)
 
 
-def size(value: object) -> int | None:
+def plain_size(value: object) -> int | None:
     """Return a number of bytes; None if the workload returned anything else."""
     return value if type(value) is int and 0 <= value < 1 << 63 else None
 

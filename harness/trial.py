@@ -305,7 +305,7 @@ class _Trial:
     ) -> Iterator[Message]:
         """Resume from the checkpoint, and yield Started."""
         self.epoch = checkpoint.epoch if checkpoint else 0
-        environment = returned_values.environment(self._run.environment)
+        environment = returned_values.plain_environment(self._run.environment)
         self._form = environment.form
         self.epoch = _take_up(self._run, self._form, checkpoint, self._folder)
         yield Started(self.epoch, Provenance(gethostname(), source, environment, code))
@@ -338,7 +338,7 @@ class _Trial:
         began_s = time.perf_counter()
         value = self._run.final()
         with _timed(f"final, after epoch {self.epoch}"):
-            metrics = returned_values.metrics(value, self._workload, final=True)
+            metrics = returned_values.plain_metrics(value, self._workload, final=True)
         taken_s = float(time.perf_counter() - began_s)
         cpu_s = None if self.cpu_began_s is None else cpu_seconds() - self.cpu_began_s
         yield FinalRecord(
@@ -354,7 +354,7 @@ class _Trial:
 
     def _peak_memory_bytes(self) -> int | None:
         if hasattr(self._run, "peak_memory_bytes"):
-            return returned_values.size(self._run.peak_memory_bytes)
+            return returned_values.plain_size(self._run.peak_memory_bytes)
         return peak_memory_bytes() if self._measured else None
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from harness import cluster_address
-from harness.cluster_address import ClusterAddress, choose, parse, reach
+from harness.cluster_address import ClusterAddress, choose, parse_address, reach
 from harness.errors import ResourceError, UsageError
 
 
@@ -30,7 +30,7 @@ def _no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_an_address_is_read_and_spelt_as_ray_takes_it(text: str, host: str, port: int) -> None:
-    found = parse(text)
+    found = parse_address(text)
     assert found == ClusterAddress(host, port, "address")
     assert found.text == text
 

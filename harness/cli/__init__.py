@@ -34,7 +34,7 @@ from harness.cli import (
 )
 from harness.cli import list as list_
 from harness.cli.console import guarded
-from harness.cli.options import expand
+from harness.cli.options import expand_options
 from harness.errors import Exit, HarnessError
 from harness.source import __version__
 from harness.variables import name_home_and_user
@@ -93,7 +93,7 @@ def build() -> typer.Typer:
     )
     built.callback()(_root)
     for name, command in _COMMANDS.items():
-        built.command(name)(expand(command))
+        built.command(name)(expand_options(command))
     return built
 
 

@@ -35,7 +35,7 @@ def calibrate(
 
     Example: harness calibrate experiments/image-pair-4.yaml --seeds 0-9
     """
-    session = stored(paths, options.request(seeds), workspace, committed=committed)
+    session = stored(paths, options.parse_request(seeds), workspace, committed=committed)
     proposals = [
         (verdict, propose(verdict, coverage=coverage, confidence=confidence))
         for verdict in session.verdicts()

@@ -4,7 +4,7 @@ import typer
 from rich.console import Console
 
 from harness.cli import options
-from harness.cli.console import show
+from harness.cli.console import show_verdicts
 from harness.cli.options import Outputs, judged
 from harness.plan import Request
 from harness.verdict import exit_code
@@ -33,6 +33,6 @@ def check(
     for line in session.described_requests():
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     verdicts = session.verdicts()
-    show(verdicts, console, every_row=every_row, more="add --all")
+    show_verdicts(verdicts, console, every_row=every_row, more="add --all")
     outputs.write(verdicts)
     raise typer.Exit(exit_code(verdicts))

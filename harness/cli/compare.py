@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harness.cli import options
 from harness.compare import Comparison, Standing, sentence
-from harness.output import STDOUT, write
+from harness.output import STDOUT, write_output
 from harness.report.documents import comparisons_document
 from harness.report.terminal import Column, FittedTable
 from harness.session.api import compare_paths, comparison_code
@@ -66,4 +66,4 @@ def _show(comparisons: Sequence[Comparison], console: Console) -> None:
 
 def _save(comparisons: Sequence[Comparison], json_file: str | None) -> None:
     if json_file is not None:
-        write(json_file, comparisons_document(comparisons).text())
+        write_output(json_file, comparisons_document(comparisons).text())

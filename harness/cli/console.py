@@ -113,7 +113,7 @@ class _Stream:
         return self.descriptor.fault
 
 
-class Output:
+class GuardedStreams:
     """The guarded streams of one command."""
 
     def __init__(self) -> None:
@@ -144,12 +144,12 @@ class Output:
 
 
 @contextmanager
-def guarded() -> Iterator[Output]:
+def guarded() -> Iterator[GuardedStreams]:
     """Guard both streams for as long as the context lasts."""
     _open_missing_descriptors()
     before = sys.stdout, sys.stderr
     try:
-        yield Output()
+        yield GuardedStreams()
     finally:
         sys.stdout, sys.stderr = before
 
@@ -171,7 +171,7 @@ def table(name: str, *columns: str) -> FittedTable:
     return FittedTable((Column(name, whole=True), *map(Column, columns)))
 
 
-def show(
+def show_verdicts(
     verdicts: Sequence[ExperimentVerdict], console: Console, *, every_row: bool, more: str
 ) -> None:
     """Print the verdicts: in short, or every row first and then the summary.

@@ -5,7 +5,7 @@ import typer
 from harness import workloads
 from harness.cli import options
 from harness.options import data_folder
-from harness.session import load
+from harness.session import load_experiments
 
 
 def data(paths: options.Paths, data: options.Data = None) -> None:
@@ -16,7 +16,7 @@ def data(paths: options.Paths, data: options.Data = None) -> None:
     folder = data_folder(data)
     registry = workloads.registry()
     seen = set()
-    for experiment in load(paths):
+    for experiment in load_experiments(paths):
         workload = experiment.workload(registry)
         for item in workload.data_sets(experiment.parameters):
             if item not in seen:

@@ -11,7 +11,7 @@ from harness.errors import Exit, UsageError
 from harness.manifest import of_seeds
 from harness.plan import Request
 from harness.report import arrow_tables
-from harness.session import Session, load
+from harness.session import Session, load_experiments
 from harness.session.committed import Addition, add
 from harness.store import Archive
 
@@ -57,7 +57,7 @@ def export(
         raise UsageError("--rivals adds trials to committed records: it needs --records DIR")
     if out is not None:
         session = stored(paths, request, workspace, committed=committed)
-        rows = arrow_tables.write(
+        rows = arrow_tables.write_trials(
             out, ((name, trial) for (name, _), trial in session.stored_trials())
         )
         typer.echo(f"{out}: {rows} rows")
@@ -68,7 +68,7 @@ def export(
         if committed:
             raise UsageError("--committed excludes --records, which adds the workspace's trials")
         store = options.existing(workspace)
-        session = Session(load(paths), options.selection(request), store)
+        session = Session(load_experiments(paths), options.selection(request), store)
         _commit(session.of_rivals() if rivals else session, records)
 
 

@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 
 from harness.cli import options
-from harness.cli.console import ConsoleObserver, log_to, show
+from harness.cli.console import ConsoleObserver, log_to, show_verdicts
 from harness.errors import Exit
-from harness.output import STDOUT, check_target, write
+from harness.output import STDOUT, check_target, write_output
 from harness.plan import Selection
 from harness.report.documents import search_document
 from harness.session import RunOptions
@@ -73,11 +73,11 @@ def infer(
     for sentence in search_sentences(region):
         console.print(sentence, highlight=False, markup=False)
     if json_file is not None:
-        write(json_file, search_document(region).text())
+        write_output(json_file, search_document(region).text())
     console.print(f"search: {page}", highlight=False, soft_wrap=True)
     code = Exit.INCOMPLETE if region.found.lost else Exit.AS_EXPECTED
     if confirmed:
         result = confirm(region, store, run_options, observer, selection=selection, folder=out)
-        show(result.verdicts, console, every_row=True, more="")
+        show_verdicts(result.verdicts, console, every_row=True, more="")
         code = result.exit_code
     raise typer.Exit(code)

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from harness.cli import options
 from harness.cli.console import table
-from harness.session import load
+from harness.session import load_experiments
 
 
 def list_(paths: options.Paths) -> None:
@@ -13,7 +13,7 @@ def list_(paths: options.Paths) -> None:
     Example: harness list experiments
     """
     shown = table("experiment", "title", "epochs", "seeds", "claims")
-    for experiment in load(paths):
+    for experiment in load_experiments(paths):
         manifest = experiment.manifest
         shown.add_row(
             experiment.id,

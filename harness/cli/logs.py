@@ -11,7 +11,7 @@ from harness.cli import options
 from harness.errors import Exit, UsageError
 from harness.plan import Selection
 from harness.record import Printed
-from harness.session import Session, load
+from harness.session import Session, load_experiments
 
 _LOOK_S = 0.5
 """How often --follow looks for new lines, in seconds."""
@@ -36,7 +36,7 @@ def logs(
 
     Example: harness logs experiments/image-pair-4.yaml --seed 3 --follow
     """
-    experiments = load([manifest])
+    experiments = load_experiments([manifest])
     if len(experiments) != 1:
         raise UsageError(f"{manifest} holds {len(experiments)} experiments; name one of them")
     store = options.existing(workspace)
@@ -53,7 +53,7 @@ def logs(
         for stream, before in shown.items():
             now = store.printed(trial_id, stream)
             out = sys.stdout if stream is Printed.STDOUT else sys.stderr
-            out.write(added(before, now).decode(errors="replace"))
+            out.write(appended(before, now).decode(errors="replace"))
             out.flush()
             shown[stream] = now
         if ended:
@@ -61,7 +61,7 @@ def logs(
         time.sleep(_LOOK_S)
 
 
-def added(before: bytes, now: bytes) -> bytes:
+def appended(before: bytes, now: bytes) -> bytes:
     """Return what was added to a text, whose middle may have been cut out since."""
     if now.startswith(before):
         return now[len(before) :]

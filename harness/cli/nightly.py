@@ -17,7 +17,7 @@ from harness.cli.console import ConsoleObserver, log_to
 from harness.errors import StoppedError, UsageError
 from harness.nightly import History, Night
 from harness.plan import Selection
-from harness.session import Session, load, run_session
+from harness.session import Session, load_experiments, run_session
 from harness.session.night import NightRules, Trouble, finish_night
 from harness.session.permission import executions, require_permission
 from harness.store import Store
@@ -50,9 +50,9 @@ def nightly(
     if not config.exists():
         hint = "no such file; run in a clone of the harness, or name a file with --config"
         raise UsageError(f"{config}: {hint}")
-    configured = nights.load(config)
+    configured = nights.load_nights(config)
     chosen = configured.night(night)
-    experiments = load([config.parent / path for path in chosen.experiments])
+    experiments = load_experiments([config.parent / path for path in chosen.experiments])
     registry = workloads.registry()
     require_permission(executions(experiments, registry), workspace, given=allow_commands)
     history = History(workspace / "nights" / night)
@@ -70,7 +70,7 @@ def nightly(
         quarantines=configured.quarantine,
     )
     summary = finish_night(session, history, opened, rules, trouble=trouble)
-    text = nights.markdown(summary)
+    text = nights.night_markdown(summary)
     console.print(text, highlight=False, markup=False, soft_wrap=True)
     tell(text, configured.webhook_env)
     raise typer.Exit(summary.record.code)

@@ -14,12 +14,12 @@ import typer
 from pydantic import ValidationError
 
 from harness.errors import UsageError
-from harness.manifest import describe, parse_seeds
+from harness.manifest import parse_seeds, plain_words
 from harness.options import Flag, RunOptions
-from harness.output import STDOUT, check_target, write
+from harness.output import STDOUT, check_target, write_output
 from harness.plan import Request, Selection
 from harness.report import FORMATS
-from harness.session import CommittedUse, Session, load
+from harness.session import CommittedUse, Session, load_experiments
 from harness.store import Store
 from harness.verdict import ExperimentVerdict
 
@@ -103,7 +103,7 @@ DEFAULT_PORT = 5000
 """MLflow's own default port."""
 
 
-def request(seeds: str | None, epochs: int | None = None) -> Request:
+def parse_request(seeds: str | None, epochs: int | None = None) -> Request:
     """Read --seeds and --epochs.
 
     Raises:
@@ -123,7 +123,7 @@ def selection(asked: Request) -> Selection:
 def stored(paths: list[Path], asked: Request, workspace: Path, *, committed: bool) -> Session:
     """Open a workspace for reading. Committed records replace experiments that it lacks."""
     use = CommittedUse.ALWAYS if committed else CommittedUse.WHERE_EMPTY
-    return Session(load(paths), selection(asked), Store(workspace), use)
+    return Session(load_experiments(paths), selection(asked), Store(workspace), use)
 
 
 def judged(paths: list[Path], asked: Request, workspace: Path, *, committed: bool) -> Session:
@@ -172,10 +172,10 @@ class Outputs:
             OutputError: a file cannot be written.
         """
         for name, target in self.targets.items():
-            write(target, FORMATS[name].render(verdicts))
+            write_output(target, FORMATS[name].render(verdicts))
 
 
-def expand(command: Callable[..., None]) -> Callable[..., None]:
+def expand_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for each field of the objects in `_GROUPS` that it takes.
 
     The result is for typer: its signature holds plain options, from which it builds the objects.
@@ -227,7 +227,7 @@ def _run_options(given: dict[str, Any]) -> RunOptions:
         return RunOptions(**given)
     except ValidationError as error:
         faults = (
-            f"--{str(fault['loc'][0]).replace('_', '-')}: {describe(fault, RunOptions)}"
+            f"--{str(fault['loc'][0]).replace('_', '-')}: {plain_words(fault, RunOptions)}"
             for fault in error.errors()
         )
         raise UsageError("\n".join(faults)) from None
@@ -245,7 +245,7 @@ def _selection_flags() -> Iterator[inspect.Parameter]:
 
 
 def _selection(given: dict[str, Any]) -> Selection:
-    asked = request(given.pop("seeds"), given.pop("epochs"))
+    asked = parse_request(given.pop("seeds"), given.pop("epochs"))
     return replace(selection(asked), **given)
 
 
@@ -269,7 +269,7 @@ def _outputs(given: dict[str, Any]) -> Outputs:
 
 _Build = Callable[[dict[str, Any]], object]
 _GROUPS: Mapping[type, tuple[Callable[[], Iterator[inspect.Parameter]], _Build]] = {
-    Request: (_request_flags, lambda given: request(**given)),
+    Request: (_request_flags, lambda given: parse_request(**given)),
     Selection: (_selection_flags, _selection),
     RunOptions: (_run_flags, _run_options),
     Outputs: (_format_flags, _outputs),

@@ -12,7 +12,7 @@ from harness.manifest import Experiment
 from harness.plan import Selection
 from harness.record import StoredTrial
 from harness.report import terminal
-from harness.session import Session, load, warnings
+from harness.session import Session, load_experiments, warnings
 from harness.store import Store
 from harness.verdict import ExperimentVerdict, prospects
 
@@ -26,7 +26,7 @@ def plan(
 
     Example: harness plan experiments --seeds 0-9
     """
-    show_plan(load(paths), selection, Store(workspace))
+    show_plan(load_experiments(paths), selection, Store(workspace))
 
 
 def show_plan(experiments: Sequence[Experiment], selection: Selection, store: Store) -> None:

@@ -7,11 +7,11 @@ import typer
 from rich.console import Console
 
 from harness.cli import options
-from harness.cli.console import ConsoleObserver, log_to, show
+from harness.cli.console import ConsoleObserver, log_to, show_verdicts
 from harness.cli.options import Outputs
 from harness.errors import Exit
 from harness.plan import Selection
-from harness.session import RunOptions, Session, load, run_session
+from harness.session import RunOptions, Session, load_experiments, run_session
 from harness.store import Store
 from harness.verdict import exit_code
 
@@ -39,13 +39,13 @@ def run(
     """
     console = Console(stderr=outputs.use_stdout, quiet=quiet)
     log_to(Console(stderr=True))
-    session = Session(load(paths), selection, Store(workspace))
+    session = Session(load_experiments(paths), selection, Store(workspace))
     session = session.of_rivals() if rivals else session
     folder = session.store.root / "rivals" if rivals else None
     result = run_session(session, run_options, ConsoleObserver(console), report=folder)
     where = [] if workspace == options.DEFAULT_WORKSPACE else [f"--workspace={workspace}"]
     again = shlex.join(["harness", "check", *map(str, paths), *where, "--all"])
-    show(result.verdicts, console, every_row=every_row, more=again)
+    show_verdicts(result.verdicts, console, every_row=every_row, more=again)
     outputs.write(result.verdicts)
     lines = [f"report: {result.reports.html}"]
     if run_options.tracking_uri is None:

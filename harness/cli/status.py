@@ -12,8 +12,8 @@ from harness.cli import options
 from harness.cli.console import table as make_table
 from harness.errors import number_of, one_line
 from harness.plan import Request
-from harness.session import Session, load
-from harness.session.status import State, experiment_statuses, trial_statuses
+from harness.session import Session, load_experiments
+from harness.session.status import Progress, experiment_statuses, trial_statuses
 
 
 def status(
@@ -32,7 +32,7 @@ def status(
     Example: harness status experiments --workspace results
     """
     store = options.existing(workspace)
-    session = Session(load(paths), options.selection(request), store)
+    session = Session(load_experiments(paths), options.selection(request), store)
     if request == Request():
         session = session.as_last_requested()
     console = Console()
@@ -40,22 +40,22 @@ def status(
     for line in session.described_requests():
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     total = states.total()
-    counts = ", ".join(f"{states[state]} {state}" for state in State if states[state])
+    counts = ", ".join(f"{states[state]} {state}" for state in Progress if states[state])
     console.print(f"{number_of(total, 'trial')}: {counts}", highlight=False)
 
 
-def _show_experiments(session: Session, console: Console) -> Counter[State]:
+def _show_experiments(session: Session, console: Console) -> Counter[Progress]:
     """Print a row per experiment, and count the trials in each state."""
-    states: Counter[State] = Counter()
+    states: Counter[Progress] = Counter()
     written_ms = 0
-    table = make_table("experiment", "epochs", *State)
+    table = make_table("experiment", "epochs", *Progress)
     for row in experiment_statuses(session):
         states += row.states
         written_ms = max(written_ms, row.written_ms)
         table.add_row(
             Text(row.experiment),
             str(row.epochs),
-            *(str(row.states[state]) for state in State),
+            *(str(row.states[state]) for state in Progress),
         )
     console.print(table)
     if written_ms:
@@ -63,9 +63,9 @@ def _show_experiments(session: Session, console: Console) -> Counter[State]:
     return states
 
 
-def _show_trials(session: Session, console: Console) -> Counter[State]:
+def _show_trials(session: Session, console: Console) -> Counter[Progress]:
     """Print a row per trial, and count the trials in each state."""
-    states: Counter[State] = Counter()
+    states: Counter[Progress] = Counter()
     table = make_table("experiment", "seed", "trial", "epochs", "state", "last record")
     for row in trial_statuses(session):
         states[row.state] += 1

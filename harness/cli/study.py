@@ -10,7 +10,7 @@ from harness.cli import options
 from harness.cli.console import ConsoleObserver, log_to
 from harness.cli.plan import show_plan
 from harness.errors import Exit
-from harness.output import STDOUT, check_target, write
+from harness.output import STDOUT, check_target, write_output
 from harness.plan import Selection
 from harness.report.documents import study_document
 from harness.session import RunOptions
@@ -74,7 +74,7 @@ def study(
     )
     _show(finished, console)
     if json_file is not None:
-        write(json_file, study_document(finished).text())
+        write_output(json_file, study_document(finished).text())
     console.print(f"study: {page}", highlight=False, soft_wrap=True)
     raise typer.Exit(Exit.INCOMPLETE if finished.incomplete else Exit.AS_EXPECTED)
 

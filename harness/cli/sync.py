@@ -5,7 +5,7 @@ import typer
 from harness.cli import options
 from harness.errors import number_of
 from harness.plan import Request
-from harness.session import Session, load
+from harness.session import Session, load_experiments
 from harness.session.reports import Reports
 from harness.session.tracking import TrackingError, conclusions, refuse_unusable, tracked
 
@@ -26,14 +26,14 @@ def sync(
 
     refuse_unusable(tracking_uri, workspace)
     store = options.existing(workspace)
-    session = Session(load(paths), options.selection(request), store)
+    session = Session(load_experiments(paths), options.selection(request), store)
     if request == Request():
         session = session.as_last_requested()
     for line in session.described_requests():
         typer.echo(line, err=True)
     with store.lock():
         verdicts = session.verdicts()
-        summary = tracking.sync(
+        summary = tracking.replay_store(
             tracking_uri or tracking.default_uri(workspace),
             workspace=workspace,
             read=store.read,

@@ -13,7 +13,7 @@ from harness.manifest import Experiment
 from harness.options import data_folder
 from harness.plan import Job, Selection, jobs
 from harness.record import EpochRecord, Failure, FinalRecord
-from harness.session import load
+from harness.session import load_experiments
 from harness.session.permission import executions, require_permission
 from harness.source import source, workload_code
 from harness.trial import attempt
@@ -35,7 +35,7 @@ def trial(
 
     Example: harness trial experiments/image-pair-4.yaml --seed 0 --epochs 10
     """
-    experiments = load([manifest])
+    experiments = load_experiments([manifest])
     if len(experiments) != 1:
         raise UsageError(f"{manifest} holds {len(experiments)} manifests; give the path of one")
     registry = workloads.registry()

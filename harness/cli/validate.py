@@ -5,7 +5,7 @@ from collections import Counter
 import typer
 
 from harness.cli import options
-from harness.session import load, warnings
+from harness.session import load_experiments, warnings
 
 
 def validate(paths: options.Paths) -> None:
@@ -15,7 +15,7 @@ def validate(paths: options.Paths) -> None:
 
     Example: harness validate experiments
     """
-    experiments = load(paths)
+    experiments = load_experiments(paths)
     cells = Counter(item.cell.grid if item.cell else item.id for item in experiments)
     names = (name if count == 1 else f"{name} ({count} cells)" for name, count in cells.items())
     typer.echo(f"no faults in {', '.join(names)}")

@@ -34,7 +34,7 @@ from harness.cluster_address import (
     VARIABLE,
     ClusterAddress,
     greeting_fault,
-    parse,
+    parse_address,
     reach,
     unreachable,
 )
@@ -80,7 +80,7 @@ def cluster(
         ResourceError: no cluster answers at the address, its nodes run other software, or a private
             cluster does not start.
     """
-    joined = parse(address) if isinstance(address, str) else address
+    joined = parse_address(address) if isinstance(address, str) else address
     with ExitStack() as stack:
         if joined is None:
             stack.enter_context(_private_cluster(cpus, gpus))
@@ -104,7 +104,7 @@ def _running_here(auto: ClusterAddress) -> ClusterAddress:
     latest = services.find_bootstrap_address(None)
     others = sorted(services.find_gcs_addresses())  # type: ignore[no-untyped-call]
     for text in filter(None, (latest, *others)):
-        found = parse(text, named_by=f"{auto.named_by} {AUTO}:")
+        found = parse_address(text, named_by=f"{auto.named_by} {AUTO}:")
         if found and not greeting_fault(found.host, found.port, timeout_s=_LOCAL_ANSWER_S):
             return found
     raise unreachable(auto, "no cluster runs on this machine")

@@ -48,7 +48,7 @@ from harness.manifest.experiment import (
     Twin,
     WorkloadChoice,
 )
-from harness.manifest.faults import describe, suggest
+from harness.manifest.faults import plain_words, suggest
 from harness.manifest.fields import Basis, Sourced, of_seeds, parse_seeds, spell
 from harness.manifest.grid import Cell
 from harness.manifest.loader import change, discover, load
@@ -104,11 +104,11 @@ __all__ = [
     "change",
     "changes",
     "declaration",
-    "describe",
     "discover",
     "load",
     "of_seeds",
     "parse_seeds",
+    "plain_words",
     "renamed",
     "spell",
     "suggest",

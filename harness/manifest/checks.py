@@ -15,13 +15,13 @@ from harness.manifest.claims import KINDS, SETS, BaseClaim, Claim
 from harness.manifest.experiment import TWIN, WorkloadChoice, twin_row_name
 from harness.manifest.faults import Finding, findings, suggest
 from harness.manifest.fields import MAX_DECIMALS
-from harness.manifest.tree import Node, Path, show
-from harness.manifest.units import places, unit_written
+from harness.manifest.tree import Node, Path, quote
+from harness.manifest.units import decimal_shift, unit_written
 from harness.record import Json
 from harness.workload import COSTS, Metric, Registry, SectionError, Template, Workload
 
 
-def check(root: Node, workload: Workload | None) -> Iterator[Finding]:
+def find_faults(root: Node, workload: Workload | None) -> Iterator[Finding]:
     """Find every fault of meaning, in no particular order; without a workload only some."""
     yield from _names(root)
     yield from _printed_names(root)
@@ -57,7 +57,7 @@ def find_workload(
         message = (
             f"workload {name.text} cannot be used: {why}"
             if why
-            else f"unknown workload {show(name.text)}{suggest(name.text, list(registry))}"
+            else f"unknown workload {quote(name.text)}{suggest(name.text, list(registry))}"
         )
         return None, [Finding(("workload", "name"), message)]
     given = root.fields["workload"].fields
@@ -113,13 +113,13 @@ def _names(root: Node) -> Iterator[Finding]:
     for path, claim in _claims(root):
         name = _text(claim, "name")
         if name in seen:
-            yield Finding((*path, "name"), f"another claim is called {show(name)} already")
+            yield Finding((*path, "name"), f"another claim is called {quote(name)} already")
         elif name is not None:
             seen.add(name)
     expected = root.get("expected", "not_reproduced")
     for place, item in enumerate(expected.items if expected else []):
         if item.text is not None and item.text not in seen:
-            message = f"no claim is called {show(item.text)}{suggest(item.text, sorted(seen))}"
+            message = f"no claim is called {quote(item.text)}{suggest(item.text, sorted(seen))}"
             yield Finding(("expected", "not_reproduced", place), message)
 
 
@@ -154,14 +154,16 @@ def _printed_names(root: Node) -> Iterator[Finding]:
         claims.add(claim.name)
         if twin is not None and claim.name == TWIN:
             yield Finding(
-                (*path, "name"), f"{show(TWIN)} names the control's twin; rename the claim"
+                (*path, "name"), f"{quote(TWIN)} names the control's twin; rename the claim"
             )
         names = list(claim.row_names().values())
         both = next((name for name in names if name in taken), None)
         if both is not None:
-            message = f"its row {show(both)} would have the name of {taken[both]}; rename the claim"
+            message = (
+                f"its row {quote(both)} would have the name of {taken[both]}; rename the claim"
+            )
             yield Finding((*path, "name"), message)
-        taken |= dict.fromkeys(names, f"a row of the claim {show(claim.name)}")
+        taken |= dict.fromkeys(names, f"a row of the claim {quote(claim.name)}")
 
 
 def _epochs(root: Node) -> Iterator[Finding]:
@@ -290,7 +292,7 @@ def _rivals(root: Node, workload: Workload) -> Iterator[Finding]:
             metric = workload.metrics.get(name)
             if metric is None or metric.truth_of is not None:
                 estimated = [key for key, one in workload.metrics.items() if one.truth_of is None]
-                message = f"no estimated metric is called {show(name)}{suggest(name, estimated)}"
+                message = f"no estimated metric is called {quote(name)}{suggest(name, estimated)}"
                 yield Finding(("rivals", place, "constant", name), message)
         changed = rival.get("parameters")
         if changed is None or not changed.fields:
@@ -340,7 +342,7 @@ def _not_converted(root: Node, workload: Workload) -> Iterator[Finding]:
             numbers += [(("rivals", at, "constant"), name) for name in names]
     for place, name in numbers:
         metric = workload.metrics.get(name)
-        if unit and metric and unit != metric.unit and places(unit, metric.unit) is not None:
+        if unit and metric and unit != metric.unit and decimal_shift(unit, metric.unit) is not None:
             message = f"the manifest is in {unit}, but {name} is recorded in {metric.unit}"
             yield Finding(place, f"{message}: give `unit` to the claims, and not to the manifest")
 
@@ -367,7 +369,7 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
     twin = _text(root, "twin", "metric")
     if twin is not None and (twin not in workload.metrics or workload.metrics[twin].final):
         every_epoch = [name for name, metric in workload.metrics.items() if not metric.final]
-        message = f"no metric of every epoch is called {show(twin)}{suggest(twin, every_epoch)}"
+        message = f"no metric of every epoch is called {quote(twin)}{suggest(twin, every_epoch)}"
         yield Finding(("twin", "metric"), message)
     metrics = {**COSTS, **workload.metrics}
     recorded: dict[str, str] = {}
@@ -379,16 +381,18 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
         metric = metrics.get(name)
         if metric is None:
             message = suggest(name, list(metrics))
-            yield Finding((*path, "metric"), f"unknown metric {show(name)}{message}")
+            yield Finding((*path, "metric"), f"unknown metric {quote(name)}{message}")
             continue
         own = _text(claim, "unit")
         if not metric.unit:
             message = f"nothing says the unit of {name}: give it here, or as the manifest's `unit`"
             yield Finding((*path, "unit"), message)
-        elif places(unit_written(own, unit, metric.unit), metric.unit) is None:
-            message = f"{show(own)} cannot be converted: {name} is recorded in {metric.unit}"
+        elif decimal_shift(unit_written(own, unit, metric.unit), metric.unit) is None:
+            message = f"{quote(own)} cannot be converted: {name} is recorded in {metric.unit}"
             yield Finding((*path, "unit"), message)
-        elif own is None and unit and name not in COSTS and places(unit, metric.unit) is None:
+        elif (
+            own is None and unit and name not in COSTS and decimal_shift(unit, metric.unit) is None
+        ):
             message = (
                 f"required: the manifest is in {unit}, but {name} is recorded in {metric.unit}"
             )
@@ -396,9 +400,9 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
         recorded[name] = metric.unit
         yield from _hardware(path, claim, name, measured=metric is COSTS.get(name))
         yield from _shape(path, claim, name, metric)
-    if unit and recorded and all(places(unit, other) is None for other in recorded.values()):
+    if unit and recorded and all(decimal_shift(unit, other) is None for other in recorded.values()):
         named = ", ".join(f"{name} in {other}" for name, other in recorded.items())
-        yield Finding(("unit",), f"no claim is in {show(unit)}: the workload records {named}")
+        yield Finding(("unit",), f"no claim is in {quote(unit)}: the workload records {named}")
     else:
         yield from unsaid
 

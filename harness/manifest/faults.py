@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.errors import Fault
-from harness.manifest.tree import Node, Path, number_meant, show
+from harness.manifest.tree import Node, Path, number_meant, quote
 from harness.record import Json
 
 
@@ -42,10 +42,10 @@ def findings(error: ValidationError, model: type[BaseModel], root: Node) -> Iter
             and len(root.at(path).items) >= details["ctx"]["min_length"]
         ):
             continue
-        yield Finding(path, describe(details, model))
+        yield Finding(path, plain_words(details, model))
 
 
-def describe(details: ErrorDetails, model: type[BaseModel]) -> str:
+def plain_words(details: ErrorDetails, model: type[BaseModel]) -> str:
     """Put one of pydantic's errors into plain words; `model` is what was validated."""
     context: Mapping[str, Any] = details.get("ctx", {})
     if details["type"] == "extra_forbidden":
@@ -69,7 +69,7 @@ def _wanted(
         blank = value is None
         if blank:
             return f"left blank: must be {what}"
-        return f"must be {what}, got {show(value)}{hint(value)}"
+        return f"must be {what}, got {quote(value)}{hint(value)}"
 
     return say
 
@@ -108,7 +108,7 @@ _TRUE, _FALSE = ("true", "yes", "on", "y", "1"), ("false", "no", "off", "n", "0"
 def _bound(name: str, words: str, at_zero: str) -> Callable[[Json, Mapping[str, Any]], str]:
     def say(value: Json, context: Mapping[str, Any]) -> str:
         limit = context[name]
-        return f"must {at_zero if limit == 0 else f'be {words} {limit}'}, got {show(value)}"
+        return f"must {at_zero if limit == 0 else f'be {words} {limit}'}, got {quote(value)}"
 
     return say
 
@@ -122,7 +122,7 @@ def _choice(value: Json, context: Mapping[str, Any]) -> str:
         value = value.get("kind")
     near = suggest(value, allowed) if isinstance(value, str) else ""
     hint = near if "did you mean" in near else ""
-    return f"must be {' or '.join(allowed)}, got {show(value)}{hint}"
+    return f"must be {' or '.join(allowed)}, got {quote(value)}{hint}"
 
 
 def _pattern(value: Json, context: Mapping[str, Any]) -> str:
@@ -130,7 +130,7 @@ def _pattern(value: Json, context: Mapping[str, Any]) -> str:
         return "must not be empty"
     one_line = context["pattern"] == r"^\S(.*\S)?$"
     wanted = "be one line with no blanks around it" if one_line else f"match {context['pattern']}"
-    return f"must {wanted}, got {show(value)}"
+    return f"must {wanted}, got {quote(value)}"
 
 
 _WHOLE = _wanted("a whole number", _whole_hint)

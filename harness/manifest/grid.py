@@ -29,7 +29,7 @@ from math import prod
 from harness.manifest.claims import SETS
 from harness.manifest.faults import Finding, suggest
 from harness.manifest.table import is_reference
-from harness.manifest.tree import Node, Path, show
+from harness.manifest.tree import Node, Path, quote
 
 SECTIONS = ("grid", "exclude", "cells", "comparisons")
 """The fields of a grid file that are not the cells' manifest."""
@@ -110,18 +110,18 @@ def fits(cell: Cell, wanted: str) -> bool:
 def _fits(cell: Cell, condition: str) -> bool:
     axis, equals, pattern = (part.strip() for part in condition.partition("="))
     if not equals:
-        raise ValueError(f"cells are written as AXIS=VALUE, got {show(condition)}")
+        raise ValueError(f"cells are written as AXIS=VALUE, got {quote(condition)}")
     if axis not in cell.axes:
-        raise ValueError(f"no axis is called {show(axis)}{suggest(axis, list(cell.axes))}")
+        raise ValueError(f"no axis is called {quote(axis)}{suggest(axis, list(cell.axes))}")
     labels = cell.axes[axis]
     if pattern in labels:
         return cell.labels[axis] == pattern
     if not any(fnmatchcase(label, pattern) for label in labels):
-        raise ValueError(f"{axis} has no value {show(pattern)}{suggest(pattern, labels)}")
+        raise ValueError(f"{axis} has no value {quote(pattern)}{suggest(pattern, labels)}")
     return fnmatchcase(cell.labels[axis], pattern)
 
 
-def expand(root: Node, grid: str) -> tuple[list[Expanded], list[Finding]]:
+def expand_grid(root: Node, grid: str) -> tuple[list[Expanded], list[Finding]]:
     """Expand a grid.
 
     Args:
@@ -355,7 +355,7 @@ class _Reader:
     def _check_label(self, path: Path, label: str) -> None:
         if not LABEL.fullmatch(label):
             rule = "a value's label, which is part of ids, has letters, digits and . * + _ - only"
-            self.find(path, f"{rule}, got {show(label)}")
+            self.find(path, f"{rule}, got {quote(label)}")
 
     def _check_name(self, path: Path, name: str) -> None:
         if not AXIS.fullmatch(name):
@@ -409,7 +409,7 @@ class _Reader:
             for place, label in enumerate(labels):
                 if label not in axes[axis]:
                     at = (*path, axis) if one else (*path, axis, place)
-                    self.find(at, f"{axis} has no value {show(label)}{suggest(label, axes[axis])}")
+                    self.find(at, f"{axis} has no value {quote(label)}{suggest(label, axes[axis])}")
             where[axis] = dict.fromkeys(label for label in labels if label in axes[axis])
         return where
 

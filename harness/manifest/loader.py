@@ -11,11 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import Fault, ManifestError
 from harness.manifest import grid
-from harness.manifest.checks import check, find_workload, given
+from harness.manifest.checks import find_faults, find_workload, given
 from harness.manifest.experiment import IDENTIFIER, Experiment, Manifest
 from harness.manifest.faults import Finding, findings
 from harness.manifest.table import Tables
-from harness.manifest.tree import Node, content, dotted, parse
+from harness.manifest.tree import Node, content, dotted, parse_yaml
 from harness.manifest.tree import Path as Place
 from harness.manifest.units import converted
 from harness.record import Json, canonical_json, digest
@@ -131,7 +131,7 @@ def _read(path: Path, registry: Mapping[str, Workload]) -> tuple[list[Experiment
         whole, text = content(path)
     except ManifestError as error:
         return [], [*faults, *error.faults]
-    root, found = parse(text, file)
+    root, found = parse_yaml(text, file)
     faults += found
     if root is None:
         return [], faults
@@ -154,7 +154,7 @@ def _cells(
     root: Node, path: Path, tables: Tables, registry: Mapping[str, Workload]
 ) -> tuple[list[Experiment], list[Fault]]:
     """Read every cell of a grid. A fault that many cells share is reported once."""
-    expanded, wrong = grid.expand(root, path.stem)
+    expanded, wrong = grid.expand_grid(root, path.stem)
     faults = [fault_of(finding, root, str(path)) for finding in wrong]
     experiments: list[Experiment] = []
     shared: dict[tuple[str, int, str, str], tuple[Fault, list[str]]] = {}
@@ -231,7 +231,7 @@ def _experiment(
     cell: grid.Cell | None = None,
 ) -> tuple[Experiment | None, list[Finding]]:
     """Make an experiment of a tree without names and tables, or return what is wrong with it."""
-    manifest, workload, wrong = validate(root, registry, path.parent)
+    manifest, workload, wrong = validate_tree(root, registry, path.parent)
     if manifest is None or workload is None or wrong:
         return None, wrong
     manifest, written, wrong = converted(manifest, workload)
@@ -294,7 +294,7 @@ def _wrong_rivals(
             for name, count in grids.items():
                 if count > 1:
                     text = f"{name} is a grid of {count} experiments; a rival is one"
-                    root, _ = parse(content(item.path)[1], str(item.path))
+                    root, _ = parse_yaml(content(item.path)[1], str(item.path))
                     assert root is not None  # noqa: S101 (it has been read)
                     yield fault_of(
                         Finding(("rivals", at, "experiment"), text), root, str(item.path)
@@ -322,11 +322,11 @@ def truths(workload: Workload) -> dict[str, str]:
 
 
 def typed(root: Node, workload: Workload) -> Parameters:
-    """The workload's typed parameters; the tree must have passed `validate`."""
+    """The workload's typed parameters; the tree must have passed `validate_tree`."""
     return workload.parameters.model_validate_json(json.dumps(given(root)), strict=True)
 
 
-def validate(
+def validate_tree(
     root: Node, registry: Mapping[str, Workload], folder: Path
 ) -> tuple[Manifest | None, Workload | None, list[Finding]]:
     """Check a tree.
@@ -341,7 +341,7 @@ def validate(
         every fault.
     """
     workload, wrong = find_workload(root, registry, folder)
-    wrong += check(root, workload)
+    wrong += find_faults(root, workload)
     try:
         # Through JSON: strict about types, yet a list is read as a tuple.
         manifest = Manifest.model_validate_json(json.dumps(root.plain()), strict=True)
@@ -383,7 +383,7 @@ def change(
     for path, value in changes.items():
         _put(plain, path, value)
     root = Node.of(plain)
-    manifest, workload, wrong = validate(root, registry, experiment.path.parent)
+    manifest, workload, wrong = validate_tree(root, registry, experiment.path.parent)
     if manifest is None or workload is None or wrong:
         return None, wrong
     manifest, written, wrong = converted(manifest, workload)
@@ -415,14 +415,14 @@ def _put(plain: Json, path: Place, value: Json) -> None:
 M = TypeVar("M", bound=BaseModel)
 
 
-def read(path: Path, model: type[M]) -> tuple[M, Node]:
+def read_model(path: Path, model: type[M]) -> tuple[M, Node]:
     """Read a file as a model; return it with the tree that knows its lines.
 
     Raises:
         ManifestError: with every fault of the file.
     """
     file = str(path)
-    root, faults = parse(content(path)[1], file)
+    root, faults = parse_yaml(content(path)[1], file)
     if root is None:
         raise ManifestError(faults)
     try:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from harness.errors import Fault, ManifestError
 from harness.manifest.faults import Finding, suggest
-from harness.manifest.tree import Node, content, show
+from harness.manifest.tree import Node, content, quote
 from harness.manifest.tree import Path as Place
 from harness.record import stays_below
 
@@ -138,7 +138,7 @@ class Tables:
         if column is None or key not in ("values", *_ONE_ROW):
             return child
         if column not in table.columns:
-            message = f"{table.file} has no column {show(column)}{suggest(column, table.columns)}"
+            message = f"{table.file} has no column {quote(column)}{suggest(column, table.columns)}"
             raise _WrongError(message, (key,))
         if key == "mean" and "sd" not in fields:
             return child  # its cell holds both
@@ -152,7 +152,7 @@ class Tables:
             wanted = "must be a finite number"
             if _mean_and_sd(text):
                 wanted = "must be one number; `mean`, `runs` and `ddof` take a mean with its SD"
-            self.faults.append(Fault(table.file, line, column, f"{wanted}, got {show(text)}"))
+            self.faults.append(Fault(table.file, line, column, f"{wanted}, got {quote(text)}"))
             number = 0.0
         whole = number.is_integer() and text.lstrip("+-").isdecimal()
         return Node(int(number) if whole else number, line, table.file)
@@ -163,7 +163,7 @@ class Tables:
         """The two numbers of a cell such as 96.74 ± 0.12."""
         numbers = _mean_and_sd(row[column])
         if numbers is None:
-            wanted = f"must be a mean with its SD, such as {_EXAMPLES}, got {show(row[column])}"
+            wanted = f"must be a mean with its SD, such as {_EXAMPLES}, got {quote(row[column])}"
             if _number(row[column]) is not None:
                 wanted += "; if the SD stands in another column, name it under `sd`"
             self.faults.append(Fault(table.file, line, column, wanted))
@@ -181,7 +181,7 @@ class Tables:
         separator = _SEPARATORS.get(path.suffix.lower())
         if separator is None:
             raise _WrongError(
-                f"must end in {' or '.join(_SEPARATORS)}, got {show(name)}", ("table",)
+                f"must end in {' or '.join(_SEPARATORS)}, got {quote(name)}", ("table",)
             )
         try:
             text = content(path)[1]
@@ -224,14 +224,14 @@ def _chosen(table: _Table, rows: Node) -> list[tuple[int, Mapping[str, str]]]:
     left = list(table.rows)
     for column, wanted in rows.fields.items():
         if column not in table.columns:
-            message = f"{table.file} has no column {show(column)}{suggest(column, table.columns)}"
+            message = f"{table.file} has no column {quote(column)}{suggest(column, table.columns)}"
             raise _WrongError(message, ("rows", column))
-        value = wanted.text if wanted.text is not None else show(wanted.value)
+        value = wanted.text if wanted.text is not None else quote(wanted.value)
         fitting = [(line, row) for line, row in left if _same(row[column], value)]
         if not fitting:
             near = get_close_matches(value, {row[column] for _, row in left}, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            message = f"{table.file} has no such row with {column} = {show(value)}{hint}"
+            message = f"{table.file} has no such row with {column} = {quote(value)}{hint}"
             raise _WrongError(message, ("rows", column))
         left = fitting
     return left

@@ -63,7 +63,7 @@ _SCALARS: dict[str, Callable[[str], Json]] = {
 }
 
 
-def show(value: object) -> str:
+def quote(value: object) -> str:
     """Quote a value for a message: on one line, in ASCII, in at most 60 characters."""
     text = json.dumps(value) if isinstance(value, bool | None) else ascii(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -80,7 +80,7 @@ def dotted(path: Path) -> str:
         if isinstance(part, int) or part.isdecimal():
             text += f"[{part}]"
         else:
-            text += "." * bool(text) + (part if _PLAIN.fullmatch(part) else show(part))
+            text += "." * bool(text) + (part if _PLAIN.fullmatch(part) else quote(part))
     return text
 
 
@@ -209,7 +209,7 @@ class _UnreadableError(Exception):
     """The text cannot be read any further."""
 
 
-def parse(text: str, file: str) -> tuple[Node | None, list[Fault]]:
+def parse_yaml(text: str, file: str) -> tuple[Node | None, list[Fault]]:
     """Read one YAML document.
 
     Returns:
@@ -272,14 +272,14 @@ class _Reader:
                 raise self.stop(line, f"nested deeper than {MAX_DEPTH} levels")
             tag = getattr(event, "tag", None)
             if tag is not None:
-                self.fault(line, f"tags are not allowed, got {show(tag)}")
+                self.fault(line, f"tags are not allowed, got {quote(tag)}")
 
     def tree(self, root: yaml.Node | None) -> Node:
         if root is None or (isinstance(root, yaml.ScalarNode) and not root.value):
             raise self.stop(1, "the file is empty; it must hold a mapping of fields")
         line = _line(root)
         if not isinstance(root, yaml.MappingNode):
-            kind = "a list" if isinstance(root, yaml.SequenceNode) else show(_scalar(root))
+            kind = "a list" if isinstance(root, yaml.SequenceNode) else quote(_scalar(root))
             raise self.stop(line, f"must be a mapping of fields, got {kind}")
         return self.convert(root, line, ())
 

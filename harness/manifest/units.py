@@ -34,12 +34,12 @@ def unit_written(claim: str | None, manifest: str | None, recorded: str) -> str:
         manifest: the manifest's, if it states one. It holds only if it can be converted.
         recorded: the metric's.
     """
-    if claim is None and manifest is not None and places(manifest, recorded) is not None:
+    if claim is None and manifest is not None and decimal_shift(manifest, recorded) is not None:
         return manifest
     return claim or recorded
 
 
-def places(written: str, recorded: str) -> int | None:
+def decimal_shift(written: str, recorded: str) -> int | None:
     """Return by how many places the decimal point moves to the right; None if it cannot.
 
     >>> places("%", "fraction"), places("bits", "bits"), places("nats", "bits")
@@ -64,7 +64,7 @@ def converted(
     for at, claim in enumerate(manifest.claims):
         recorded = {**COSTS, **workload.metrics}[claim.metric].unit
         unit = unit_written(claim.unit, manifest.unit, recorded)
-        moved = places(unit, recorded) or 0
+        moved = decimal_shift(unit, recorded) or 0
         named = claim.unit if unit == recorded == manifest.unit else recorded
         try:
             claims.append(_moved(claim, moved, named))

@@ -1,24 +1,24 @@
 """Configure nights, keep their history, and summarise them."""
 
-from harness.nightly.config import Night, Quarantine, load
+from harness.nightly.config import Night, Quarantine, load_nights
 from harness.nightly.history import (
     History,
     NightEntry,
     NightRecord,
+    NightState,
     OpenNight,
-    State,
-    Status,
+    Streak,
     advance,
     baseline_side,
     baselines,
-    environment,
+    current_environment,
     first_good,
     last_good,
     most_severe,
     night_code,
     read_record,
 )
-from harness.nightly.summary import NightComparison, NightSummary, markdown, post
+from harness.nightly.summary import NightComparison, NightSummary, night_markdown, post
 
 __all__ = [
     "History",
@@ -26,21 +26,21 @@ __all__ = [
     "NightComparison",
     "NightEntry",
     "NightRecord",
+    "NightState",
     "NightSummary",
     "OpenNight",
     "Quarantine",
-    "State",
-    "Status",
+    "Streak",
     "advance",
     "baseline_side",
     "baselines",
-    "environment",
+    "current_environment",
     "first_good",
     "last_good",
-    "load",
-    "markdown",
+    "load_nights",
     "most_severe",
     "night_code",
+    "night_markdown",
     "post",
     "read_record",
 ]

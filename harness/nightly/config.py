@@ -11,7 +11,7 @@ from pydantic import PositiveInt as Count
 from harness.errors import Fault, ManifestError, UsageError
 from harness.manifest.experiment import IDENTIFIER
 from harness.manifest.fields import Frozen, Line, Seeds, Text
-from harness.manifest.loader import read
+from harness.manifest.loader import read_model
 from harness.options import ClusterOptions, RunOptions
 
 FORMAT = 1
@@ -100,13 +100,13 @@ class Nights(Frozen):
         return self.nights[name]
 
 
-def load(path: Path) -> Nights:
+def load_nights(path: Path) -> Nights:
     """Read the nights from a file.
 
     Raises:
         ManifestError: lists every fault of the file.
     """
-    configured, root = read(path, Nights)
+    configured, root = read_model(path, Nights)
     faults = []
     seen: set[str] = set()
     for place, item in enumerate(configured.quarantine):

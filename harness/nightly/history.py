@@ -33,7 +33,7 @@ from harness.store import Store, files
 from harness.verdict import ExperimentVerdict, exit_code
 
 
-class State(StrEnum):
+class NightState(StrEnum):
     """The state of an experiment after a night."""
 
     PASSING = "passing"
@@ -51,15 +51,15 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class Streak:
     """An experiment's state, with the number of failing nights in a row."""
 
-    state: State = State.UNKNOWN
+    state: NightState = NightState.UNKNOWN
     failing: int = 0
     """Nights in a row whose verdict was not as expected; undecided nights do not count."""
 
 
-def advance(before: Status, tonight: Exit, *, quarantined: bool, consistent_after: int) -> Status:
+def advance(before: Streak, tonight: Exit, *, quarantined: bool, consistent_after: int) -> Streak:
     """Compute an experiment's status after tonight.
 
     Args:
@@ -72,14 +72,14 @@ def advance(before: Status, tonight: Exit, *, quarantined: bool, consistent_afte
         tonight, before.failing
     )
     if quarantined:
-        return Status(State.QUARANTINED, failing)
+        return Streak(NightState.QUARANTINED, failing)
     if failing:
         often = failing >= consistent_after
-        return Status(State.CONSISTENTLY_FAILING if often else State.FAILING, failing)
+        return Streak(NightState.CONSISTENTLY_FAILING if often else NightState.FAILING, failing)
     if tonight is Exit.AS_EXPECTED:
-        return Status(State.RECOVERED if before.failing else State.PASSING)
+        return Streak(NightState.RECOVERED if before.failing else NightState.PASSING)
     # After a quarantine the old state is unknown, and tonight does not decide.
-    return Status(State.UNKNOWN if before.state is State.QUARANTINED else before.state)
+    return Streak(NightState.UNKNOWN if before.state is NightState.QUARANTINED else before.state)
 
 
 _MOST_SEVERE_FIRST = (
@@ -139,7 +139,7 @@ class NightEntry:
     verdict: str
     code: Exit
     """The exit code of this verdict alone."""
-    state: State
+    state: NightState
     failing: int
     manifest: str
     """The manifest's digest."""
@@ -155,9 +155,9 @@ class NightEntry:
     """What the trials ran with (source, versions, hardware), by name."""
 
     @property
-    def status(self) -> Status:
+    def status(self) -> Streak:
         """The status from which the next night goes on."""
-        return Status(self.state, self.failing)
+        return Streak(self.state, self.failing)
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,7 @@ def _good(nights: Sequence[NightRecord], experiment: str) -> list[NightRecord]:
 
 def _read(path: Path) -> NightRecord:
     try:
-        record = _RECORD.validate_json(files.read(path) or b"")
+        record = _RECORD.validate_json(files.read_file(path) or b"")
     except ValidationError as error:
         raise StoreError(
             f"{path}: not a night's record ({error.error_count()} faults); "
@@ -340,7 +340,7 @@ class EnvironmentDocument(Document):
     packages: Mapping[str, str]
 
 
-def environment() -> EnvironmentDocument:
+def current_environment() -> EnvironmentDocument:
     """Describe this process and the machine that it runs on."""
     installed = sorted(distributions(), key=lambda item: str(item.metadata["Name"]).lower())
     return EnvironmentDocument(

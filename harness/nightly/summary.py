@@ -19,7 +19,7 @@ from harness.errors import Exit
 from harness.manifest import spell
 from harness.nightly.config import Quarantine
 from harness.nightly.history import NightEntry, NightRecord
-from harness.report.text import as_markdown, expectation, measured, number, row_names
+from harness.report.text import as_markdown, expectation, measured_text, number, row_names
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
 
 COLOURS = {
@@ -62,7 +62,7 @@ class NightSummary:
     today: date
 
 
-def markdown(summary: NightSummary) -> str:
+def night_markdown(summary: NightSummary) -> str:
     """Render the summary as Markdown; equal summaries give equal text."""
     sections = [
         _heading(summary),
@@ -150,7 +150,9 @@ def _undecided(verdicts: Iterable[ExperimentVerdict]) -> Iterator[str]:
 
 
 def _row(row: ClaimResult) -> str:
-    values = f"{row.name}: reported {number(row.reported)}, measured {measured(row)} {row.unit}"
+    values = (
+        f"{row.name}: reported {number(row.reported)}, measured {measured_text(row)} {row.unit}"
+    )
     if row.verdict.holds:
         return f"{values}, which passed although the manifest expects a failure"
     return f"{values}, tolerance {row.tolerance:g}" + (f" ({row.note})" if row.note else "")

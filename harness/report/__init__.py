@@ -45,9 +45,9 @@ def _junit(verdicts: Verdicts) -> bytes:
 
 
 def _markdown(verdicts: Verdicts) -> str:
-    from harness.report.pages import markdown  # noqa: PLC0415 - as above
+    from harness.report.pages import verdicts_markdown  # noqa: PLC0415 - as above
 
-    return markdown(verdicts)
+    return verdicts_markdown(verdicts)
 
 
 def _html(verdicts: Verdicts) -> str:

@@ -43,7 +43,7 @@ _READERS: dict[str, Callable[[Path], pa.Table]] = {
 }
 
 
-def write(path: Path, trials: Iterable[tuple[str, StoredTrial]]) -> int:
+def write_trials(path: Path, trials: Iterable[tuple[str, StoredTrial]]) -> int:
     """Write the records of trials, each with its experiment's id, and return the number of rows.
 
     Only some trials are in memory at a time. The file appears whole or not at all.
@@ -64,7 +64,7 @@ def write(path: Path, trials: Iterable[tuple[str, StoredTrial]]) -> int:
     return count
 
 
-def records(trials: Iterable[tuple[str, StoredTrial]]) -> pa.Table:
+def records_to_table(trials: Iterable[tuple[str, StoredTrial]]) -> pa.Table:
     """Return the records of trials, each with its experiment's id, as one table of `SCHEMA`."""
     return _table([row for experiment, trial in trials for row in _rows(experiment, trial)])
 
@@ -111,8 +111,8 @@ def verdicts(judged: Iterable[ExperimentVerdict]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=VERDICTS)
 
 
-def read(path: Path) -> dict[tuple[str, int], StoredTrial]:
-    """Read a table that `write` wrote, by experiment and seed; provenance is not in it.
+def read_trials(path: Path) -> dict[tuple[str, int], StoredTrial]:
+    """Read a table that `write_trials` wrote, by experiment and seed; provenance is not in it.
 
     Raises:
         UsageError: the file is not such a table, or cannot be read.

@@ -23,10 +23,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from harness.compare import Comparison, Standing
 from harness.manifest import Basis
-from harness.output import write
+from harness.output import write_output
 from harness.record import Failure, FailureKind, Json
-from harness.report.text import chances, measured, not_severe, number, weak_claim
-from harness.study import Factor, Hinge, Result, Study, claim_outcome
+from harness.report.text import chances, measured_text, not_severe, number, weak_claim
+from harness.study import Factor, Hinge, Study, VariantVerdict, claim_outcome
 from harness.study.region import Region
 from harness.study.search import Tried
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
@@ -476,7 +476,7 @@ def _factor(study: Study, factor: Factor) -> FactorDocument:
     )
 
 
-def _variant(study: Study, result: Result) -> VariantDocument:
+def _variant(study: Study, result: VariantVerdict) -> VariantDocument:
     names = (factor.name for factor in study.factors)
     far, row = result.farthest
     return VariantDocument(
@@ -512,7 +512,7 @@ def _schema(document: type[Document]) -> str:
 
 if __name__ == "__main__":
     for name, text in schemas().items():
-        write(SCHEMAS / name, text)
+        write_output(SCHEMAS / name, text)
 
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -595,7 +595,7 @@ def _message(result: ClaimResult) -> str:
     unexpected = result.as_expected is False and result.verdict.holds
     parts = [
         "expected NOT REPRODUCED in some row of this claim" if unexpected else "",
-        f"{result.verdict}: reported {number(result.reported)}, measured {measured(result)}, "
+        f"{result.verdict}: reported {number(result.reported)}, measured {measured_text(result)}, "
         f"tolerance {result.tolerance:g} {result.unit}",
         result.note,
     ]

@@ -166,7 +166,7 @@ def drawings(verdict: ExperimentVerdict) -> list[tuple[Panel, str]]:
     return svgs
 
 
-def heat_map(grid: GridMap) -> Figure:
+def draw_heat_map(grid: GridMap) -> Figure:
     """Draw a grid: the verdict on each cell as colour and letter, and its difference in tolerances.
 
     The farther off a cell is, up to two tolerances, the stronger is its colour.
@@ -335,7 +335,7 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     epochs = np.arange(1.0, evidence.epochs + 1)
     _seeds(axes, epochs, evidence.curves[headline], seed_groups(verdict))
     for metric in dict.fromkeys(row.metric for row in rows if row.metric != headline):
-        places, values = points([row for row in rows if row.metric == metric])
+        places, values = reported_points([row for row in rows if row.metric == metric])
         axes.plot(
             places, values, "--", color=TRUE, linewidth=1.4, label=axis_label(metric, verdict)
         )
@@ -346,7 +346,7 @@ def _curves(axes: Axes, *, verdict: ExperimentVerdict, rows: Rows) -> None:
     # Rows that are judged after alignment may lie far off here and still hold. So they get no
     # tolerance and no mark of failure.
     axes.plot(
-        *points([row for row in shown if row.claim in lined_up]),
+        *reported_points([row for row in shown if row.claim in lined_up]),
         "o",
         color=INK,
         markersize=3.5,
@@ -465,7 +465,7 @@ def _seeds(axes: Axes, epochs: Array, curves: Array, groups: Sequence[SeedGroup]
             label = "_" if place else "each seed"
             axes.plot(epochs, curve, color=SEEDS, linewidth=0.8, label=label)
     for number, group in enumerate(groups):
-        mean, sd = mean_and_sd(curves[list(group.rows)])
+        mean, sd = epoch_means(curves[list(group.rows)])
         if sd is not None:
             label = "_" if number else "one standard deviation"
             axes.fill_between(
@@ -476,7 +476,7 @@ def _seeds(axes: Axes, epochs: Array, curves: Array, groups: Sequence[SeedGroup]
         axes.plot(epochs, mean, line, color=MEAN, linewidth=1.8, label=label)
 
 
-def mean_and_sd(curves: Array) -> tuple[Array, Array | None]:
+def epoch_means(curves: Array) -> tuple[Array, Array | None]:
     """Mean and SD over the seeds at each epoch; no SD for one seed.
 
     The mean would jump where a seed ends early. So it is NaN from there on.
@@ -488,7 +488,7 @@ def mean_and_sd(curves: Array) -> tuple[Array, Array | None]:
 
 
 def _joined(axes: Axes, rows: Rows) -> None:
-    axes.plot(*points(rows), color=INK, linewidth=1.1, label="reported")
+    axes.plot(*reported_points(rows), color=INK, linewidth=1.1, label="reported")
 
 
 def _reported(axes: Axes, rows: Rows) -> None:
@@ -694,7 +694,7 @@ def headline_metric(verdict: ExperimentVerdict) -> str:
     return claim.metric if claim and claim.metric in verdict.evidence.curves else ""
 
 
-def points(rows: Rows) -> tuple[list[int], list[float]]:
+def reported_points(rows: Rows) -> tuple[list[int], list[float]]:
     """Return epochs and reported values of the rows that have an epoch, in order."""
     ordered = sorted((row.epoch, row.reported) for row in rows if row.epoch is not None)
     return [epoch for epoch, _ in ordered], [reported for _, reported in ordered]

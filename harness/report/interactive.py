@@ -16,9 +16,9 @@ from harness.report.figures import (
     MOST_LINES,
     at_least_visible,
     axis_label,
+    epoch_means,
     headline_metric,
     lined_up_claims,
-    mean_and_sd,
     spaced,
 )
 from harness.report.text import number, seed_groups
@@ -110,7 +110,7 @@ def _seeds(verdict: ExperimentVerdict, recorded: Array) -> list[Series]:
 
 
 def _mean(name: str, recorded: Array) -> Series:
-    mean, sd = mean_and_sd(recorded)
+    mean, sd = epoch_means(recorded)
     band = {} if sd is None else {"low": _values(mean - sd), "high": _values(mean + sd)}
     return {"name": name, "values": _values(mean), **band}
 

@@ -25,7 +25,7 @@ from harness.verdict import Evidence, ExperimentVerdict, Outcome
 Filters = Mapping[str, Callable[..., Any]]
 
 
-def environment(filters: Filters, *, escape: bool) -> Environment:
+def template_environment(filters: Filters, *, escape: bool) -> Environment:
     """Create the environment that reads `harness/report/templates`.
 
     Args:
@@ -67,7 +67,7 @@ def html(verdicts: Sequence[ExperimentVerdict], links: Mapping[str, str] | None 
     """
     from harness.report import interactive  # noqa: PLC0415 - imports matplotlib
 
-    templates = environment(_HTML_FILTERS, escape=True)
+    templates = template_environment(_HTML_FILTERS, escape=True)
     verdicts = text.in_order(verdicts)
     sections = grids.worth_a_section(verdicts)
     plots = {verdict.id: interactive.curves(verdict) for verdict in sections}
@@ -236,7 +236,7 @@ _HTML_FILTERS: Filters = {
     "equal_rows": text.equal_rows,
     "seed_groups": text.seed_groups,
     "group_means": text.group_means,
-    "measured": text.measured,
+    "measured": text.measured_text,
     "command": _command,
     "not_run": text.not_run,
     "last_lines": text.last_lines,
@@ -260,7 +260,7 @@ MARKS = {
 }
 
 
-def markdown(
+def verdicts_markdown(
     verdicts: Sequence[ExperimentVerdict],
     figures: Mapping[str, str] | None = None,
     forest: str = "",
@@ -272,7 +272,9 @@ def markdown(
         figures: the link to each experiment's figure, by experiment or grid id.
         forest: the link to the overview of all claims.
     """
-    template = environment(_MARKDOWN_FILTERS, escape=False).get_template("verdicts.md.jinja")
+    template = template_environment(_MARKDOWN_FILTERS, escape=False).get_template(
+        "verdicts.md.jinja"
+    )
     verdicts = text.in_order(verdicts)
     return template.render(
         verdicts=verdicts,
@@ -294,7 +296,7 @@ _MARKDOWN_FILTERS: Filters = {
     "text": text.as_markdown,
     "cell": grids.cell_text,
     "number": text.number,
-    "measured": text.measured,
+    "measured": text.measured_text,
     "held": text.held,
     "equal_rows": text.equal_rows,
     "seed_groups": text.seed_groups,

@@ -22,14 +22,14 @@ from harness.report.figures import (
     axis_label,
     headline_metric,
     name_axes,
-    points,
+    reported_points,
     spaced,
 )
-from harness.report.pages import MARKS, Filters, environment
+from harness.report.pages import MARKS, Filters, template_environment
 from harness.report.terminal import STYLES, Column, FittedTable
 from harness.report.text import as_markdown, headline_result
 from harness.stats import Array
-from harness.study import Factor, Hinge, Result, Study, claim_outcome
+from harness.study import Factor, Hinge, Study, VariantVerdict, claim_outcome
 from harness.study.region import ALPHA, Profile, Region
 from harness.study.search import Tried
 from harness.study.sensitivity import named, sentences, setting, share
@@ -57,7 +57,7 @@ def study_markdown(study: Study, figure: str | None = None) -> str:
         study: the study with its results.
         figure: the link to its figure.
     """
-    template = environment(_FILTERS, escape=False).get_template("study.md.jinja")
+    template = template_environment(_FILTERS, escape=False).get_template("study.md.jinja")
     return template.render(
         study=study,
         sentences=list(sentences(study)),
@@ -87,7 +87,7 @@ def _hinges(study: Study) -> FittedTable:
     return table
 
 
-def _group(study: Study, factor: Factor, group: tuple[Result, ...]) -> FittedTable:
+def _group(study: Study, factor: Factor, group: tuple[VariantVerdict, ...]) -> FittedTable:
     heads = (Column(head, whole=True) for head in _heads(study, factor, group))
     table = FittedTable(
         (Column("verdict on", whole=True), *heads),
@@ -99,7 +99,7 @@ def _group(study: Study, factor: Factor, group: tuple[Result, ...]) -> FittedTab
     return table
 
 
-def _title(study: Study, factor: Factor, group: tuple[Result, ...]) -> str:
+def _title(study: Study, factor: Factor, group: tuple[VariantVerdict, ...]) -> str:
     """Name the factor that varies; in a grid, also the fixed values of the other factors."""
     place = study.factors.index(factor)
     others = [
@@ -110,18 +110,18 @@ def _title(study: Study, factor: Factor, group: tuple[Result, ...]) -> str:
     return f"{factor.name} ({factor.basis})" + (f", with {', '.join(others)}" if others else "")
 
 
-def _heads(study: Study, factor: Factor, group: tuple[Result, ...]) -> list[str]:
+def _heads(study: Study, factor: Factor, group: tuple[VariantVerdict, ...]) -> list[str]:
     """Return the values of one factor; a star marks the manifest's value."""
     place = study.factors.index(factor)
     values = [result.variant.settings[place] for result in group]
     return [in_words(value) + (" *" if value == factor.own else "") for value in values]
 
 
-def _outcome(result: Result, claim: str | None) -> Outcome:
+def _outcome(result: VariantVerdict, claim: str | None) -> Outcome:
     return result.verdict.verdict if claim is None else claim_outcome(result.verdict, claim)
 
 
-def _cell(result: Result, claim: str | None, *, marked: bool = False) -> str:
+def _cell(result: VariantVerdict, claim: str | None, *, marked: bool = False) -> str:
     """Return the outcome; for a claim also its rows that hold, and its largest difference."""
     outcome = _outcome(result, claim)
     text = f"{MARKS[outcome]} {outcome}".strip() if marked else str(outcome)
@@ -138,7 +138,7 @@ def _tolerances(far: float) -> str:
     return "no value" if isinf(far) else f"{far:.1f} tol"
 
 
-def _farthest(result: Result) -> str:
+def _farthest(result: VariantVerdict) -> str:
     far, row = result.farthest
     return f"{row}: {_tolerances(far)}" if row else ""
 
@@ -171,7 +171,7 @@ def study_figure(study: Study) -> Figure | None:
     return drawing
 
 
-def _row(place: Any, study: Study, factor: Factor, group: Sequence[Result]) -> None:
+def _row(place: Any, study: Study, factor: Factor, group: Sequence[VariantVerdict]) -> None:
     """Draw the curves of one factor's variants, and beside them their final estimates."""
     wide, narrow = place.subplots(1, 2, width_ratios=(2, 1))
     at = study.factors.index(factor)
@@ -185,7 +185,7 @@ def _row(place: Any, study: Study, factor: Factor, group: Sequence[Result]) -> N
     _finals(narrow, [result.verdict for result in group], labels)
 
 
-def _figure_title(study: Study, factor: Factor, group: Sequence[Result]) -> str:
+def _figure_title(study: Study, factor: Factor, group: Sequence[VariantVerdict]) -> str:
     settings = zip(study.factors, group[0].variant.settings, strict=True)
     others = [setting(other.name, value) for other, value in settings if other is not factor]
     return factor.name + (f", with {', '.join(others)}" if others and study.grid else "")
@@ -226,7 +226,7 @@ def _reported(axes: Axes, verdict: ExperimentVerdict) -> None:
     rows = _rows(verdict)
     if not rows:
         return
-    places, values = points(rows)
+    places, values = reported_points(rows)
     axes.plot(places, values, "o-", color=INK, linewidth=1.1, markersize=3.5, label="reported")
     # As in the report's figure, the axis is logarithmic: late epochs are listed more sparsely.
     axes.set_xscale("log")
@@ -340,7 +340,7 @@ def search_markdown(region: Region, figure: str) -> str:
         region: what a search found.
         figure: the link to its figure.
     """
-    template = environment(_FILTERS, escape=False).get_template("infer.md.jinja")
+    template = template_environment(_FILTERS, escape=False).get_template("infer.md.jinja")
     ordered = sorted(region.found.tried, key=lambda one: (one.stopped, one.discrepancy))
     return template.render(
         region=region,

@@ -115,11 +115,11 @@ def summary(verdicts: Sequence[ExperimentVerdict]) -> RenderableType:
             str(sum(not_run(verdict).values()) or ""),
             "control" if verdict.control else "",
         )
-    maps = [part for each in grid_maps(verdicts) for part in (Text(), heat_map(each))]
+    maps = [part for each in grid_maps(verdicts) for part in (Text(), grid_table(each))]
     return Group(Text(overview(verdicts)), Text(), table, *maps)
 
 
-def heat_map(grid: GridMap) -> RenderableType:
+def grid_table(grid: GridMap) -> RenderableType:
     """Build the table of a grid: each cell's verdict and its difference in tolerances."""
     table = FittedTable(
         (Column(grid.axes, whole=True), *(Column(label, whole=True) for label in grid.columns)),

@@ -120,7 +120,7 @@ def number(value: float | None, *, signed: bool = False) -> str:
     return f"{round(value, 4) + 0.0:{'+' if signed else ''}.4f}"
 
 
-def measured(result: ClaimResult) -> str:
+def measured_text(result: ClaimResult) -> str:
     """Format the measured value with its standard deviation, if there is one: "1.2 ± 0.1"."""
     sd = "" if result.spread is None else f" ± {number(result.spread)}"
     return number(result.measured) + sd

@@ -6,14 +6,14 @@ were committed. Others are planted in real training, by the workload's own plant
 records then lie in a workspace and are judged like all others.
 """
 
-from harness.selftest.cases import Case, CaseResult, Detection, Training, cases, evaluate
+from harness.selftest.cases import CaseResult, Detection, PlantedCase, Training, cases, evaluate
 from harness.selftest.drawn_runs import Subject, prepared
 from harness.selftest.kind_faults import kind_cases
 
 __all__ = [
-    "Case",
     "CaseResult",
     "Detection",
+    "PlantedCase",
     "Subject",
     "Training",
     "cases",

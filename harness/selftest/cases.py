@@ -25,7 +25,7 @@ from harness.selftest.drawn_runs import (
     messages,
     replayed,
     reporting,
-    write,
+    write_records,
 )
 from harness.store import Store
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome
@@ -60,7 +60,7 @@ Detector = Callable[[Verdicts], Detection | None]
 
 
 @dataclass(frozen=True)
-class Case:
+class PlantedCase:
     """One planted fault, or a null: a sound run, which the verdict must not reject."""
 
     name: str
@@ -92,7 +92,7 @@ class CaseResult:
         return (self.detection is not None) == self.is_fault
 
 
-def evaluate(case: Case, verdicts: Verdicts) -> CaseResult:
+def evaluate(case: PlantedCase, verdicts: Verdicts) -> CaseResult:
     """Compare the verdicts with what was planted."""
     names = sorted({str(verdict.verdict) for verdict in verdicts})
     return CaseResult(case.name, case.is_fault, " or ".join(names), case.detect(verdicts))
@@ -200,35 +200,35 @@ CHANCE = 1e-3
 """Probability that chance alone causes more rejections than the allowed number."""
 
 
-def cases(subject: Subject) -> Iterator[Case]:
+def cases(subject: Subject) -> Iterator[PlantedCase]:
     """Yield the cases that this experiment allows, in the order of display."""
     claims = subject.experiment.manifest.claims
     of_mean = any(isinstance(one, ToleratedClaim) and not one.counts_epochs for one in claims)
     seed = _tampered(subject)
-    yield Case("an honest run", _sound, not_reproduced_fully, is_fault=False)
-    yield Case(
+    yield PlantedCase("an honest run", _sound, not_reproduced_fully, is_fault=False)
+    yield PlantedCase(
         f"the paper is one more run ({DRAWS} draws)", _one_more_draw, _too_often, is_fault=False
     )
-    yield Case("a curve cut short", _cut_short, missing_seed(seed, "exact"))
-    yield Case("records truncated", _truncated, missing_seed(seed, "digest"))
-    yield Case("one seed NaN", _not_a_number, failed_seed(seed))
+    yield PlantedCase("a curve cut short", _cut_short, missing_seed(seed, "exact"))
+    yield PlantedCase("records truncated", _truncated, missing_seed(seed, "digest"))
+    yield PlantedCase("one seed NaN", _not_a_number, failed_seed(seed))
     if of_mean:
-        yield Case("variance inflated", _inflated, too_variable)
+        yield PlantedCase("variance inflated", _inflated, too_variable)
     if margins(subject.experiment):
-        yield Case("mean shifted", _shifted, rejected)
+        yield PlantedCase("mean shifted", _shifted, rejected)
     if subject.other is not None:
         other = partial(_of_another, other=subject.other)
-        yield Case("reported values of another experiment", other, rejected)
+        yield PlantedCase("reported values of another experiment", other, rejected)
     stale = missing_seed(seed, "digest")
-    yield Case("stale record: another seed's", _other_seed, stale)
-    yield Case("stale record: another seed's, spec replaced", _other_seed_renamed, stale)
-    yield Case("stale record: other parameters", _other_parameters, stale)
-    yield Case("stale record: another revision", _other_revision, stale)
+    yield PlantedCase("stale record: another seed's", _other_seed, stale)
+    yield PlantedCase("stale record: another seed's, spec replaced", _other_seed_renamed, stale)
+    yield PlantedCase("stale record: other parameters", _other_parameters, stale)
+    yield PlantedCase("stale record: another revision", _other_revision, stale)
     if margins(subject.experiment):
         changed = noted("changed since the records were made", "exact")
-        yield Case("a tolerance changed after the run", _tolerance_changed, changed)
+        yield PlantedCase("a tolerance changed after the run", _tolerance_changed, changed)
     for name, trials in subject.recorded.items():
-        yield Case(
+        yield PlantedCase(
             f"{planted_faults(subject.workload)[name].title} (as recorded)",
             partial(_recorded, trials=trials),
             rejected,
@@ -249,7 +249,7 @@ def _all_but_tampered(subject: Subject) -> dict[int, DrawnRun]:
 
 def _write(subject: Subject, store: Store, runs: Mapping[int, DrawnRun]) -> tuple[Experiment]:
     sent = subject.specs()
-    write(
+    write_records(
         store,
         subject.experiment,
         [(sent[seed], messages(run, sent[seed])) for seed, run in runs.items()],
@@ -290,7 +290,7 @@ def _cut_short(subject: Subject, store: Store) -> Sequence[Experiment]:
     spec = subject.specs()[_tampered(subject)]
     half = subject.experiment.manifest.epochs.value // 2
     sent = messages(draw(subject.experiment, spec.seed), spec, upto=half)
-    write(store, subject.experiment, [(spec, sent)])
+    write_records(store, subject.experiment, [(spec, sent)])
     return (subject.experiment,)
 
 
@@ -315,7 +315,7 @@ def _not_a_number(subject: Subject, store: Store) -> Sequence[Experiment]:
     half = subject.experiment.manifest.epochs.value // 2
     failure = Failure(FailureKind.SCIENTIFIC, "NonFiniteEstimate", "nan", half)
     sent = messages(draw(subject.experiment, spec.seed), spec, upto=half, failure=failure)
-    write(store, subject.experiment, [(spec, sent)])
+    write_records(store, subject.experiment, [(spec, sent)])
     return (subject.experiment,)
 
 
@@ -351,7 +351,7 @@ def _stale(subject: Subject, store: Store, other: TrialSpec) -> Sequence[Experim
     _write(subject, store, _all_but_tampered(subject))
     if other.seed == spec.seed:
         run = draw(subject.experiment, other.seed)
-        write(store, subject.experiment, [(other, messages(run, other))])
+        write_records(store, subject.experiment, [(other, messages(run, other))])
     shutil.copytree(_folder(store, other), _folder(store, spec))
     return (subject.experiment,)
 
@@ -365,7 +365,9 @@ def _other_seed_renamed(subject: Subject, store: Store) -> Sequence[Experiment]:
     experiments = _other_seed(subject, store)
     spare = Store(store.root / "spare")
     spec = subject.specs()[_tampered(subject)]
-    write(spare, subject.experiment, [(spec, messages(draw(subject.experiment, spec.seed), spec))])
+    write_records(
+        spare, subject.experiment, [(spec, messages(draw(subject.experiment, spec.seed), spec))]
+    )
     shutil.copy(_folder(spare, spec) / "spec.json", _folder(store, spec) / "spec.json")
     return experiments
 
@@ -397,7 +399,7 @@ def _recorded(
     """Write trials that ran with a fault's parameters as if they had the manifest's."""
     specs = subject.specs()
     sent = [(specs[trial.spec.seed], replayed(trial, specs[trial.spec.seed])) for trial in trials]
-    write(store, subject.experiment, sent)
+    write_records(store, subject.experiment, sent)
     return (subject.experiment,)
 
 
@@ -478,7 +480,7 @@ class Training:
     """The trials to train, and the case of each."""
 
     experiments: tuple[Experiment, ...]
-    cases: tuple[Case, ...]
+    cases: tuple[PlantedCase, ...]
     """One case for each experiment."""
     registry: Mapping[str, Workload]
     selection: Selection
@@ -547,14 +549,14 @@ def _split(subject: Subject) -> tuple[dict[str, PlantedFault], dict[str, Planted
     return chosen, {name: fault for name, fault in early.items() if name not in chosen}
 
 
-def _case(name: str, fault: PlantedFault) -> Case:
+def _case(name: str, fault: PlantedFault) -> PlantedCase:
     """Return the case of one fault. It writes no records, because Ray's workers make them."""
     detect: Detector = rejected
     if name == NONE:
         detect = false_alarm
     elif fault.data is not None:
         detect = noted("other data than its digest names", "digest")
-    return Case(fault.title, lambda *_: (), detect, is_fault=name != NONE)
+    return PlantedCase(fault.title, lambda *_: (), detect, is_fault=name != NONE)
 
 
 def _planted(

@@ -259,7 +259,7 @@ def replayed(trial: StoredTrial, spec: TrialSpec) -> list[Message]:
     return [Started(0, _provenance(spec)), *trial.epochs, *finals, Finished(trial.done)]
 
 
-def write(
+def write_records(
     store: Store, experiment: Experiment, sent: Iterable[tuple[TrialSpec, Sequence[Message]]]
 ) -> None:
     """Write what the manifest declares and then the messages, like the driver."""

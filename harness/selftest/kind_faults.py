@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from harness.manifest import BaseClaim, Experiment, change
 from harness.manifest.claims import AnyClaim
 from harness.record import Json
-from harness.selftest.cases import Case, PlantedWorkload, false_alarm, rejected
+from harness.selftest.cases import PlantedCase, PlantedWorkload, false_alarm, rejected
 from harness.selftest.drawn_runs import (
     PAPER_DRAW,
     SD_SHARE,
@@ -24,7 +24,7 @@ from harness.selftest.drawn_runs import (
     draw,
     margins,
     messages,
-    write,
+    write_records,
 )
 from harness.store import Store
 from harness.workload import PlantedFault
@@ -112,7 +112,7 @@ def _between(paper: _Paper, high: str, low: str) -> Iterator[BaseClaim]:
     yield claim("sometimes", "sometimes", of=[high], **some)
 
 
-def kind_cases(subject: Subject) -> Iterator[Case]:
+def kind_cases(subject: Subject) -> Iterator[PlantedCase]:
     """Yield the cases: two sound ones, and a fault for each kind."""
     paper = _paper(subject)
     if paper is None:
@@ -120,16 +120,16 @@ def kind_cases(subject: Subject) -> Iterator[Case]:
     alone = list(_alone(paper))
     claims = [claim for claim, _, _ in alone]
     name = "claims of many kinds"
-    yield Case(name, partial(_stored, claims=claims), false_alarm, is_fault=False)
+    yield PlantedCase(name, partial(_stored, claims=claims), false_alarm, is_fault=False)
     for claim, by, count in alone:
         planted = partial(_stored, claims=[claim], by=by * paper.tolerance, count=count)
-        yield Case(f"runs moved: {claim.kind}, {claim.name}", planted, rejected)
+        yield PlantedCase(f"runs moved: {claim.kind}, {claim.name}", planted, rejected)
     high, low = (_beside(subject, name) for name in ("high", "low"))
     registry = {**subject.registry, **{each.name: each for each in (high[0], low[0])}}
     pair = {"high": high[1], "low": low[1]}
     of_pair = list(_between(paper, *(each.id for each in pair.values())))
     together = partial(_stored_pair, pair=pair, paper=paper)
-    yield Case(
+    yield PlantedCase(
         "claims between experiments",
         partial(together, claims=of_pair),
         false_alarm,
@@ -137,7 +137,7 @@ def kind_cases(subject: Subject) -> Iterator[Case]:
         registry=registry,
     )
     for one in of_pair:
-        yield Case(
+        yield PlantedCase(
             f"experiments in another order: {one.kind}",
             partial(together, claims=[one], by=-FAULT * paper.tolerance),
             rejected,
@@ -225,4 +225,4 @@ def _write(
         for seed, spec in subject.specs().items()
     }
     sent = [(specs[seed], messages(run, specs[seed])) for seed, run in runs.items()]
-    write(store, experiment, sent)
+    write_records(store, experiment, sent)

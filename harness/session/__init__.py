@@ -5,13 +5,13 @@ Nothing here prints or ends the process. Progress goes to an `Observer`; errors 
 
 from harness.options import RunOptions
 from harness.session.runner import run_session
-from harness.session.session import CommittedUse, Session, load, warnings
+from harness.session.session import CommittedUse, Session, load_experiments, warnings
 
 __all__ = [
     "CommittedUse",
     "RunOptions",
     "Session",
-    "load",
+    "load_experiments",
     "run_session",
     "warnings",
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import workloads
-from harness.compare import Comparison, Side, Standing, compare
+from harness.compare import Comparison, Side, Standing, compare_experiments
 from harness.errors import Exit, UsageError
 from harness.manifest import Experiment, parse_seeds
 from harness.nightly import read_record
@@ -20,7 +20,7 @@ from harness.options import RunOptions
 from harness.plan import Selection, specs
 from harness.record import StoredTrial, TrialSpec
 from harness.session.runner import Observer, RunResult, run_session
-from harness.session.session import CommittedUse, Session, load
+from harness.session.session import CommittedUse, Session, load_experiments
 from harness.session.study import plan_study, run_study
 from harness.store import Archive, Store
 from harness.study import Study
@@ -78,7 +78,7 @@ def load_manifests(manifests: Manifests) -> tuple[Experiment, ...]:
     loaded = {item.id: item for item in given if isinstance(item, Experiment)}
     paths = [Path(item) for item in given if not isinstance(item, Experiment)]
     if paths:
-        loaded |= {item.id: item for item in load(paths)}
+        loaded |= {item.id: item for item in load_experiments(paths)}
     return tuple(loaded.values())
 
 
@@ -373,7 +373,7 @@ def records_table(trials: Mapping[tuple[str, int], StoredTrial]) -> "pyarrow.Tab
     """
     from harness.report import arrow_tables  # noqa: PLC0415 - pyarrow takes a moment to import
 
-    return arrow_tables.records((name, trial) for (name, _), trial in trials.items())
+    return arrow_tables.records_to_table((name, trial) for (name, _), trial in trials.items())
 
 
 def verdicts_table(verdicts: Iterable[ExperimentVerdict]) -> "pyarrow.Table":
@@ -429,8 +429,10 @@ def compare_paths(
         if not side.exists():
             raise UsageError(f"{side}: no such workspace, night, records or exported table")
     own = new / MANIFESTS
-    experiments = load(manifests or [own if own.is_dir() else DEFAULT_EXPERIMENTS])
-    compared = compare(experiments, read_side(base, experiments), read_side(new, experiments))
+    experiments = load_experiments(manifests or [own if own.is_dir() else DEFAULT_EXPERIMENTS])
+    compared = compare_experiments(
+        experiments, read_side(base, experiments), read_side(new, experiments)
+    )
     return tuple(one for one in compared if one.seeds or one.only_base or one.only_new)
 
 
@@ -449,7 +451,7 @@ def read_side(path: Path, experiments: Sequence[Experiment]) -> Side:
     from harness.report import arrow_tables  # noqa: PLC0415 - pyarrow takes a moment to import
 
     if path.is_file():
-        return Side(arrow_tables.read(path))
+        return Side(arrow_tables.read_trials(path))
     if Archive.there(path):
         return Side(dict(_stored(Archive(path), experiments)))
     store, record = Store(path), read_record(path)

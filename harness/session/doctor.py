@@ -38,7 +38,7 @@ class Health(Enum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class Requirement:
     """One requirement, its state, and what to do about it."""
 
     name: str
@@ -47,7 +47,7 @@ class Finding:
     remedy: str = ""
 
 
-def examine(workspace: Path, data: Path | None) -> list[Finding]:
+def examine(workspace: Path, data: Path | None) -> list[Requirement]:
     """Check everything, in the order in which to fix it."""
     with ThreadPoolExecutor() as pool:
         imported = list(pool.map(_package, ("torch", "torchvision", "ray", "mlflow")))
@@ -62,20 +62,20 @@ def examine(workspace: Path, data: Path | None) -> list[Finding]:
     ]
 
 
-def _python() -> Finding:
+def _python() -> Requirement:
     # An older Python fails before this line.
-    return Finding("Python", Health.GOOD, f"{platform.python_version()} in {sys.prefix}")
+    return Requirement("Python", Health.GOOD, f"{platform.python_version()} in {sys.prefix}")
 
 
-def _package(name: str) -> Finding:
+def _package(name: str) -> Requirement:
     """Import a package in its own process, because a broken one may crash or hang."""
     code = f"import {name}; print({name}.__version__)"
     answer = _ask(code)
     if answer.returncode == 0:
-        return Finding(name, Health.GOOD, answer.stdout.split()[-1])
+        return Requirement(name, Health.GOOD, answer.stdout.split()[-1])
     detail = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
     remedy = "run make again, or pip install -c ci/constraints.txt -e . (versions must match)"
-    return Finding(name, Health.MISSING, f"cannot be imported: {detail}", remedy)
+    return Requirement(name, Health.MISSING, f"cannot be imported: {detail}", remedy)
 
 
 def _ask(code: str) -> "subprocess.CompletedProcess[str]":
@@ -90,36 +90,36 @@ def _ask(code: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
-def _gpus() -> Finding:
+def _gpus() -> Requirement:
     code = (
         "import torch\n"
         "for n in range(torch.cuda.device_count()): print(torch.cuda.get_device_name(n))"
     )
     names = _ask(code).stdout.split("\n")[:-1]
     if names:
-        return Finding("GPUs", Health.GOOD, ", ".join(names))
+        return Requirement("GPUs", Health.GOOD, ", ".join(names))
     remedy = "everything runs on CPUs; where torch finds a GPU, --gpus-per-trial uses it"
-    return Finding("GPUs", Health.NOTE, "torch finds none", remedy)
+    return Requirement("GPUs", Health.NOTE, "torch finds none", remedy)
 
 
-def _data_folder(given: Path | None) -> list[Finding]:
+def _data_folder(given: Path | None) -> list[Requirement]:
     try:
         folder = data_folder(given)
     except DataError as error:
-        return [Finding("data sets", Health.NOTE, str(error), "set HARNESS_DATA to a folder")]
+        return [Requirement("data sets", Health.NOTE, str(error), "set HARNESS_DATA to a folder")]
     return [_data(folder), _disk("data", folder)]
 
 
-def _data(cache: Path) -> Finding:
+def _data(cache: Path) -> Requirement:
     sets = [path for path in sorted(cache.glob("*")) if path.is_dir()] if cache.is_dir() else []
     held = [path.name for path in sets if any(file.is_file() for file in path.rglob("*"))]
     if held:
-        return Finding("data sets", Health.GOOD, f"{', '.join(held)} in {cache}")
+        return Requirement("data sets", Health.GOOD, f"{', '.join(held)} in {cache}")
     remedy = "runs fetch what they need; harness data MANIFEST fetches its data sets now"
-    return Finding("data sets", Health.NOTE, f"none in {cache}", remedy)
+    return Requirement("data sets", Health.NOTE, f"none in {cache}", remedy)
 
 
-def _disk(name: str, folder: Path) -> Finding:
+def _disk(name: str, folder: Path) -> Requirement:
     """Check free space and the right to write, in the folder or its nearest parent."""
     place = folder.absolute()
     while not place.exists():
@@ -127,39 +127,41 @@ def _disk(name: str, folder: Path) -> Finding:
     free = shutil.disk_usage(place).free / GB
     detail = f"{free:.0f} GB free in {folder}"
     if not (place.is_dir() and os.access(place, os.W_OK)):
-        return Finding(f"disk ({name})", Health.MISSING, f"{place} cannot be written", _other(name))
+        return Requirement(
+            f"disk ({name})", Health.MISSING, f"{place} cannot be written", _other(name)
+        )
     if free < ROOM_GB:
         remedy = f"a run needs {ROOM_GB:g} GB; {_other(name)}"
-        return Finding(f"disk ({name})", Health.MISSING, detail, remedy)
-    return Finding(f"disk ({name})", Health.GOOD, detail)
+        return Requirement(f"disk ({name})", Health.MISSING, detail, remedy)
+    return Requirement(f"disk ({name})", Health.GOOD, detail)
 
 
 def _other(name: str) -> str:
     return f"set HARNESS_{name.upper()} to another folder"
 
 
-def _memory() -> Finding:
+def _memory() -> Requirement:
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
     except (ValueError, OSError):  # this system does not say
-        return Finding("memory", Health.NOTE, "not known", "each trial takes about 1 GB")
+        return Requirement("memory", Health.NOTE, "not known", "each trial takes about 1 GB")
     detail = f"{total:.0f} GB, {os.cpu_count()} CPUs"
     if total < MEMORY_GB:
         remedy = "each trial takes about 1 GB: --cpus-per-trial 2 runs half as many at once"
-        return Finding("memory", Health.NOTE, detail, remedy)
-    return Finding("memory", Health.GOOD, detail)
+        return Requirement("memory", Health.NOTE, detail, remedy)
+    return Requirement("memory", Health.GOOD, detail)
 
 
-def _temporary(folder: Path) -> Finding:
+def _temporary(folder: Path) -> Requirement:
     """Check that the path is short enough for Ray's sockets. If not, Ray uses /tmp."""
     if len(str(folder)) <= LONGEST_TEMPORARY:
-        return Finding("temporary folder", Health.GOOD, str(folder))
+        return Requirement("temporary folder", Health.GOOD, str(folder))
     short = Path("/tmp")  # noqa: S108 - only looked at
     detail = f"{folder} is too long for Ray's sockets"
     if os.access(short, os.W_OK):
-        return Finding(
+        return Requirement(
             "temporary folder", Health.NOTE, detail, f"nothing: Ray uses {short} instead"
         )
-    return Finding(
+    return Requirement(
         "temporary folder", Health.MISSING, detail, "set TMPDIR to a folder with a shorter path"
     )

@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from harness import nightly
-from harness.compare import Side, compare
+from harness.compare import Side, compare_experiments
 from harness.errors import Exit, HarnessError
-from harness.nightly import History, NightEntry, NightRecord, OpenNight, Quarantine, State, Status
+from harness.nightly import (
+    History,
+    NightEntry,
+    NightRecord,
+    NightState,
+    OpenNight,
+    Quarantine,
+    Streak,
+)
 from harness.nightly.history import FORMAT, ChooseBaseline
 from harness.nightly.summary import history_page
-from harness.output import write
+from harness.output import write_output
 from harness.report import arrow_tables
 from harness.report.documents import comparisons_document, junit, verdicts_document
 from harness.report.text import headline_result
@@ -78,7 +86,7 @@ def finish_night(
         return _not_judged(history, night, rules, trouble, Trouble.of(error))
     try:
         history.prune(rules.keep)
-        write(history.page, history_page(rules.name, history.nights()))
+        write_output(history.page, history_page(rules.name, history.nights()))
     except HarnessError as error:  # the next night does both again
         _log.warning("%s", error)
     return summary
@@ -101,7 +109,7 @@ def _not_judged(
         today=night.began.date(),
     )
     try:
-        write(night.folder / "summary.md", nightly.markdown(summary))
+        write_output(night.folder / "summary.md", nightly.night_markdown(summary))
         history.close(night, summary.record)
     except HarnessError as error:  # a full disk: the summary is still printed and sent
         _log.warning("%s", error)
@@ -146,7 +154,7 @@ def _entry(
     quarantined: bool,
 ) -> NightEntry:
     earlier = (night.experiments.get(verdict.id) for night in reversed(before))
-    status = next((entry.status for entry in earlier if entry), Status(State.UNKNOWN))
+    status = next((entry.status for entry in earlier if entry), Streak(NightState.UNKNOWN))
     code = exit_code([verdict])
     now = nightly.advance(
         status, code, quarantined=quarantined, consistent_after=rules.consistent_after
@@ -191,7 +199,7 @@ def _compared(
         if item.id in baseline and not item.compares  # it has no records to compare
     }
     base = nightly.baseline_side(history, baseline)
-    comparisons = compare(experiments.values(), base, _tonight(session))
+    comparisons = compare_experiments(experiments.values(), base, _tonight(session))
     return {
         item.id: nightly.NightComparison(
             night=baseline[item.id].night,
@@ -216,13 +224,13 @@ def _write(
 ) -> None:
     """Write every file about the night into its folder."""
     verdicts = summary.verdicts
-    write(folder / "verdicts.json", verdicts_document(verdicts).text())
+    write_output(folder / "verdicts.json", verdicts_document(verdicts).text())
     last = [since.comparison for since in summary.last.values()]
-    write(folder / "comparison.json", comparisons_document(last).text())
-    write(folder / "environment.json", nightly.environment().text())
+    write_output(folder / "comparison.json", comparisons_document(last).text())
+    write_output(folder / "environment.json", nightly.current_environment().text())
     xml = junit(verdicts, excuses=excuses, trouble=summary.record.trouble)
-    write(folder / "junit.xml", xml)
+    write_output(folder / "junit.xml", xml)
     stored = ((name, trial) for (name, _), trial in _tonight(session).trials.items())
-    arrow_tables.write(folder / "records.parquet", stored)
+    arrow_tables.write_trials(folder / "records.parquet", stored)
     Reports.write(verdicts, folder / "report")
-    write(folder / "summary.md", nightly.markdown(summary))
+    write_output(folder / "summary.md", nightly.night_markdown(summary))

@@ -141,7 +141,7 @@ def _shown(name: str, group: Sequence[Execution]) -> Iterator[str]:
 def _allowed(folder: Path) -> dict[str, str]:
     """Return what the workspace remembers: the texts by their sealed digests."""
     file = folder / FILE
-    content = files.read(file)
+    content = files.read_file(file)
     try:
         found = {} if content is None else json.loads(content)["allowed"]
         if not isinstance(found, dict):

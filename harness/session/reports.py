@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from harness.output import make_folder, write
+from harness.output import make_folder, write_output
 from harness.verdict import ExperimentVerdict
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -45,16 +45,16 @@ class Reports:
         make_folder(folder)
         sections = grids.worth_a_section(verdicts)
         images = {verdict.id: figures.figure(verdict) for verdict in sections}
-        images |= {each.id: figures.heat_map(each) for each in grids.grid_maps(verdicts)}
+        images |= {each.id: figures.draw_heat_map(each) for each in grids.grid_maps(verdicts)}
         drawn = {}
         for name, figure in images.items():
             if figure is not None:
                 drawn[name] = folder / f"{_UNSAFE.sub('-', name).strip('-')}.png"
-                write(drawn[name], figures.image(figure, "png"))
+                write_output(drawn[name], figures.image(figure, "png"))
         overview = figures.overview_figure(sections)
         forest = None if overview is None else folder / "overview.png"
         if overview is not None and forest is not None:
-            write(forest, figures.image(overview, "png"))
+            write_output(forest, figures.image(overview, "png"))
         written = cls(
             folder / "report.md",
             folder / "report.html",
@@ -62,8 +62,8 @@ class Reports:
             links or {},
             tuple(verdict.id for verdict in verdicts),
         )
-        write(written.page, written._markdown(verdicts, forest.name if forest else ""))
-        write(written.html, pages.html(verdicts, written.links))
+        write_output(written.page, written._markdown(verdicts, forest.name if forest else ""))
+        write_output(written.html, pages.html(verdicts, written.links))
         return written
 
     def pages(self, verdicts: Sequence[ExperimentVerdict]) -> dict[str, str]:
@@ -84,9 +84,11 @@ class Reports:
             verdicts: what it is about.
             forest: the name of the overview's file; the page about one experiment has none.
         """
-        from harness.report.pages import markdown  # noqa: PLC0415 - as above
+        from harness.report.pages import verdicts_markdown  # noqa: PLC0415 - as above
 
-        return markdown(verdicts, {name: path.name for name, path in self.drawn.items()}, forest)
+        return verdicts_markdown(
+            verdicts, {name: path.name for name, path in self.drawn.items()}, forest
+        )
 
     def files(self, verdict: ExperimentVerdict) -> tuple[Path, ...]:
         """The figures on the pages about one experiment, and the heat map of its grid."""

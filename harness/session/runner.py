@@ -235,7 +235,7 @@ def run_session(
         left = session.left()
         observer.note(f"{number_of(total, 'trial')}, {total - len(left)} of them done")
         if left:
-            run_trials(
+            run_on_ray(
                 left, session, options, observer, address=address, tracking=tracking, stop=stop
             )
         if stop.exit_code is not Exit.AS_EXPECTED:
@@ -246,7 +246,7 @@ def run_session(
     return RunResult(verdicts, reports)
 
 
-def run_trials(
+def run_on_ray(
     left: Sequence[Job],
     session: Session,
     options: RunOptions,

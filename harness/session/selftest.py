@@ -9,10 +9,10 @@ from harness.manifest import Experiment
 from harness.options import RunOptions
 from harness.plan import Selection
 from harness.record import FailureKind, StoredTrial
-from harness.selftest import Case, CaseResult, Subject, Training, evaluate, prepared
+from harness.selftest import CaseResult, PlantedCase, Subject, Training, evaluate, prepared
 from harness.session.committed import FOLDER
-from harness.session.runner import Observer, run_trials, stop_on_signals
-from harness.session.session import Session, load
+from harness.session.runner import Observer, run_on_ray, stop_on_signals
+from harness.session.session import Session, load_experiments
 from harness.session.tracking import Untracked
 from harness.store import Archive, Store
 from harness.verdict import ExperimentVerdict
@@ -26,7 +26,7 @@ def choose_subject(paths: Sequence[Path]) -> Subject:
         ManifestError: a manifest has faults. The error has every fault of every file.
     """
     registry = workloads.registry()
-    experiments = [experiment for experiment in load(paths) if not experiment.compares]
+    experiments = [experiment for experiment in load_experiments(paths) if not experiment.compares]
 
     def faults(experiment: Experiment) -> int:
         return len(planted_faults(experiment.workload(registry)))
@@ -66,7 +66,7 @@ def _varies(experiment: Experiment, name: str) -> bool:
     return name.startswith(f"{experiment.id}[")
 
 
-def run_stored(subject: Subject, case: Case, root: Path) -> CaseResult:
+def run_stored(subject: Subject, case: PlantedCase, root: Path) -> CaseResult:
     """Plant a case in a workspace of its own, and judge it."""
     store = Store(root)
     experiments = case.prepare(subject, store)
@@ -100,7 +100,7 @@ def run_training(
     )
     with session.store.lock(), stop_on_signals() as stop:
         session.declare()
-        run_trials(
+        run_on_ray(
             session.left(),
             session,
             RunOptions(data=data),

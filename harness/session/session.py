@@ -45,7 +45,7 @@ class CommittedUse(Enum):
     ALWAYS = auto()
 
 
-def load(paths: Sequence[Path]) -> tuple[Experiment, ...]:
+def load_experiments(paths: Sequence[Path]) -> tuple[Experiment, ...]:
     """Load manifests, and all manifests of folders.
 
     Raises:

@@ -11,7 +11,7 @@ from harness.session.session import Session
 from harness.store import Store
 
 
-class State(StrEnum):
+class Progress(StrEnum):
     """The state of a trial."""
 
     DONE = "done"
@@ -31,7 +31,7 @@ class ExperimentStatus:
     experiment: str
     epochs: int
     """How many epochs each trial should run."""
-    states: Counter[State]
+    states: Counter[Progress]
     written_ms: int
     """When a trial of state STARTED was last written; 0 if there is none."""
 
@@ -47,7 +47,7 @@ class TrialStatus:
     """The last epoch that is durable."""
     epochs: int
     """How many epochs the trial should run."""
-    state: State
+    state: Progress
     detail: str
     """How it failed, if it did."""
     recorded_ms: int | None
@@ -62,14 +62,14 @@ def experiment_statuses(session: Session) -> Iterator[ExperimentStatus]:
     """
     begun = frozenset(session.store.trials())
     for experiment in session.experiments:
-        states: Counter[State] = Counter()
+        states: Counter[Progress] = Counter()
         epochs = session.selection.epochs_of(experiment)
         written_ms = 0
         for trial_id in session.trials[experiment.id].values():
-            state = State.NOT_STARTED
+            state = Progress.NOT_STARTED
             if trial_id in begun:
                 state = _state(session.store, trial_id, epochs)
-            if state is State.STARTED:
+            if state is Progress.STARTED:
                 written_ms = max(written_ms, session.store.written_ms(trial_id))
             states[state] += 1
         yield ExperimentStatus(experiment.id, epochs, states, written_ms)
@@ -87,7 +87,7 @@ def _trial_status(session: Session, experiment: Experiment, seed: int) -> TrialS
     epochs = session.selection.epochs_of(experiment)
     trial = session.store.read(trial_id)
     if trial is None:
-        return TrialStatus(experiment.id, seed, trial_id, 0, epochs, State.NOT_STARTED, "", None)
+        return TrialStatus(experiment.id, seed, trial_id, 0, epochs, Progress.NOT_STARTED, "", None)
     failure = trial.failure
     return TrialStatus(
         experiment=experiment.id,
@@ -101,17 +101,17 @@ def _trial_status(session: Session, experiment: Experiment, seed: int) -> TrialS
     )
 
 
-def _state(store: Store, trial_id: str, epochs: int) -> State:
+def _state(store: Store, trial_id: str, epochs: int) -> Progress:
     ending = store.unchecked_ending(trial_id)
     if ending is None:
-        return State.STARTED
+        return Progress.STARTED
     return _ended(ending.done, ending.failure, epochs)
 
 
-def _ended(done: int, failure: Failure | None, epochs: int) -> State:
+def _ended(done: int, failure: Failure | None, epochs: int) -> Progress:
     """Return the state of a trial that was started."""
     if done >= epochs:
-        return State.DONE
+        return Progress.DONE
     if failure is None:
-        return State.STARTED
-    return State.FAILED if failure.kind is FailureKind.SCIENTIFIC else State.LOST
+        return Progress.STARTED
+    return Progress.FAILED if failure.kind is FailureKind.SCIENTIFIC else Progress.LOST

@@ -13,7 +13,7 @@ from harness import cluster_address, workloads
 from harness.errors import Exit, StoppedError, UsageError, number_of
 from harness.manifest import Experiment
 from harness.options import RunOptions
-from harness.output import make_folder, write
+from harness.output import make_folder, write_output
 from harness.plan import Selection
 from harness.report.documents import search_document, study_document
 from harness.session.permission import require_permission
@@ -26,10 +26,10 @@ from harness.session.runner import (
     run_session,
     stop_on_signals,
 )
-from harness.session.session import Session, load
+from harness.session.session import Session, load_experiments
 from harness.stats import Array
 from harness.store import Store
-from harness.study import Factor, Result, Study, Variant, factors, variants
+from harness.study import Factor, Study, Variant, VariantVerdict, factors, variants
 from harness.study.region import Region, inferred
 from harness.study.search import Found, Space, explore
 from harness.study.sensitivity import Settings, variant_of, without_own_bands
@@ -66,7 +66,7 @@ def plan_study(manifest: Path, vary: Sequence[str], *, grid: bool = False) -> St
         ManifestError: with every fault of the file.
         UsageError: with every fault of `vary`.
     """
-    experiments = load([manifest])
+    experiments = load_experiments([manifest])
     if len(experiments) != 1:
         raise UsageError(f"{manifest}: {len(experiments)} manifests; name one")
     (experiment,) = experiments
@@ -103,7 +103,7 @@ def run_study(
     folder = folder or store.root / "study" / plan.experiment.id
     session = Session(plan.experiments, selection, store, apart=True)
     verdicts = run_session(session, options, observer, report=folder).verdicts
-    results = tuple(map(Result, plan.variants, verdicts))
+    results = tuple(map(VariantVerdict, plan.variants, verdicts))
     study = Study(plan.experiment, plan.factors, results, plan.grid)
     return study, _write_study(study, folder)
 
@@ -114,10 +114,10 @@ def _write_study(study: Study, folder: Path) -> Path:
 
     drawn = study_page.study_figure(study)
     if drawn is not None:
-        write(folder / "study.png", figures.image(drawn, "png"))
+        write_output(folder / "study.png", figures.image(drawn, "png"))
     page = folder / "study.md"
-    write(page, study_page.study_markdown(study, "study.png" if drawn else None))
-    write(folder / "study.json", study_document(study).text())
+    write_output(page, study_page.study_markdown(study, "study.png" if drawn else None))
+    write_output(folder / "study.json", study_document(study).text())
     return page
 
 
@@ -128,7 +128,7 @@ def plan_search(manifest: Path) -> Space:
         ManifestError: with every fault of the file.
         UsageError: the manifest declares no search.
     """
-    experiments = load([manifest])
+    experiments = load_experiments([manifest])
     if len(experiments) != 1:
         raise UsageError(f"{manifest}: {len(experiments)} manifests; name one")
     return Space.declared(experiments[0])
@@ -273,8 +273,8 @@ def _write_search(region: Region, folder: Path) -> Path:
     from harness.report import figures, study_page  # noqa: PLC0415 - imports matplotlib
 
     make_folder(folder)
-    write(folder / "infer.png", figures.image(study_page.search_figure(region), "png"))
+    write_output(folder / "infer.png", figures.image(study_page.search_figure(region), "png"))
     page = folder / "infer.md"
-    write(page, study_page.search_markdown(region, "infer.png"))
-    write(folder / "infer.json", search_document(region).text())
+    write_output(page, study_page.search_markdown(region, "infer.png"))
+    write_output(folder / "infer.json", search_document(region).text())
     return page

@@ -5,8 +5,8 @@ Quantiles come from `scipy.special`, because importing `scipy.stats` takes a sec
 
 from harness.stats.consistency import (
     Family,
-    consistency,
     holm,
+    joint_consistency,
     left_out,
     not_normal,
     prediction_p,
@@ -62,7 +62,6 @@ __all__ = [
     "Sample",
     "above_p",
     "best_of",
-    "consistency",
     "crossing",
     "equivalence_p",
     "extreme_difference_p",
@@ -70,6 +69,7 @@ __all__ = [
     "first_size",
     "holm",
     "howe_factor",
+    "joint_consistency",
     "larger_sd_p",
     "left_out",
     "mean_interval",

@@ -87,7 +87,7 @@ def prediction_p(values: Array, reported: Array, runs: Array) -> Array:
     return np.where(n > 1, 2 * stdtr(np.maximum(n - 1, 1), -t), np.nan)
 
 
-def consistency(values: Array, family: Family, alpha: float) -> Consistency:
+def joint_consistency(values: Array, family: Family, alpha: float) -> Consistency:
     """Test all rows together; the probability of any false rejection is at most alpha.
 
     Args:
@@ -141,7 +141,7 @@ def left_out(values: Array, family: Family, alpha: float) -> int:
     for seed in range(n):
         others = np.delete(values, seed, axis=0)
         asked = replace(family, reported=values[seed], runs=np.ones_like(family.runs))
-        alarms += bool((consistency(others, asked, alpha).p <= alpha).any())
+        alarms += bool((joint_consistency(others, asked, alpha).p <= alpha).any())
     return alarms
 
 

@@ -217,7 +217,7 @@ class Archive:
         """The records of one file, by experiment; a file that does not exist has none."""
         if stem not in self._read:
             file = self.root / f"{stem}{ENDING}"
-            data = files.read(file)
+            data = files.read_file(file)
             try:
                 self._read[stem] = {} if data is None else decoded_file(data, stem)
             except _LineError as error:

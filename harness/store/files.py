@@ -33,7 +33,7 @@ def faults_named(path: Path) -> Iterator[None]:
         raise _named(path, error) from error
 
 
-def read(path: Path, *, first_line: bool = False) -> bytes | None:
+def read_file(path: Path, *, first_line: bool = False) -> bytes | None:
     """Read the file's bytes, or only its first line. Return None if the file does not exist."""
     try:
         # Not `path.open`, which takes as long as the reading: a study has a million of these files.
@@ -161,7 +161,7 @@ class Covered:
 
 
 @dataclass(frozen=True)
-class Result:
+class TrialResult:
     """How a trial has ended so far. A finished trial may later continue to more epochs."""
 
     trial: str
@@ -176,7 +176,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Ending:
-    """The part of a `Result` that says whether the trial ended, which is faster to decode."""
+    """The part of a `TrialResult` that says whether the trial ended, which is faster to decode."""
 
     trial: str
     done: int = 0
@@ -228,7 +228,7 @@ class Sealed(Generic[T]):
             raise CorruptError("not what belongs there") from None
 
 
-RESULT = Sealed(Result)
+RESULT = Sealed(TrialResult)
 ENDING = Sealed(Ending)
 CHECKPOINT = Sealed(CheckpointHeader)
 DECLARATION = Sealed(Declaration)
@@ -244,7 +244,7 @@ def record_line(record: EpochRecord) -> bytes:
     return _RECORD.dump_json(record) + b"\n"
 
 
-def records(lines: Sequence[bytes]) -> tuple[EpochRecord, ...]:
+def decode_records(lines: Sequence[bytes]) -> tuple[EpochRecord, ...]:
     """Decode the lines that `record_line` made.
 
     Raises:

@@ -34,12 +34,12 @@ from harness.record import (
     TrialSpec,
 )
 from harness.store import files
-from harness.store.files import CheckpointHeader, CorruptError, Covered, Ending, Result, Sealed
+from harness.store.files import CheckpointHeader, CorruptError, Covered, Ending, Sealed, TrialResult
 
 log = logging.getLogger(__name__)
 
-S = TypeVar("S", Result, Ending, CheckpointHeader)
-Covering = TypeVar("Covering", Result, CheckpointHeader)
+S = TypeVar("S", TrialResult, Ending, CheckpointHeader)
+Covering = TypeVar("Covering", TrialResult, CheckpointHeader)
 
 _MOST_READS = 20
 """Most reads of a trial that another process is writing. More than two are rarely needed: only an
@@ -67,11 +67,11 @@ class TrialState:
 
     records: bytes
     """The whole of records.jsonl. Only the covered part is valid."""
-    result: Result | None
+    result: TrialResult | None
     checkpoint: CheckpointHeader | None
 
     @property
-    def latest(self) -> Result | CheckpointHeader | None:
+    def latest(self) -> TrialResult | CheckpointHeader | None:
         """The result or the checkpoint, whichever covers more; the result if both are equal."""
         present = [seal for seal in (self.result, self.checkpoint) if seal is not None]
         return max(present, key=lambda seal: seal.covered.length, default=None)
@@ -115,7 +115,7 @@ class TrialFolder:
 
     def spec(self) -> TrialSpec | None:
         """Read the trial's spec. Return None unless its digest is the folder's name."""
-        text = files.read(self.spec_file)
+        text = files.read_file(self.spec_file)
         if text is None:
             return None
         try:
@@ -131,7 +131,7 @@ class TrialFolder:
         """Read the result and the checkpoint, and leave out one whose covered records changed."""
         return self._state()
 
-    def result(self) -> Result | None:
+    def result(self) -> TrialResult | None:
         """Read the result and check it against the records."""
         return self._state(with_checkpoint=False).result
 
@@ -141,7 +141,7 @@ class TrialFolder:
         The file's own digest is checked. Whether the records still match is not checked.
         """
         file = self.result_file
-        line = files.read(file)
+        line = files.read_file(file)
         if line is None:
             return None
         faults: list[str] = []
@@ -175,7 +175,7 @@ class TrialFolder:
     def history(self) -> tuple[PastFailure, ...]:
         """Read the failures that are not the trial's outcome, in order. Skip damaged lines."""
         found = list[PastFailure]()
-        for line in (files.read(self.history_file) or b"").splitlines(keepends=True):
+        for line in (files.read_file(self.history_file) or b"").splitlines(keepends=True):
             try:
                 found.append(files.HISTORY.read(line))
             except CorruptError as error:
@@ -218,7 +218,7 @@ class TrialFolder:
 
     def _epochs(self, state: TrialState) -> tuple[EpochRecord, ...]:
         try:
-            return files.records(state.records[: state.covered.length].splitlines())
+            return files.decode_records(state.records[: state.covered.length].splitlines())
         except CorruptError as error:
             raise StoreError(f"{self.records_file}: {error}") from None
 
@@ -272,11 +272,11 @@ class TrialFolder:
         """
         checkpoint = None
         if with_checkpoint:
-            checkpoint = files.read(self.checkpoint_file, first_line=True)
-        result = files.read(self.result_file)
+            checkpoint = files.read_file(self.checkpoint_file, first_line=True)
+        result = files.read_file(self.result_file)
         if result is None and checkpoint is None and not with_checkpoint:
             return _Bytes(None, None, b"")  # true of most trials when a study begins
-        return _Bytes(result, checkpoint, files.read(self.records_file) or b"")
+        return _Bytes(result, checkpoint, files.read_file(self.records_file) or b"")
 
     def _checked(
         self,
@@ -361,7 +361,7 @@ class TrialWriter:
     def write(self, messages: Sequence[Message]) -> None:
         """Write the messages durably. The caller must sync the folder for the file names."""
         checkpoint: tuple[bytes, bytes] | None = None
-        result: Result | None = None
+        result: TrialResult | None = None
         for message in messages:
             match message:
                 case EpochRecord():
@@ -441,7 +441,7 @@ class TrialWriter:
             file=isinstance(payload, FileSlice),
         )
 
-    def _ended(self, end: Finished | Failure) -> Result:
+    def _ended(self, end: Finished | Failure) -> TrialResult:
         result = replace(self._result, provenance=self._provenance)
         if isinstance(end, Finished):
             finals = {**self._result.finals, **self._finals}
@@ -464,7 +464,7 @@ def adopt(folder: TrialFolder, trial: StoredTrial) -> None:
         raise ValueError(f"{folder.path}: records are there already")
     records = b"".join(map(files.record_line, trial.epochs))
     last = trial.epochs[-1].epoch if trial.epochs else 0
-    result = Result(
+    result = TrialResult(
         trial=trial.spec.id,
         covered=Covered(last, len(records), hashlib.sha256(records).hexdigest()),
         done=trial.done,
@@ -484,7 +484,7 @@ def remember(folder: TrialFolder, spec: TrialSpec, past: PastFailure) -> None:
     """Add a failure that is not the trial's outcome to its history. It is durable on return."""
     if folder.spec() is None:
         _write_spec(folder, spec)
-    before = files.read(folder.history_file) or b""
+    before = files.read_file(folder.history_file) or b""
     files.replace(folder.history_file, before, files.HISTORY.write(past))
     files.sync_folder(folder.path)
 
@@ -549,12 +549,12 @@ def _kept(folder: TrialFolder, state: TrialState, started: Started | None) -> Co
     return state.checkpoint.covered
 
 
-def _result(spec: TrialSpec, state: TrialState, kept: Covered) -> Result:
+def _result(spec: TrialSpec, state: TrialState, kept: Covered) -> TrialResult:
     """Return the result so far, or an empty one if it covers records to be recorded again."""
     result = state.result
     if result is not None and result.covered.length <= kept.length:
         return result
-    return Result(spec.id, Covered())
+    return TrialResult(spec.id, Covered())
 
 
 def _fault(file: Path, why: str) -> str:

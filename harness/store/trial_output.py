@@ -80,11 +80,11 @@ class TrialOutput:
 
     def printed(self, stream: Printed) -> bytes:
         """Return what is kept of a stream."""
-        return files.read(self._file(stream)) or b""
+        return files.read_file(self._file(stream)) or b""
 
     def artifacts(self) -> Mapping[str, Path]:
         """Return the paths of the artifacts' content by name. A damaged list is empty."""
-        text = files.read(self._trial / "artifacts.json")
+        text = files.read_file(self._trial / "artifacts.json")
         try:
             listed = _ARTIFACTS.validate_json(text or b"{}")
         except ValidationError:
@@ -128,7 +128,7 @@ class TrialOutput:
             opened.write(output.head + gap + output.tail)
             size = opened.tell()
         if size > 2 * HALF + _SLACK:
-            files.replace(file, *_shortened(files.read(file) or b""))
+            files.replace(file, *_shortened(files.read_file(file) or b""))
 
     def _add(self, part: bytes) -> None:
         incoming = self._incoming

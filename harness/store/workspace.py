@@ -187,7 +187,7 @@ class Store:
             StoreError: the file is damaged.
         """
         file = self.declaration_file(experiment_id)
-        text = files.read(file)
+        text = files.read_file(file)
         try:
             return Declaration() if text is None else files.DECLARATION.read(text)
         except files.CorruptError as error:
@@ -209,7 +209,7 @@ class Store:
             StoreError: the file of the request is damaged.
         """
         file = self._request_file(experiment_id)
-        text = files.read(file)
+        text = files.read_file(file)
         try:
             return None if text is None else files.REQUEST.read(text)
         except files.CorruptError as error:
@@ -224,7 +224,7 @@ class Store:
             folder.mkdir(exist_ok=True)
         for experiment_id, request in requests.items():
             file, line = self._request_file(experiment_id), files.REQUEST.write(request)
-            if files.read(file) != line:
+            if files.read_file(file) != line:
                 files.replace(file, line)
         files.sync_folder(folder)
 
@@ -310,7 +310,7 @@ class Store:
         """Refuse a workspace that this version would misread."""
         file = self.root / "workspace.json"
         trials = self._trials.exists()  # check first: a new workspace gets this folder last
-        text = files.read(file)
+        text = files.read_file(file)
         if text is None:
             if trials:
                 raise StoreError(f"{file}: missing, though there are trials; no workspace of ours")
@@ -343,7 +343,7 @@ class Store:
     def _holder(self) -> str:
         """Describe the driver that holds the workspace."""
         try:
-            holder = from_json(files.read(self.root / "driver.json") or b"")
+            holder = from_json(files.read_file(self.root / "driver.json") or b"")
             return "the driver with pid {pid} on {host}, since {since}".format(**holder)
         except (ValueError, KeyError, TypeError):
             return "another driver"  # it has just begun and has not written driver.json yet

@@ -12,9 +12,9 @@ This package is pure: it runs no trial and reads no file.
 from harness.study.sensitivity import (
     Factor,
     Hinge,
-    Result,
     Study,
     Variant,
+    VariantVerdict,
     claim_outcome,
     factors,
     variants,
@@ -24,9 +24,9 @@ from harness.study.sensitivity import (
 __all__ = [
     "Factor",
     "Hinge",
-    "Result",
     "Study",
     "Variant",
+    "VariantVerdict",
     "claim_outcome",
     "factors",
     "variants",

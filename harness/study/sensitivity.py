@@ -14,7 +14,7 @@ from math import inf, isinf
 
 from harness.errors import UsageError, one_line
 from harness.manifest import Basis, Experiment, change, suggest
-from harness.manifest.tree import Path, parse, show
+from harness.manifest.tree import Path, parse_yaml, quote
 from harness.record import Json, canonical_json, digest
 from harness.verdict import ClaimResult, ExperimentVerdict, Outcome, gravest
 from harness.workload import COSTS, Workload
@@ -92,7 +92,7 @@ def _factor(experiment: Experiment, text: str) -> Factor:
     """
     name, equals, listed = (part.strip() for part in text.partition("="))
     if not (name and equals and listed):
-        raise ValueError(f"{show(text)}: {_FORM}")
+        raise ValueError(f"{quote(text)}: {_FORM}")
     values = _values(name, listed)
     if name.startswith(METRIC_OF):
         return _of_metric(experiment, name, values)
@@ -101,7 +101,7 @@ def _factor(experiment: Experiment, text: str) -> Factor:
 
 def _values(name: str, listed: str) -> tuple[Json, ...]:
     """Read the values like those of a manifest: `1e-3` is a number, `true` a boolean."""
-    root, faults = parse(f"values: [{listed}]", "")
+    root, faults = parse_yaml(f"values: [{listed}]", "")
     if root is None or faults or set(root.fields) != {"values"}:
         raise ValueError(f"{name}={listed}: {_FORM}, with values as in a manifest")
     return tuple(root.fields["values"].plain())
@@ -380,7 +380,7 @@ _PRECEDENCE = (Hinge.YES, Hinge.OPEN, Hinge.NO, Hinge.NOT_RUN)
 
 
 @dataclass(frozen=True)
-class Result:
+class VariantVerdict:
     """One variant and its verdict."""
 
     variant: Variant
@@ -416,7 +416,7 @@ class Study:
     experiment: Experiment
     """The experiment with the manifest's own values."""
     factors: tuple[Factor, ...]
-    results: tuple[Result, ...]
+    results: tuple[VariantVerdict, ...]
     """The results. The first is that of the manifest's own values."""
     grid: bool
     """Whether every combination was tried, not one change at a time."""
@@ -431,10 +431,10 @@ class Study:
         """Whether trials of a variant are missing or lost to infrastructure."""
         return any(result.verdict.incomplete for result in self.results)
 
-    def groups(self, factor: Factor) -> Iterator[tuple[Result, ...]]:
+    def groups(self, factor: Factor) -> Iterator[tuple[VariantVerdict, ...]]:
         """Yield groups of variants that differ in this factor only, in the order of its values."""
         place = self.factors.index(factor)
-        groups: dict[str, list[Result]] = {}
+        groups: dict[str, list[VariantVerdict]] = {}
         for result in self.results:
             settings = result.variant.settings
             others = canonical_json([*settings[:place], *settings[place + 1 :]])
@@ -446,18 +446,18 @@ class Study:
     def hinge(self, factor: Factor, claim: str | None = None) -> Hinge:
         """Return whether the verdict on a claim, or on the experiment, depends on a factor."""
 
-        def outcome(result: Result) -> Outcome:
+        def outcome(result: VariantVerdict) -> Outcome:
             whole = result.verdict
             return whole.verdict if claim is None else claim_outcome(whole, claim)
 
         answers = {_hinge(map(outcome, group)) for group in self.groups(factor)}
         return next(hinge for hinge in _PRECEDENCE if hinge in answers)
 
-    def reproduced(self) -> tuple[Result, ...]:
+    def reproduced(self) -> tuple[VariantVerdict, ...]:
         """Return the variants that reproduce the experiment."""
         return tuple(result for result in self.results if result.verdict.verdict.holds)
 
-    def nearest(self) -> Result:
+    def nearest(self) -> VariantVerdict:
         """Return the first variant whose farthest row is closest to the paper."""
         return min(self.results, key=lambda result: result.farthest[0])
 
@@ -474,10 +474,10 @@ def _hinge(outcomes: Iterable[Outcome]) -> Hinge:
     return Hinge.OPEN if any(outcome.undecided for outcome in judged) else Hinge.NO
 
 
-def _in_order(group: Sequence[Result], place: int) -> tuple[Result, ...]:
+def _in_order(group: Sequence[VariantVerdict], place: int) -> tuple[VariantVerdict, ...]:
     """Sort numbers. Keep the order of other values, with the manifest's own first."""
 
-    def value(result: Result) -> Json:
+    def value(result: VariantVerdict) -> Json:
         return result.variant.settings[place]
 
     numbers = all(isinstance(value(result), int | float) for result in group)
@@ -490,7 +490,7 @@ CAVEAT = (
 )
 
 
-def named(study: Study, result: Result) -> str:
+def named(study: Study, result: VariantVerdict) -> str:
     """Return the name of a variant: its changes."""
     settings = zip(study.factors, result.variant.settings, strict=True)
     changed = [setting(factor.name, value) for factor, value in settings if value != factor.own]

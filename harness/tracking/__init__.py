@@ -12,7 +12,7 @@ import harness.tracking.environment  # noqa: F401  # must come first: sets MLflo
 from harness.tracking.experiments import chart_urls
 from harness.tracking.local_store import ServerCommand, default_uri, follow_folder, ui_command
 from harness.tracking.projector import Conclusion, Telling, Tracked
-from harness.tracking.tracker import TROUBLE, Summary, Tracker, cause, sync
+from harness.tracking.tracker import TROUBLE, Summary, Tracker, cause, replay_store
 
 __all__ = [
     "TROUBLE",
@@ -26,6 +26,6 @@ __all__ = [
     "chart_urls",
     "default_uri",
     "follow_folder",
-    "sync",
+    "replay_store",
     "ui_command",
 ]

@@ -52,7 +52,7 @@ REFERENCES = {
 """By kind, in the order in which they are drawn over the seeds."""
 
 
-class Status(StrEnum):
+class RunStatus(StrEnum):
     """A run's status, with MLflow's names."""
 
     RUNNING = "RUNNING"
@@ -110,7 +110,7 @@ FAILURE = "failure."
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LoggedMetrics:
     """The metrics that one epoch or one final estimate adds to a run."""
 
     epoch: int
@@ -130,8 +130,8 @@ class Image:
     origin: str
     note: str
     """Markdown: the part of the description that never changes."""
-    rows: tuple[Row, ...]
-    status: Status
+    rows: tuple[LoggedMetrics, ...]
+    status: RunStatus
     params: Mapping[str, str]
     """Only values that never change: MLflow refuses to change a parameter."""
     tags: Mapping[str, str]
@@ -206,7 +206,7 @@ def _origin(first: EpochRecord, named: frozenset[str]) -> str:
     return digest(canonical_json([first.ended_ms, sorted(named)]))[:12]
 
 
-def _trial_rows(trial: StoredTrial, named: frozenset[str]) -> tuple[Row, ...]:
+def _trial_rows(trial: StoredTrial, named: frozenset[str]) -> tuple[LoggedMetrics, ...]:
     epochs = [_row(record, named, "time/seconds") for record in trial.epochs]
     finals = [
         _row(record, named, "time/final_seconds", _system_metrics(record))
@@ -238,11 +238,11 @@ def _row(
     named: frozenset[str],
     time_key: str,
     more: Mapping[str, float] | None = None,
-) -> Row:
+) -> LoggedMetrics:
     metrics = {
         name if name in named else f"detail/{name}": value for name, value in record.metrics.items()
     }
-    return Row(
+    return LoggedMetrics(
         epoch=record.epoch,
         metrics=metrics | {time_key: record.seconds, **(more or {})},
         time_ms=record.ended_ms,
@@ -250,12 +250,12 @@ def _row(
     )
 
 
-def _status(trial: StoredTrial, *, live: bool) -> Status:
+def _status(trial: StoredTrial, *, live: bool) -> RunStatus:
     if trial.failure:
-        return Status.FAILED
+        return RunStatus.FAILED
     if trial.done and trial.done >= max((record.epoch for record in trial.epochs), default=0):
-        return Status.FINISHED
-    return Status.RUNNING if live else Status.KILLED
+        return RunStatus.FINISHED
+    return RunStatus.RUNNING if live else RunStatus.KILLED
 
 
 def _params(trial: StoredTrial) -> dict[str, str]:
@@ -415,18 +415,18 @@ def _reference_image(experiment: Experiment, kind: Kind, points: Points) -> Imag
         origin=digest(canonical_json([kind, values]))[:12],
         note=_reference_note(experiment, look),
         rows=_reference_rows(points),
-        status=Status.FINISHED,
+        status=RunStatus.FINISHED,
         params={},
         tags=describing_tags(experiment)
         | {Tag.COLOUR: look.colour, Tag.ORDER: _order(experiment, kind)},
     )
 
 
-def _reference_rows(points: Points) -> tuple[Row, ...]:
+def _reference_rows(points: Points) -> tuple[LoggedMetrics, ...]:
     epochs: dict[int, dict[str, float]] = {}
     for (metric, epoch), value in points.items():
         epochs.setdefault(epoch, {})[metric] = value
-    return tuple(Row(epoch, epochs[epoch]) for epoch in sorted(epochs))
+    return tuple(LoggedMetrics(epoch, epochs[epoch]) for epoch in sorted(epochs))
 
 
 def _reference_note(experiment: Experiment, look: Reference) -> str:

@@ -132,7 +132,7 @@ def _original_stands(recorded: Identity, workspace: Path) -> bool:
 
 def _recorded(workspace: Path) -> Identity | None:
     """Read the recorded identity. Return None if the file is missing or invalid."""
-    text = files.read(_file(workspace))
+    text = files.read_file(_file(workspace))
     try:
         return None if text is None else _IDENTITY.validate_json(text)
     except ValidationError:
@@ -141,7 +141,7 @@ def _recorded(workspace: Path) -> Identity | None:
 
 def _old_name(workspace: Path) -> str | None:
     """Read the name that earlier versions recorded, which did not record the place."""
-    text = files.read(workspace / _FOLDER / "workspace-id")
+    text = files.read_file(workspace / _FOLDER / "workspace-id")
     name = (text or b"").decode("ascii", "replace").strip()
     return name if name.isalnum() else None
 

@@ -33,8 +33,8 @@ from harness.tracking.images import (
     FAILURE,
     Image,
     Kind,
-    Row,
-    Status,
+    LoggedMetrics,
+    RunStatus,
     Tag,
     described_by_user,
     ended_ms,
@@ -92,7 +92,7 @@ class KnownRun:
         """Whether its points come from another recording. A run without points has none yet."""
         return self.tags.get(Tag.ORIGIN, image.origin) != image.origin
 
-    def missing_rows(self, image: Image) -> list[Row]:
+    def missing_rows(self, image: Image) -> list[LoggedMetrics]:
         """The rows whose points MLflow has not confirmed."""
         return [row for row in image.rows if not self._holds(row)]
 
@@ -100,7 +100,7 @@ class KnownRun:
         """The parameters to send: those that MLflow lacks. MLflow cannot change the others."""
         return {name: text for name, text in image.params.items() if name not in self.params}
 
-    def changed_tags(self, image: Image, sent: Iterable[Row]) -> dict[str, str]:
+    def changed_tags(self, image: Image, sent: Iterable[LoggedMetrics]) -> dict[str, str]:
         """The tags to send together with the last of the rows in `sent`."""
         wanted = {**image.tags, **self._own_tags(image, list(sent))}
         short = {name: text[:_TAG_LIMIT] for name, text in wanted.items() if text}
@@ -108,7 +108,7 @@ class KnownRun:
             del short[Tag.NOTE]
         return {n: text for n, text in with_mark(short).items() if self.tags.get(n) != text}
 
-    def _holds(self, row: Row) -> bool:
+    def _holds(self, row: LoggedMetrics) -> bool:
         return row.epoch in self._finals() if row.final else row.epoch <= self._epochs()
 
     def _epochs(self) -> int:
@@ -117,7 +117,7 @@ class KnownRun:
     def _finals(self) -> set[int]:
         return _integers(self.tags.get(Tag.FINALS, ""))
 
-    def _own_tags(self, image: Image, sent: list[Row]) -> dict[str, str]:
+    def _own_tags(self, image: Image, sent: list[LoggedMetrics]) -> dict[str, str]:
         """The tags that we derive: the description and the epochs that the run holds."""
         finals = self._finals() | {row.epoch for row in sent if row.final}
         last = max((row.epoch for row in sent if not row.final), default=0)
@@ -173,7 +173,7 @@ class Runs:
 
     def running(self) -> list[str]:
         """The keys of the runs that MLflow shows as running."""
-        return [key for key, run in self._known.items() if run.status == Status.RUNNING]
+        return [key for key, run in self._known.items() if run.status == RunStatus.RUNNING]
 
     def attach(self, key: str, *, pages: Mapping[str, str], files: Iterable[Path]) -> None:
         """Attach pages and files to a run, unless it already has the same.
@@ -246,7 +246,7 @@ class Runs:
         points by their times.
         """
         rows = run.missing_rows(image)
-        metrics = list(points(rows, run.start_ms))
+        metrics = list(metric_points(rows, run.start_ms))
         last = max(len(metrics) - 1, 0) // _METRICS_A_CALL * _METRICS_A_CALL
         for start in range(0, last, _METRICS_A_CALL):
             self._client.log_batch(run.run_id, metrics[start : start + _METRICS_A_CALL])
@@ -281,16 +281,16 @@ class Runs:
     def _settle(self, run: KnownRun, image: Image) -> None:
         """Set the run's status and its end time, as recorded."""
         end_ms = image.end_ms if image.kind is Kind.SEED else run.start_ms
-        if image.status is Status.RUNNING:
-            if run.status != Status.RUNNING:
-                self._client.update_run(run.run_id, status=Status.RUNNING)
+        if image.status is RunStatus.RUNNING:
+            if run.status != RunStatus.RUNNING:
+                self._client.update_run(run.run_id, status=RunStatus.RUNNING)
         elif run.status != image.status or end_ms not in (None, run.end_ms):
             self._client.set_terminated(run.run_id, status=image.status, end_time=end_ms)
             run.end_ms = end_ms
         run.status = image.status
 
 
-def points(rows: Iterable[Row], unrecorded_ms: int) -> Iterator[Metric]:
+def metric_points(rows: Iterable[LoggedMetrics], unrecorded_ms: int) -> Iterator[Metric]:
     """Convert rows to MLflow's points. A row without a time gets `unrecorded_ms`."""
     for row in rows:
         time_ms = unrecorded_ms if row.time_ms is None else row.time_ms
@@ -317,7 +317,7 @@ def search(
     """
     condition = f"tags.`{Tag.WORKSPACE}` = '{identity}'"
     if running:
-        condition += f" and attributes.status = '{Status.RUNNING}'"
+        condition += f" and attributes.status = '{RunStatus.RUNNING}'"
     token: str | None = None
     while token != "":
         page = client.search_runs(
@@ -484,7 +484,7 @@ class Projector:
             image = seed_image(self._tracked[name].experiment, trial, live=live)
             if image:
                 self._send(name, runs[name], image)
-                if image.status is not Status.RUNNING:
+                if image.status is not RunStatus.RUNNING:
                     runs[name].attach_kept(trial_id, self._kept(trial_id))
 
     def conclude(self, conclusion: Conclusion) -> None:
@@ -537,7 +537,7 @@ class Projector:
         for run in list(search(client, active, identity, running=True)) if active else ():
             trial = self._read_known(run.data.tags[Tag.KEY])
             last = ended_ms(trial) if trial else None
-            client.set_terminated(run.info.run_id, status=Status.KILLED, end_time=last)
+            client.set_terminated(run.info.run_id, status=RunStatus.KILLED, end_time=last)
         self._orphans_closed = True
 
     def _read_known(self, key: str) -> StoredTrial | None:

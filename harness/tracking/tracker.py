@@ -56,7 +56,7 @@ class Summary:
     points: int
     """Number of points sent."""
     left: int
-    """Number of steps that remain. `sync` does them."""
+    """Number of steps that remain. `replay_store` does them."""
     trouble: str | None
     """The first problem, or None. If it is solved by now, `left` is 0."""
     deleted: tuple[str, ...] = ()
@@ -185,7 +185,7 @@ class Tracker:
             self._changed.wait_for(lambda: self._deadline is not None, timeout=pause_s)
 
 
-def sync(
+def replay_store(
     uri: str,
     *,
     workspace: Path,

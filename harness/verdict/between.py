@@ -233,7 +233,7 @@ def corrected(verdicts: Sequence[ExperimentVerdict]) -> list[ExperimentVerdict]:
     for verdict, cell in _cells(verdicts):
         ps = [row.p_consistency for row in verdict.results if row.p_consistency is not None]
         least.setdefault(cell.grid, {})[verdict.id] = min(ps, default=1.0)
-        sizes[cell.grid] = size(cell)
+        sizes[cell.grid] = grid_size(cell)
     adjusted: dict[str, float] = {}
     for grid, by_cell in least.items():
         others = [1.0] * (sizes[grid] - len(by_cell))
@@ -247,7 +247,7 @@ def corrected(verdicts: Sequence[ExperimentVerdict]) -> list[ExperimentVerdict]:
     return [changed.get(verdict.id, verdict) for verdict in verdicts]
 
 
-def size(cell: Cell | None) -> int:
+def grid_size(cell: Cell | None) -> int:
     """How many cells the grid of a cell has; 1 if an experiment is no cell."""
     return prod(map(len, cell.axes.values())) if cell else 1
 

@@ -83,12 +83,12 @@ def alpha_of(manifest: Manifest, seeds: Sequence[int], first: Collection[int] = 
     """
     stage = manifest.second_stage
     if stage is None:
-        return ALPHA * EXTENDED if added(seeds, first) else ALPHA
+        return ALPHA * EXTENDED if added_seeds(seeds, first) else ALPHA
     second = not set(seeds).isdisjoint(stage.seeds)
     return ALPHA * (stage.alpha_share if second else 1 - stage.alpha_share)
 
 
-def added(seeds: Collection[int], first: Collection[int]) -> frozenset[int]:
+def added_seeds(seeds: Collection[int], first: Collection[int]) -> frozenset[int]:
     """Seeds that were added to the declared ones; empty if these are not judged with them."""
     judged, declared = frozenset(seeds), frozenset(first)
     return judged - declared if judged & declared else frozenset()
@@ -119,7 +119,7 @@ def weights(rows: Sequence[MeasuredRow], registered: Sequence[int] | None) -> li
     return [REGISTERED / sum(chosen) if one else (1 - REGISTERED) / others for one in chosen]
 
 
-def consistency(
+def rows_consistency(
     tested: Sequence[Tested],
     own: Sequence[OwnTest],
     evidence: Evidence,
@@ -176,7 +176,7 @@ def _by_row(
     rows: Sequence[MeasuredRow], values: Array, family: Family, alpha: float, share_of_joint: float
 ) -> dict[RowKey, RowConsistency]:
     """Test all rows together; the test has this share of alpha."""
-    tested = stats.consistency(values, family, alpha * share_of_joint)
+    tested = stats.joint_consistency(values, family, alpha * share_of_joint)
     shares = share_of_joint * family.weights / family.weights.sum()
     runs = len(values) + 1
     ranked = tested.ranked | tested.abnormal

@@ -91,7 +91,7 @@ class Terms:
     one seed they share alpha, so that a night over a whole grid is seldom red by chance."""
 
 
-def compare(claim: ComparedClaim, row: MeasuredRow, terms: Terms) -> Decision:
+def compare_means(claim: ComparedClaim, row: MeasuredRow, terms: Terms) -> Decision:
     """Decide a row; every seed that should have a value has one."""
     sample = stats.summarise(row.values)
     if sample.mean is None and len(row.values) == 1 and row.undecided:
@@ -479,9 +479,9 @@ def _by_rank(ours: Array, theirs: Array) -> tuple[float, float]:
 def compare_samples(claim: SampleClaim, row: MeasuredRow, terms: Terms) -> Decision:
     """Decide a row; every seed that should have a value has one.
 
-    Two questions decide, as for one run (`four_way`): do the means differ by no more than
-    the tolerance (Welch's two one-sided tests), and may they be equal (`consistency`)? If only the
-    SDs differ, the difference counts as immaterial, because the tolerance is one of the mean. A
+    Two questions decide, as for one run (`four_way`): do the means differ by no more than the
+    tolerance (Welch's two one-sided tests), and may they be equal (`sample_consistency`)? If only
+    the SDs differ, the difference counts as immaterial, because the tolerance is one of the mean. A
     manifest says which SD matters by `largest_spread`, which then decides too.
     """
     sample = stats.summarise(row.values)

@@ -33,9 +33,9 @@ from harness.manifest import (
 from harness.manifest.experiment import TWIN, Twin, twin_row_name
 from harness.record import FailureKind, Overruled
 from harness.stats import Sample
-from harness.verdict.between import corrected, size
+from harness.verdict.between import corrected, grid_size
 from harness.verdict.calibration import stale
-from harness.verdict.consistency import added, alpha_of, consistency, next_alpha
+from harness.verdict.consistency import added_seeds, alpha_of, next_alpha, rows_consistency
 from harness.verdict.decision import Decision, Terms
 from harness.verdict.evidence import (
     CENSORED,
@@ -86,7 +86,7 @@ def _judge_case(case: Case, evidence: Evidence) -> ExperimentVerdict:
     if (same := evidence.identical()) and _counts_runs(manifest):
         alarms = (ONE_RUN.format(of_seeds(same)),)
         evidence = evidence.without(same[1:])
-    study, cells = _study(case), size(case.experiment.cell)
+    study, cells = _study(case), grid_size(case.experiment.cell)
     judged, left_out = judge_claims(manifest, evidence, alpha, study, cells=cells)
     declared = case.as_declared
     if declared:
@@ -212,7 +212,7 @@ def _judge_together(
     ]
     tested = [one for claim, rule, rows in judged for one in rule.tested(claim, rows)]
     own = [one for claim, rule, rows in judged for one in rule.own_tests(claim, rows)]
-    found, left_out = consistency(tested, own, evidence, alpha, leave_out=advise)
+    found, left_out = rows_consistency(tested, own, evidence, alpha, leave_out=advise)
     terms = Terms(
         alpha=alpha,
         next_alpha=next_alpha(manifest),
@@ -387,7 +387,7 @@ def _notes(case: Case, evidence: Evidence, alpha: float) -> Iterator[str]:
     yield from _alignments(manifest, evidence)
     yield from _conversions(case.experiment)
     yield from since_declared(case)
-    if (more := added(evidence.seeds, case.first_seeds)) and manifest.second_stage is None:
+    if (more := added_seeds(evidence.seeds, case.first_seeds)) and manifest.second_stage is None:
         yield f"{of_seeds(more)} came after the declared seeds: a second look, at alpha {alpha:g}"
     yield from _losses(evidence)
     yield from _past_failures(evidence)

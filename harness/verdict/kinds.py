@@ -55,9 +55,9 @@ from harness.verdict.consistency import OwnTest, RowConsistency, Tested, weights
 from harness.verdict.decision import (
     Decision,
     Terms,
-    compare,
     compare_extreme,
     compare_extreme_difference,
+    compare_means,
     compare_samples,
     extreme_of,
     mean_beside_limit,
@@ -118,7 +118,7 @@ class _ComparedRule(Rule[Compared]):
 
     def decide(self, claim: Compared, row: MeasuredRow, terms: Terms) -> Decision:
         """The four-way decision, or that of one seed."""
-        return compare(claim, row, terms)
+        return compare_means(claim, row, terms)
 
     def tested(self, claim: Compared, rows: Sequence[MeasuredRow]) -> list[Tested]:
         """Every row that was run and that all seeds have a value of."""

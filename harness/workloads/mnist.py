@@ -42,13 +42,13 @@ ARRAYS = {
     "test_images": ("t10k-images-idx3-ubyte", (10_000, 28, 28)),
     "test_labels": ("t10k-labels-idx1-ubyte", (10_000,)),
 }
-"""File and shape of each array that `load` returns."""
+"""File and shape of each array that `load_arrays` returns."""
 
 DATA_SET = DataSet("mnist", "b2d8f5bf39174ee5ffeefa97e42d673c35432b411bb5d1f74fbbeddae7f1690a")
 """The digest is the SHA-256 of the four files together, in the order of `FILES`."""
 
 
-def load(cache: Path) -> Arrays:
+def load_arrays(cache: Path) -> Arrays:
     """Return the four arrays of uint8. They are read-only and memory-mapped: processes share them.
 
     Args:
@@ -65,7 +65,7 @@ def load(cache: Path) -> Arrays:
     install(folder)
     try:
         for name in FILES:
-            check(folder / name)
+            check_digest(folder / name)
     except DataError as error:
         raise DataError(f"{error}; delete it, and the next run fetches it again") from error
     return {
@@ -75,7 +75,7 @@ def load(cache: Path) -> Arrays:
 
 
 @dataclass(frozen=True)
-class Measured:
+class DataSetStatistics:
     """Digest, mean and standard deviation of a whole data set."""
 
     digest: str
@@ -86,7 +86,7 @@ class Measured:
     """Standard deviation of the same pixels, with their number as the divisor."""
 
 
-def measure(arrays: Arrays) -> Measured:
+def measure(arrays: Arrays) -> DataSetStatistics:
     """Measure a data set. If its arrays are read-only, a process does so once: it takes 0.1 s.
 
     Each task of a worker gets its own array objects, but they are views of the same memory.
@@ -101,7 +101,7 @@ def measure(arrays: Arrays) -> Measured:
     return _cache[-1][1]
 
 
-_cache: deque[tuple[Arrays, Measured]] = deque(maxlen=1)
+_cache: deque[tuple[Arrays, DataSetStatistics]] = deque(maxlen=1)
 """The last read-only data set. The reference keeps other arrays from taking its addresses."""
 
 
@@ -110,12 +110,12 @@ def _address(arrays: Arrays) -> Mapping[str, Mapping[str, Any]]:
     return {name: array.__array_interface__ for name, array in arrays.items()}
 
 
-def _measure(arrays: Arrays) -> Measured:
+def _measure(arrays: Arrays) -> DataSetStatistics:
     values = np.arange(256)
     counts = _histogram(arrays["train_images"])
     mean = float(counts @ values / counts.sum())
     variance = float(counts @ (values - mean) ** 2 / counts.sum())
-    return Measured(_digest(arrays), mean, math.sqrt(variance))
+    return DataSetStatistics(_digest(arrays), mean, math.sqrt(variance))
 
 
 def _histogram(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -184,7 +184,7 @@ def install(folder: Path) -> None:
         )
 
 
-def check(path: Path) -> None:
+def check_digest(path: Path) -> None:
     """Compare the digest of a file with the one that `FILES` has for its name.
 
     Raises:
@@ -217,7 +217,7 @@ def _try(source: str, folder: Path) -> str | None:
             for name in missing:
                 fetched = Path(temporary, name)
                 if fetched.is_file():
-                    check(fetched)
+                    check_digest(fetched)
                     os.replace(fetched, folder / name)
         except UNAVAILABLE as error:
             log.info("MNIST from %s: %s", source, error)
@@ -248,7 +248,7 @@ def _download_one(mirrors: list[str], name: str, target: Path) -> None:
             request = urllib.request.urlopen(f"{mirror}{name}.gz", timeout=MIRROR_TIMEOUT_S)  # noqa: S310 (torchvision's addresses, http and https)
             with request as answer, gzip.open(answer) as source:
                 _write(source, target)
-            check(target)
+            check_digest(target)
             return
         except UNAVAILABLE as error:
             faults.append(f"{mirror}: {error}")

@@ -53,7 +53,9 @@ def _make_exact() -> None:
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
 
 
-def describe(device: torch.device, threads: int, form: str, data: Mapping[str, str]) -> Environment:
+def describe_runtime(
+    device: torch.device, threads: int, form: str, data: Mapping[str, str]
+) -> Environment:
     """Describe where and how a trial runs, for its record.
 
     Args:

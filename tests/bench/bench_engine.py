@@ -12,7 +12,7 @@ import pytest
 from harness.plan import Job
 from harness.record import Checkpoint, Failure, Finished, Message, Started
 from harness.store import Store
-from harness.tracking import Tracked, Tracker, default_uri, sync
+from harness.tracking import Tracked, Tracker, default_uri, replay_store
 from tests import toy
 from tests.bench import trials
 from tests.bench.conftest import Sizes
@@ -117,8 +117,8 @@ def test_the_projection_by_itself(
     jobs = walks(sizes.tracked)
     stored(tmp_path, jobs, [list(sent(job)) for job in jobs])
     options = {"workspace": tmp_path, "read": Store(tmp_path).read}
-    sync(default_uri(tmp_path), tracked=[Tracked(make_experiment(), ())], **options)
-    project = partial(sync, default_uri(tmp_path), tracked=tracked(jobs), **options)
+    replay_store(default_uri(tmp_path), tracked=[Tracked(make_experiment(), ())], **options)
+    project = partial(replay_store, default_uri(tmp_path), tracked=tracked(jobs), **options)
     spent: list[float] = []
     benchmark.pedantic(lambda: spent.append(seconds(project)), rounds=1)
     name = "projection alone, MLflow on SQLite"

@@ -39,7 +39,7 @@ def loop(manifest: Path, seed: int, epochs: int, form: str, threads: int | None)
 
     found = trials.experiment(manifest.stem)
     threads = threads or torch.get_num_threads()
-    run = trials.start(found, mnist.load(DATA), form=form, threads=threads, seed=seed)
+    run = trials.start(found, mnist.load_arrays(DATA), form=form, threads=threads, seed=seed)
     began_s = time.time()
     spent: list[float] = []
     for _ in range(epochs):

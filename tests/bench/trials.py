@@ -48,7 +48,7 @@ def shortened(name: str, minibatches: int) -> Experiment:
 
 def digits(cache: Path, images: int) -> Arrays:
     """MNIST, of each part at most so many images."""
-    return {name: array[:images] for name, array in mnist.load(cache).items()}
+    return {name: array[:images] for name, array in mnist.load_arrays(cache).items()}
 
 
 def start(

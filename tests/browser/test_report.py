@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from harness.errors import Exit
 from harness.manifest import load
-from harness.nightly.history import NightEntry, NightRecord, State
+from harness.nightly.history import NightEntry, NightRecord, NightState
 from harness.nightly.summary import history_page
 from harness.plan import Selection
 from harness.report.pages import html
@@ -104,7 +104,7 @@ def test_nothing_bars_people_from_the_history_of_nights(
     open_page: Open, tmp_path: Path, barriers: Callable[[Page], list[str]]
 ) -> None:
     entry = NightEntry(
-        *("INCONCLUSIVE", Exit.INCONCLUSIVE, State.PASSING, 0, "digest", {0: "trial"}),
+        *("INCONCLUSIVE", Exit.INCONCLUSIVE, NightState.PASSING, 0, "digest", {0: "trial"}),
         *("late rows @ 20", 1.0, 1.1, 0.5, {"torch": "2.1"}),
     )
     later = replace(entry, verdict="REPRODUCED", conditions={"torch": "2.2", "a" * 60: "b" * 60})

@@ -40,7 +40,7 @@ def test_each_file_is_read_once_however_many_cells_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reads: list[Path] = []
-    read = files.read
+    read = files.read_file
 
     def counted(path: Path, *, first_line: bool = False) -> bytes | None:
         reads.append(path)
@@ -50,7 +50,7 @@ def test_each_file_is_read_once_however_many_cells_there_are(
         words = study(shapes)
         reads.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(files, "read", counted)
+            patch.setattr(files, "read_file", counted)
             out = ("--out", str(tmp_path / "t.parquet")) if command == "export" else ()
             shown = CliRunner().invoke(app, [command, *words, *out])
         assert shown.exit_code in {0, 1, 3}, shown.output

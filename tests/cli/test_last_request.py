@@ -130,8 +130,8 @@ def test_status_opens_one_small_file_of_each_trial(
         opened.append(path)
         return files_read(path, **options)
 
-    files_read = files.read
-    monkeypatch.setattr(files, "read", read)
+    files_read = files.read_file
+    monkeypatch.setattr(files, "read_file", read)
     assert "2 trials: 2 done" in harness("status", clone, "--workspace", studied).output
     of_trials = sorted(path.name for path in opened if path.parent.parent.name == "trials")
     assert of_trials == ["result.json", "result.json"]

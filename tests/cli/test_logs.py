@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.logs import added
+from harness.cli.logs import appended
 from harness.plan import Selection
 from harness.record import Failure, FailureKind, Message, Output, Printed
 from harness.report.documents import verdicts_document
 from harness.report.pages import html
-from harness.session import Session, load
+from harness.session import Session, load_experiments
 from harness.session.session import LAST_WORDS
 from harness.store import Store
 from tests.cli.conftest import TINY, Harness
@@ -30,12 +30,12 @@ from tests.toy import job
 def test_only_new_lines_are_shown_even_if_the_middle_was_cut_out(
     before: bytes, now: bytes, new: bytes
 ) -> None:
-    assert added(before, now) == new
+    assert appended(before, now) == new
 
 
 def test_logs_shows_each_stream_on_its_own(harness: Harness, tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    session = Session(load([TINY]), Selection(seeds=(3,)), store)
+    session = Session(load_experiments([TINY]), Selection(seeds=(3,)), store)
     (asked,) = session.jobs()
     started = replace(next(iter(sent(job()))))
     printed: list[Message] = [
@@ -55,7 +55,7 @@ def test_reports_show_the_end_of_what_a_failed_trial_printed(
     harness: Harness, tmp_path: Path
 ) -> None:
     store = Store(tmp_path / "results")
-    session = Session(load([TINY]), Selection(seeds=(3, 4, 5)), store)
+    session = Session(load_experiments([TINY]), Selection(seeds=(3, 4, 5)), store)
     hostile = b"</pre><script>alert(1)</script> \x1b[31m\xff\x1b]0;title\x07\x00\n"
     words = {3: b"x" * 99 + b"\n" + 1000 * b"early\n" + hostile + b"last words\n", 4: b"\x1b[0m\n"}
     with store.lock():

@@ -4,7 +4,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from harness.cli.options import expand
+from harness.cli.options import expand_options
 from harness.errors import UsageError
 from harness.nightly.config import Night
 from harness.options import Flag, Options, RunOptions
@@ -21,7 +21,7 @@ def parsed(*arguments: str) -> tuple[Selection, RunOptions]:
         found.append((selection, run_options))
 
     app = typer.Typer()
-    app.command()(expand(command))
+    app.command()(expand_options(command))
     ran = RUNNER.invoke(app, arguments)
     if isinstance(ran.exception, UsageError):
         raise ran.exception

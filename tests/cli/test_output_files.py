@@ -8,7 +8,7 @@ import pytest
 
 from harness import output
 from harness.errors import Exit, UsageError
-from harness.output import OutputError, check_target, create, replacing, write
+from harness.output import OutputError, check_target, create, replacing, write_output
 
 
 def left(folder: Path) -> list[str]:
@@ -17,9 +17,9 @@ def left(folder: Path) -> list[str]:
 
 def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
-    write(file, "old")
+    write_output(file, "old")
     file.chmod(0o640)
-    write(str(file), "new")
+    write_output(str(file), "new")
     assert file.read_text() == "new"
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert left(tmp_path) == ["a.json"]
@@ -28,7 +28,7 @@ def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
 def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "folder" / "file")
-    write(tmp_path / "link", "text")
+    write_output(tmp_path / "link", "text")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "folder" / "file").read_text() == "text"
 
@@ -52,7 +52,7 @@ def test_a_path_that_cannot_be_written_is_one_line_and_exit_4(tmp_path: Path, pa
     if path.startswith("locked") and os.access(tmp_path / "locked", os.W_OK):
         pytest.skip("root may write everywhere")
     with pytest.raises(OutputError) as caught:
-        write(tmp_path / path, "text")
+        write_output(tmp_path / path, "text")
     assert caught.value.exit_code is Exit.INCOMPLETE
     assert path[:50] in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -62,7 +62,7 @@ def test_a_path_that_cannot_be_written_is_one_line_and_exit_4(tmp_path: Path, pa
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(tmp_path / "a", "old")
+    write_output(tmp_path / "a", "old")
 
     def full(path: Path, data: bytes) -> None:
         path.touch()
@@ -70,23 +70,23 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OutputError, match="No space left on device"):
-        write(tmp_path / "a", "new")
+        write_output(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "old"
     assert left(tmp_path) == ["a"]
 
 
 def test_devices_and_pipes_are_written_to_and_never_replaced() -> None:
-    write("/dev/null", "text")
+    write_output("/dev/null", "text")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
 def test_a_hyphen_is_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    write("-", "µ")
+    write_output("-", "µ")
     assert capfdbinary.readouterr().out == "µ".encode()
 
 
 def test_an_error_of_the_caller_passes_and_leaves_the_old_file(tmp_path: Path) -> None:
-    write(tmp_path / "a", "old")
+    write_output(tmp_path / "a", "old")
     with pytest.raises(KeyError):
         _break_off(tmp_path / "a")
     assert (tmp_path / "a").read_text() == "old"
@@ -119,4 +119,4 @@ def test_a_path_that_can_be_written_is_not_refused(path: str) -> None:
 
 def test_the_writer_is_one_line_for_every_name(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="a folder"):
-        output.write(tmp_path, "text")
+        output.write_output(tmp_path, "text")

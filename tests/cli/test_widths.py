@@ -21,7 +21,7 @@ from harness.manifest import Experiment, load
 from harness.plan import Selection
 from harness.selftest import CaseResult
 from harness.session import Session
-from harness.session.status import State
+from harness.session.status import Progress
 from harness.store import Store
 from harness.verdict import Outcome
 from tests.compare.test_compare import compared, side
@@ -58,7 +58,7 @@ def show_selftest() -> Words:
 
 
 def show_list() -> Words:
-    with patch.object(list_, "load", lambda _: experiments()):
+    with patch.object(list_, "load_experiments", lambda _: experiments()):
         list_.list_([])
     return [item.id for item in experiments()] + ["(control)"]
 
@@ -73,7 +73,7 @@ def show_status() -> Words:
     with TemporaryDirectory() as folder:
         session = Session(experiments(), Selection(), Store(Path(folder)), registry=REGISTRY)
         status._show_experiments(session, Console())
-    return [item.id for item in experiments()] + " ".join(State).split()
+    return [item.id for item in experiments()] + " ".join(Progress).split()
 
 
 def show_trials() -> Words:

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.compare import Comparison, Side, Standing, compare, results_digest, sentence
+from harness.compare import (
+    Comparison,
+    Side,
+    Standing,
+    compare_experiments,
+    results_digest,
+    sentence,
+)
 from harness.errors import UsageError
 from harness.manifest import Experiment
 from harness.record import FailureKind, StoredTrial
@@ -31,7 +38,7 @@ def side(shifts: list[float], asked: Experiment = ASKED, **how: object) -> Side:
 
 
 def compared(base: Side, new: Side, asked: Experiment = ASKED) -> Comparison:
-    (found,) = compare([asked], base, new)
+    (found,) = compare_experiments([asked], base, new)
     return found
 
 
@@ -150,7 +157,7 @@ def test_all_experiments_are_one_family_of_tests() -> None:
     shifts = [0.01, 0.011, 0.009]
     base = Side({**side([0.0] * 3).trials, **side([0.0] * 3, other).trials})
     new = Side({**side(shifts).trials, **side(shifts, other).trials})
-    found = compare([ASKED, other], base, new)
+    found = compare_experiments([ASKED, other], base, new)
     assert [change.tests for each in found for change in each.changes] == [4, 4, 4]
 
 
@@ -177,8 +184,8 @@ def test_false_alarms_over_many_claims_stay_at_five_in_a_hundred() -> None:
 def test_an_exported_table_compares_as_its_workspace_does(tmp_path: Path) -> None:
     base, new = side([0.0, 0.1, 0.2]), side([0.01, 0.12, 0.2])
     for name in ("records.csv", "records.parquet"):
-        arrow_tables.write(tmp_path / name, _named(base))
-        found = compared(Side(arrow_tables.read(tmp_path / name)), new)
+        arrow_tables.write_trials(tmp_path / name, _named(base))
+        found = compared(Side(arrow_tables.read_trials(tmp_path / name)), new)
         assert found.changes == compared(base, new).changes
         assert found.conditions is None
         assert "did not record" in sentence(found)
@@ -196,7 +203,7 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path, content: str) -> N
     path = tmp_path / "records.csv"
     path.write_text(content)
     with pytest.raises(UsageError, match=r"records\.csv: not an exported table"):
-        arrow_tables.read(path)
+        arrow_tables.read_trials(path)
 
 
 def test_the_document_holds_what_json_can(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from harness.engine.process_state import ProcessState
 from harness.plan import Job, Selection
 from harness.record import Failure, FailureKind, Finished, Message, Started
 from harness.report.pages import html
-from harness.session.session import Session, load
+from harness.session.session import Session, load_experiments
 from harness.source import source
 from harness.store import Store
 from harness.trial import attempt
@@ -62,7 +62,7 @@ def struck(folder: Path, fault: str, **fields: Any) -> Path:
 
 
 def session_of(folder: Path, *manifests: Path) -> Session:
-    return Session(load(manifests), Selection(), Store(folder / "results"))
+    return Session(load_experiments(manifests), Selection(), Store(folder / "results"))
 
 
 def run(folder: Path, *manifests: Path, watch: Any = None, **options: Any) -> StoreSink:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import ray
 
-from harness.cluster_address import parse
+from harness.cluster_address import parse_address
 from harness.engine.cluster import LONGEST_GAP_S, AwakeClock
 from harness.errors import ResourceError
 
@@ -145,7 +145,7 @@ def test_auto_asks_every_cluster_of_this_machine_and_waits_for_none(
     monkeypatch.setattr(
         module, "greeting_fault", lambda host, port, *, timeout_s: heads[f"{host}:{port}"]
     )
-    auto = parse("auto", named_by="RAY_ADDRESS")
+    auto = parse_address("auto", named_by="RAY_ADDRESS")
     assert auto is not None
     assert module._running_here(auto).text == "10.0.0.2:6379"
     heads.update(dict.fromkeys(heads, "refused"))

@@ -12,7 +12,7 @@ from harness.plan import Selection
 from harness.session import Session
 from harness.session.tracking import TrackingError, chart_links, open_tracking
 from harness.store import Store
-from harness.tracking import Tracker, sync
+from harness.tracking import Tracker, replay_store
 from tests.faults.world import World
 from tests.tracking.conftest import Shelf, make_experiment, make_trial
 
@@ -53,7 +53,7 @@ def test_an_address_that_does_not_work_is_told_without_its_password(
     with caplog.at_level(logging.DEBUG):
         with Tracker(uri, **options) as tracker:
             live = tracker.close(timeout_s=20)
-        replayed = sync(uri, **options)
+        replayed = replay_store(uri, **options)
     assert live.left > 0
     assert live.trouble
     assert replayed.left > 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness import nightly, workloads
 from harness.errors import ManifestError, StoreError
 from harness.manifest import load
-from harness.report.pages import html, markdown
+from harness.report.pages import html, verdicts_markdown
 from harness.store import Store
 from harness.verdict import ExperimentVerdict
 from tests.faults.world import REPOSITORY
@@ -80,7 +80,7 @@ def test_the_nights_load_no_object_either(tmp_path: Path, tag: str) -> None:
     pwned, path = tmp_path / "pwned", tmp_path / "nights.yaml"
     path.write_text(f"format: 1\nnights: {{light: {{experiments: [{tag.format(file=pwned)}]}}}}\n")
     with pytest.raises(ManifestError):
-        nightly.load(path)
+        nightly.load_nights(path)
     assert not pwned.exists()
 
 
@@ -89,7 +89,7 @@ def test_no_night_is_a_way_out_of_the_workspace(tmp_path: Path, name: str) -> No
     path = tmp_path / "nights.yaml"
     path.write_text(f"format: 1\nnights:\n  {name!r}: {{experiments: [x.yaml]}}\n")
     with pytest.raises(ManifestError, match="small letters, digits"):
-        nightly.load(path)
+        nightly.load_nights(path)
 
 
 @given(trial_id=st.text(max_size=30) | st.from_regex(r"[0-9a-f./]{18,24}"))
@@ -163,8 +163,8 @@ _DRAWN = {"g", "path", "use", "defs", "text", "tspan"}
 @settings(max_examples=25)
 @given(words=MARKUP)
 def test_the_markdown_has_as_many_rows_whatever_the_words(words: str) -> None:
-    rows = markdown([_told(words)], {}).splitlines()
-    plain = markdown([_told("plain")], {}).splitlines()
+    rows = verdicts_markdown([_told(words)], {}).splitlines()
+    plain = verdicts_markdown([_told("plain")], {}).splitlines()
     assert len([row for row in rows if row.startswith("|")]) == len(
         [row for row in plain if row.startswith("|")]
     )

@@ -26,7 +26,7 @@ from harness.manifest import (
     load,
 )
 from harness.manifest.schema import text
-from harness.manifest.tree import parse
+from harness.manifest.tree import parse_yaml
 from harness.workload import Workload
 from harness.workloads import registry
 from tests.conftest import FIRST_PAPER, REPOSITORY
@@ -291,7 +291,7 @@ def test_the_schema_is_fresh(workloads: Mapping[str, Workload]) -> None:
 
 
 def plain(file_text: str) -> Any:
-    root, faults = parse(file_text, "")
+    root, faults = parse_yaml(file_text, "")
     assert root is not None
     assert not faults
     return root.plain()

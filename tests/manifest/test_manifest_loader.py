@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ManifestError
 from harness.manifest import Basis, Experiment, Manifest, discover, load, parse_seeds
-from harness.manifest.tree import MAX_DEPTH, number_meant, parse
+from harness.manifest.tree import MAX_DEPTH, number_meant, parse_yaml
 from harness.record import digest
 from tests.manifest.conftest import SOUND
 
@@ -353,7 +353,7 @@ TREES = st.recursive(
 def test_no_tree_in_any_place_raises_anything_but_our_own_error(
     read: Read, data: st.DataObject, tree: Any
 ) -> None:
-    root, _ = parse(SOUND, "sound")
+    root, _ = parse_yaml(SOUND, "sound")
     assert root is not None
     whole = root.plain()
     here = whole

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from harness.cli import app
 from harness.errors import Exit
 from harness.session import doctor
-from harness.session.doctor import Finding, Health
+from harness.session.doctor import Health, Requirement
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -88,7 +88,7 @@ def test_a_long_temporary_folder_is_too_long_for_sockets(monkeypatch: pytest.Mon
     long = Path("/" + 60 * "x")
     assert doctor._temporary(long).health is Health.NOTE
     monkeypatch.setattr(doctor.os, "access", lambda *_: False)
-    found: Finding = doctor._temporary(long)
+    found: Requirement = doctor._temporary(long)
     assert (found.health, "TMPDIR" in found.remedy) == (Health.MISSING, True)
 
 

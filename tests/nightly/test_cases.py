@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.errors import Exit
-from harness.nightly import State, Status, advance, night_code
+from harness.nightly import NightState, Streak, advance, night_code
 from harness.report.documents import junit
 from harness.verdict import ExperimentVerdict, exit_code
 from tests.report import studies
@@ -22,17 +22,21 @@ class Case:
 
     title: str
     verdict: Callable[[], ExperimentVerdict]
-    before: Status = Status(State.PASSING)  # noqa: RUF009 - frozen
+    before: Streak = Streak(NightState.PASSING)  # noqa: RUF009 - frozen
     quarantined: bool = False
     trouble: str = ""
 
 
-FAILING = Status(State.FAILING, 1)
+FAILING = Streak(NightState.FAILING, 1)
 CASES = [
     Case("reproduced", studies.reproduced),
     Case("fails as the manifest expects", studies.known),
     Case("does not reproduce", studies.not_reproduced),
-    Case("does not reproduce, the third night", studies.not_reproduced, Status(State.FAILING, 2)),
+    Case(
+        "does not reproduce, the third night",
+        studies.not_reproduced,
+        Streak(NightState.FAILING, 2),
+    ),
     Case("passes where the manifest expects a failure", studies.surprising),
     Case("a seed ends in an error or NaN", studies.broken),
     Case("its control fails", studies.gated),
@@ -47,7 +51,7 @@ CASES = [
     Case(
         "does not reproduce, quarantine expired",
         studies.not_reproduced,
-        Status(State.QUARANTINED, 1),
+        Streak(NightState.QUARANTINED, 1),
     ),
 ]
 
@@ -72,7 +76,7 @@ def code_of(case: Case) -> Exit:
     return night_code([verdict], excused=excused, trouble=trouble)
 
 
-def state_of(case: Case) -> State:
+def state_of(case: Case) -> NightState:
     code = exit_code([case.verdict()])
     return advance(case.before, code, quarantined=case.quarantined, consistent_after=3).state
 
@@ -100,13 +104,13 @@ def test_exit_code_junit_and_state_say_the_same(case: Case) -> None:
     code, seen, state = code_of(case), junit_of(case), state_of(case)
     assert (code is Exit.NOT_AS_EXPECTED) == (seen == "failure")
     assert (code is Exit.INCOMPLETE) == (seen == "error")
-    failing = state in (State.FAILING, State.CONSISTENTLY_FAILING)
+    failing = state in (NightState.FAILING, NightState.CONSISTENTLY_FAILING)
     assert failing == (code is Exit.NOT_AS_EXPECTED or (case.before.failing > 0 and code != 0))
 
 
-@pytest.mark.parametrize("before", [Status(state, 2) for state in State] + [Status()])
+@pytest.mark.parametrize("before", [Streak(state, 2) for state in NightState] + [Streak()])
 @pytest.mark.parametrize("open_", [Exit.INCOMPLETE, Exit.INCONCLUSIVE])
-def test_an_open_night_neither_fails_nor_mends_anything(before: Status, open_: Exit) -> None:
+def test_an_open_night_neither_fails_nor_mends_anything(before: Streak, open_: Exit) -> None:
     after = advance(before, open_, quarantined=False, consistent_after=9)
     assert after.failing == before.failing
-    assert (after.state is State.FAILING) == (before.failing > 0)
+    assert (after.state is NightState.FAILING) == (before.failing > 0)

@@ -11,7 +11,7 @@ import pytest
 from harness.cli.nightly import tell
 from harness.errors import ManifestError, UsageError
 from harness.manifest import discover
-from harness.nightly import load
+from harness.nightly import load_nights
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -30,12 +30,12 @@ def faults(folder: Path, text: str) -> list[str]:
     path = folder / "nightly.yaml"
     path.write_text(text)
     with pytest.raises(ManifestError) as caught:
-        load(path)
+        load_nights(path)
     return [str(fault).removeprefix(f"{path}:") for fault in caught.value.faults]
 
 
 def test_our_own_nights_are_sound_and_light_is_light() -> None:
-    nights = load(REPOSITORY / "ci" / "nightly.yaml")
+    nights = load_nights(REPOSITORY / "ci" / "nightly.yaml")
     light = nights.night("light")
     assert (light.seeds, light.epochs) == ((0,), 10)
     assert light.time_limit_min is not None
@@ -47,7 +47,7 @@ def test_our_own_nights_are_sound_and_light_is_light() -> None:
 
 def test_a_night_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(UsageError, match=r"'heavy'; there are light, grid, full"):
-        load(REPOSITORY / "ci" / "nightly.yaml").night("heavy")
+        load_nights(REPOSITORY / "ci" / "nightly.yaml").night("heavy")
 
 
 @pytest.mark.parametrize(

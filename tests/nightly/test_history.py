@@ -8,7 +8,7 @@ import pytest
 from harness.compare import Standing
 from harness.errors import Exit, StoreError
 from harness.manifest import load
-from harness.nightly import markdown
+from harness.nightly import night_markdown
 from harness.report import arrow_tables
 from harness.session.runner import _limited, stop_on_signals
 from harness.store import Store
@@ -68,12 +68,12 @@ def test_a_verdict_by_another_manifest_says_so(walk: Simulation) -> None:
     summary = walk.night(2)
     assert summary.record.code is Exit.INCONCLUSIVE  # the SD of these seeds is larger
     assert summary.last["walk"].comparison.standing is Standing.UNCHANGED
-    assert "unchanged (2026-01-01, with another manifest)" in markdown(summary)
+    assert "unchanged (2026-01-01, with another manifest)" in night_markdown(summary)
 
 
 def test_a_quarantine_of_nothing_that_ran_is_said(walk: Simulation) -> None:
     walk.quarantines = (quarantine("wlak", 31),)
-    assert "**wlak**: not one of tonight's experiments" in markdown(walk.night(1))
+    assert "**wlak**: not one of tonight's experiments" in night_markdown(walk.night(1))
 
 
 def test_a_night_begins_with_nothing_and_never_in_anothers_folder(walk: Simulation) -> None:
@@ -101,7 +101,7 @@ def test_a_record_of_another_format_is_refused(walk: Simulation) -> None:
 
 def test_an_exported_night_compares_as_unchanged_with_itself(walk: Simulation) -> None:
     folder = walk.folder(walk.night(1))
-    exported = arrow_tables.read(folder / "records.parquet")
+    exported = arrow_tables.read_trials(folder / "records.parquet")
     assert {seed for _, seed in exported} == set(range(5))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.cli.nightly import _trouble
 from harness.errors import Exit, ResourceError, StoppedError, StoreError, UsageError
-from harness.nightly import markdown, read_record
+from harness.nightly import night_markdown, read_record
 from harness.session import night as module
 from harness.session.night import Trouble
 from tests.nightly.simulation import Outcome, Simulation
@@ -35,8 +35,8 @@ def test_a_night_whose_trials_could_not_run_is_told_with_the_code_of_the_contrac
     nights = Simulation(tmp_path, ["walk"])
     summary = nights.night(1, trouble=_raises(error))
     assert summary.record.code is code
-    assert words in markdown(summary)
-    assert str(error) in markdown(summary)
+    assert words in night_markdown(summary)
+    assert str(error) in night_markdown(summary)
     record = read_record(nights.folder(summary))
     assert record is not None
     assert record.code is code
@@ -66,7 +66,7 @@ def test_a_night_that_cannot_be_judged_says_so_and_the_next_one_goes_on(
         lost = nights.night(2)
     assert lost.record.code is code
     page = (nights.folder(lost) / "summary.md").read_text(encoding="utf-8")
-    assert page == markdown(lost)
+    assert page == night_markdown(lost)
     assert str(error).strip("'") in page
     after = nights.night(3, {"walk": Outcome()})
     assert after.record.code is Exit.AS_EXPECTED
@@ -82,8 +82,8 @@ def test_what_cannot_be_written_is_still_told(
         raise StoreError("no space left")
 
     monkeypatch.setattr(module, "_write", full)
-    monkeypatch.setattr(module, "write", full)
+    monkeypatch.setattr(module, "write_output", full)
     with caplog.at_level(logging.WARNING):
         summary = nights.night(1)
     assert summary.record.code is Exit.INCOMPLETE
-    assert "no space left" in markdown(summary)
+    assert "no space left" in night_markdown(summary)

@@ -7,7 +7,7 @@ import pytest
 
 from harness.compare import Standing
 from harness.errors import Exit
-from harness.nightly import NightSummary, markdown
+from harness.nightly import NightSummary, night_markdown
 from harness.session.night import Trouble
 from tests.nightly.simulation import LOST, NAN, Outcome, Simulation, quarantine, state
 
@@ -81,8 +81,8 @@ def test_a_version_bump_that_moves_results_within_tolerance_is_told(nights: Nigh
     since = summary.last[BUMPED]
     assert since.night.startswith("2026-01-02")
     assert since.comparison.standing is Standing.MOVED
-    assert "still within tolerance" in markdown(summary)
-    assert "torch 2.1 → 2.2" in markdown(summary)
+    assert "still within tolerance" in night_markdown(summary)
+    assert "torch 2.1 → 2.2" in night_markdown(summary)
 
 
 def test_the_history_shows_each_night_s_estimate_and_the_night_of_a_bump(nights: Nights) -> None:
@@ -114,12 +114,12 @@ def test_a_drift_too_slow_for_one_night_shows_against_the_first(nights: Nights) 
     assert Standing.MOVED not in last
     assert nights[1][1].first[DRIFTING].comparison.standing is Standing.NOT_SHOWN
     assert nights[1][9].first[DRIFTING].comparison.standing is Standing.MOVED
-    assert "**drifting**, over all nights since 2026-01-01" in markdown(nights[1][9])
+    assert "**drifting**, over all nights since 2026-01-01" in night_markdown(nights[1][9])
 
 
 def test_an_outage_is_no_failure_and_is_compared_with_nothing(nights: Nights) -> None:
     summary = nights[1][3]
-    page = markdown(summary)
+    page = night_markdown(summary)
     assert "no Ray cluster" in page
     assert "Not as expected" not in page
     assert "red" not in page.splitlines()[0]
@@ -133,15 +133,15 @@ def test_failing_nights_are_no_base_for_later_ones(nights: Nights) -> None:
 
 
 def test_the_failing_seed_is_named_in_the_morning(nights: Nights) -> None:
-    page = markdown(nights[1][4])
+    page = night_markdown(nights[1][4])
     assert page.startswith("# Night light of 2026-01-05T020000Z: 🔴 red")
     assert "seed 2 failed" in page
     assert "place is NaN" in page
 
 
 def test_an_expired_quarantine_is_said_and_counts_no_more(nights: Nights) -> None:
-    assert "until 2026-01-08, A. Nother: known" in markdown(nights[1][7])
-    assert "expired on 2026-01-08" in markdown(nights[1][8])
+    assert "until 2026-01-08, A. Nother: known" in night_markdown(nights[1][7])
+    assert "expired on 2026-01-08" in night_markdown(nights[1][8])
 
 
 def test_junit_fails_exactly_on_red_nights(nights: Nights) -> None:

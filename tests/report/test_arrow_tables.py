@@ -8,7 +8,7 @@ from pyarrow import csv, parquet
 from harness.errors import UsageError
 from harness.output import OutputError
 from harness.record import EpochRecord, FinalRecord, StoredTrial, TrialSpec
-from harness.report.arrow_tables import write
+from harness.report.arrow_tables import write_trials
 
 
 def trial(seed: int) -> StoredTrial:
@@ -22,7 +22,7 @@ def trial(seed: int) -> StoredTrial:
 )
 def test_every_value_comes_back_as_it_was_recorded(tmp_path: Path, name: str, read) -> None:
     trials = [("one", trial(0)), ("two", trial(7))]
-    assert write(tmp_path / name, trials) == 14
+    assert write_trials(tmp_path / name, trials) == 14
     rows = read(tmp_path / name).to_pylist()
     assert len(rows) == 14
     for experiment, stored in trials:
@@ -49,11 +49,11 @@ def test_an_export_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
         raise OSError("gone")
 
     with pytest.raises(OutputError, match="gone"):
-        write(path, breaking())
+        write_trials(path, breaking())
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_name_of_another_kind_is_refused_with_what_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.csv or \.parquet"):
-        write(tmp_path / "out.xlsx", [])
+        write_trials(tmp_path / "out.xlsx", [])

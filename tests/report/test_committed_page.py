@@ -15,7 +15,7 @@ from harness.plan import Selection
 from harness.report import summary
 from harness.report.figures import panels
 from harness.report.grids import alone
-from harness.report.pages import markdown
+from harness.report.pages import verdicts_markdown
 from harness.session import CommittedUse, Session
 from harness.store import Store
 from harness.verdict import ExperimentVerdict
@@ -38,7 +38,9 @@ def test_the_committed_report_is_today_s(verdicts: Sequence[ExperimentVerdict]) 
     names = {path.stem for path in FIRST_PAPER} | {"psa"}
     figures = {name: f"{name}.png" for name in names} | {"psa[comparisons]": "psa-comparisons.png"}
     assert all((REPORT / figure).exists() for figure in figures.values())
-    assert (REPORT / "report.md").read_text() == markdown(verdicts, figures, "overview.png")
+    assert (REPORT / "report.md").read_text() == verdicts_markdown(
+        verdicts, figures, "overview.png"
+    )
 
 
 def test_each_claim_between_cells_has_a_picture_of_both_sides(

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.manifest import Cell
 from harness.report import figures, grids, terminal
-from harness.report.pages import html, markdown
+from harness.report.pages import html, verdicts_markdown
 from harness.report.text import shared_notes
 from harness.verdict import ExperimentVerdict
 from tests.verdict.builders import experiment, trial, value, verdicts_on
@@ -55,7 +55,7 @@ def test_no_width_cuts_a_cell(width: int) -> None:
 
 def test_pages_have_the_grid_and_a_section_for_each_cell_that_fails() -> None:
     found = verdicts()
-    page = markdown(found, {"toys": "toys.png"})
+    page = verdicts_markdown(found, {"toys": "toys.png"})
     assert "| 3\\*4 | R +0.0 | X +10.0 |" in page
     assert "![Toys of many sizes: the verdict on each cell](toys.png)" in page
     assert "## toys[size=3*4,mode=slow]" in page
@@ -73,7 +73,7 @@ def test_a_single_cell_is_shown_like_any_experiment() -> None:
 
 def test_every_cell_of_the_figure_says_its_verdict_in_a_letter() -> None:
     (grid,) = grids.grid_maps(verdicts())
-    (axes,) = figures.heat_map(grid).axes
+    (axes,) = figures.draw_heat_map(grid).axes
     assert [text.get_text() for text in axes.texts] == ["R +0.0", "R +0.0", "R +0.0", "X +10.0"]
 
 

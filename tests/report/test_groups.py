@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.report import figures, interactive
-from harness.report.pages import html, markdown
+from harness.report.pages import html, verdicts_markdown
 from harness.report.text import claim_lines, group_means, seed_groups
 from harness.verdict import ExperimentVerdict
 from tests.report import studies
@@ -46,8 +46,8 @@ def test_pages_and_overview_give_each_group_its_own_mean(two_groups: ExperimentV
     means = group_means(test, seed_groups(two_groups))
     assert means == "3.0000 ± 0.0000 (seeds 0-3), 0.0000 ± 0.0000 (seeds 4-5)"
     assert means in html([two_groups])
-    assert means in markdown([two_groups])
-    assert f"{test.measured:.4f} ±" not in markdown([two_groups])
+    assert means in verdicts_markdown([two_groups])
+    assert f"{test.measured:.4f} ±" not in verdicts_markdown([two_groups])
     (line,) = (line for line in claim_lines(two_groups) if line.name == "test")
     assert list(line.groups) == ["seeds 0-3", "seeds 4-5"]
     assert line.groups["seeds 0-3"] == pytest.approx(0)

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from harness.report import claims, summary
 from harness.report.figures import MOST_LINES, drawings, figure, image, panels, themed
-from harness.report.pages import html, markdown
+from harness.report.pages import html, verdicts_markdown
 from harness.report.terminal import unsettled
 from harness.report.text import equal_rows, number, overview
 from harness.session.reports import Reports
@@ -77,7 +77,7 @@ def test_every_page_shows_what_the_statistics_rest_on() -> None:
     (last,) = (result for result in verdict.results if result.name == "test")
     assert last.interval is not None
     low, high = map(number, last.interval)
-    terminal, md, page = printed_claims(verdict), markdown([verdict]), html([verdict])
+    terminal, md, page = printed_claims(verdict), verdicts_markdown([verdict]), html([verdict])
     left_out = "leave-one-out check: 0 of 3 seeds rejected by the others"
     for text in (terminal, md, page):
         assert "two one-sided t-tests; consistency: t-test with Holm correction" in text
@@ -90,7 +90,7 @@ def test_every_page_shows_what_the_statistics_rest_on() -> None:
 
 def test_one_seed_has_no_columns_for_statistics() -> None:
     verdict = verdict_on(experiment(curve({1: 0.0}), epochs=1), {0: trial([0.0])})
-    for text in (printed_claims(verdict), markdown([verdict])):
+    for text in (printed_claims(verdict), verdicts_markdown([verdict])):
         assert "tolerance only, no statistical claim" in text
         assert "p equiv" not in text
 
@@ -241,12 +241,12 @@ def test_words_of_a_manifest_are_never_markup() -> None:
 
 def test_equal_verdicts_make_equal_pages() -> None:
     once, again = ([make() for make in studies.ALL] for _ in range(2))
-    assert markdown(once) == markdown(again)
+    assert verdicts_markdown(once) == verdicts_markdown(again)
 
 
 def test_the_page_has_every_experiment_row_and_figure() -> None:
     verdicts = [make() for make in studies.ALL]
-    page = markdown(verdicts, {"known": "figures/known.png"})
+    page = verdicts_markdown(verdicts, {"known": "figures/known.png"})
     for verdict in verdicts:
         assert f"\n## {verdict.id}\n" in page
         equal = equal_rows(verdict)
@@ -262,14 +262,14 @@ def test_the_page_has_every_experiment_row_and_figure() -> None:
 
 
 def test_every_line_of_a_table_has_the_cells_of_its_head() -> None:
-    page = markdown([studies.broken(), studies.reproduced()])
+    page = verdicts_markdown([studies.broken(), studies.reproduced()])
     for table in re.findall(r"(?:^\|.*\n)+", page, flags=re.MULTILINE):
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(cells) == 1
 
 
 def test_an_errors_message_can_open_no_markup_on_the_page() -> None:
-    page = markdown([studies.broken()])
+    page = verdicts_markdown([studies.broken()])
     assert r"bad \| \<b\> \[31m\`x\` second line" in page
     assert "<b>" not in page
 

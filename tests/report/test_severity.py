@@ -111,7 +111,7 @@ def test_mlflow_has_a_tag_only_where_rivals_are_declared() -> None:
 
 
 def test_the_pages_say_it() -> None:
-    page = pages.markdown([verdict(MISSED, WIDE)])
+    page = pages.verdicts_markdown([verdict(MISSED, WIDE)])
     assert "(not severe)" in page
     assert "* **not severe: 3 seeds and 2 epochs are too few to reject memorised pairs**" in page
     assert "a zero 100%" in page

@@ -16,7 +16,7 @@ from harness.cli import app
 from harness.cli import selftest as command
 from harness.errors import Exit
 from harness.selftest import CaseResult, Detection, Subject, cases, kind_cases
-from harness.selftest.drawn_runs import draw, margins, messages, write
+from harness.selftest.drawn_runs import draw, margins, messages, write_records
 from harness.session.selftest import choose_subject, run_stored
 from harness.store import Store
 from harness.verdict import Outcome
@@ -168,7 +168,7 @@ def test_what_was_put_down_is_read_back(subject: Subject, tmp_path: Path) -> Non
     spec = subject.specs()[0]
     run = draw(subject.experiment, 0)
     store = Store(tmp_path / "workspace")
-    write(store, subject.experiment, [(spec, messages(run, spec))])
+    write_records(store, subject.experiment, [(spec, messages(run, spec))])
     found = store.read(spec.id)
     assert found is not None
     for metric, curve in run.curves.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness import source
-from harness.compare import Side, compare, sentence
+from harness.compare import Side, compare_experiments, sentence
 from harness.manifest import Experiment, load
 from harness.plan import Job, Selection, jobs
 from harness.record import Source, StoredTrial, WorkloadCode
@@ -101,7 +101,9 @@ def test_compare_names_the_code_among_what_differs_where_both_sides_tell_it(
     for code, named in ((OLD, True), (TODAY, False), (None, False)):
         provenance = tuple(replace(each, workload_code=code) for each in new.provenance)
         old = replace(new, epochs=shifted, provenance=provenance)
-        found = compare([_only(session)], Side({("walk", 0): old}), Side({("walk", 0): new}))
+        found = compare_experiments(
+            [_only(session)], Side({("walk", 0): old}), Side({("walk", 0): new})
+        )
         assert ("workload code toy-walks 1.0 aaaaaaaa →" in sentence(found[0])) is named
 
 

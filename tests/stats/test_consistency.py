@@ -63,16 +63,16 @@ def test_a_shift_of_everything_changes_nothing(
     study: tuple[np.ndarray, np.ndarray], by: float
 ) -> None:
     values, reported = study
-    plain = stats.consistency(values, family(reported), ALPHA).p
-    moved = stats.consistency(values + by, family(reported + by), ALPHA).p
+    plain = stats.joint_consistency(values, family(reported), ALPHA).p
+    moved = stats.joint_consistency(values + by, family(reported + by), ALPHA).p
     np.testing.assert_allclose(moved, plain, atol=1e-7)
 
 
 @given(studies, st.sampled_from([0.25, 2.0, -4.0]))
 def test_another_unit_changes_nothing(study: tuple[np.ndarray, np.ndarray], by: float) -> None:
     values, reported = study
-    plain = stats.consistency(values, family(reported), ALPHA).p
-    scaled = stats.consistency(values * by, family(reported * by), ALPHA).p
+    plain = stats.joint_consistency(values, family(reported), ALPHA).p
+    scaled = stats.joint_consistency(values * by, family(reported * by), ALPHA).p
     np.testing.assert_allclose(scaled, plain, atol=1e-7)
 
 
@@ -83,9 +83,9 @@ def test_the_order_of_the_seeds_changes_nothing(
     values, reported = study
     order = list(range(len(values)))
     random.shuffle(order)
-    plain = stats.consistency(values, family(reported), ALPHA).p
+    plain = stats.joint_consistency(values, family(reported), ALPHA).p
     np.testing.assert_allclose(
-        stats.consistency(values[order], family(reported), ALPHA).p, plain, atol=1e-7
+        stats.joint_consistency(values[order], family(reported), ALPHA).p, plain, atol=1e-7
     )
 
 
@@ -93,7 +93,7 @@ def test_the_order_of_the_seeds_changes_nothing(
 def test_the_farther_off_the_smaller_p(seeds: int) -> None:
     values = draws(2, seeds, 2)
     ps = [
-        stats.consistency(values, family(np.array([by, 0.0])), ALPHA).p[0]
+        stats.joint_consistency(values, family(np.array([by, 0.0])), ALPHA).p[0]
         for by in (0.0, 1.0, 2.0, 5.0, 50.0)
     ]
     assert ps == sorted(ps, reverse=True)
@@ -108,7 +108,7 @@ def test_from_nineteen_seeds_on_the_rank_decides_exactly(seeds: int) -> None:
     runs = np.random.default_rng(seeds).exponential(size=(seeds + 1, 3))
     rejected = 0
     for paper in range(len(runs)):
-        found = stats.consistency(np.delete(runs, paper, axis=0), family(runs[paper]), ALPHA)
+        found = stats.joint_consistency(np.delete(runs, paper, axis=0), family(runs[paper]), ALPHA)
         assert found.ranked
         rejected += (found.p <= ALPHA).any()
     assert rejected == int(ALPHA * (seeds + 1))
@@ -119,18 +119,18 @@ def test_from_nineteen_seeds_on_the_rank_decides_exactly(seeds: int) -> None:
 def test_left_out_means_each_seed_against_the_others(seeds: int) -> None:
     values = draws(5, seeds, 2)
     values[0] += 40.0
+    others = [np.delete(values, seed, axis=0) for seed in range(seeds)]
     expected = sum(
-        bool((stats.consistency(np.delete(values, seed, axis=0), family(values[seed]), ALPHA).p
-              <= ALPHA).any())
-        for seed in range(seeds)
-    )  # fmt: skip
+        bool((stats.joint_consistency(rest, family(values[seed]), ALPHA).p <= ALPHA).any())
+        for seed, rest in enumerate(others)
+    )
     assert stats.left_out(values, family(np.zeros(2)), ALPHA) == expected
     assert seeds == 3 or expected == 1
 
 
 def test_seeds_that_are_shown_not_to_be_normal_leave_the_rank_alone() -> None:
     values = np.array([[0.0], [0.01], [0.02], [0.0], [0.015], [0.01], [3.0], [0.02]])
-    found = stats.consistency(values, family(np.array([40.0])), ALPHA)
+    found = stats.joint_consistency(values, family(np.array([40.0])), ALPHA)
     assert found.abnormal.all()
     assert found.p[0] == pytest.approx(1 / 9)
 
@@ -141,7 +141,7 @@ def test_a_row_that_some_seeds_have_no_value_in_can_be_what_is_farthest_off() ->
     values[4:, 0] = np.nan
     values[5, 1] += 9.0  # with six others a run can be 2.3 spreads off, with four 1.8
     near, far = (
-        stats.consistency(values, family(np.array([by, *values[0, 1:]])), ALPHA).p[0]
+        stats.joint_consistency(values, family(np.array([by, *values[0, 1:]])), ALPHA).p[0]
         for by in (0.0, 1e6)
     )
     assert near > ALPHA
@@ -169,7 +169,7 @@ def test_where_no_value_is_missing_the_rank_is_that_of_the_largest_deviation(
     runs = draws(seed, seeds + 1, 4)
     largest = (np.abs(runs - runs.mean(axis=0)) / runs.std(axis=0)).max(axis=1)
     own = np.abs(runs[-1] - runs.mean(axis=0)) / runs.std(axis=0)
-    found = stats.consistency(runs[:-1], family(runs[-1]), ALPHA)
+    found = stats.joint_consistency(runs[:-1], family(runs[-1]), ALPHA)
     assert found.p == pytest.approx((largest[:, np.newaxis] >= own - 1e-9).mean(axis=0))
 
 
@@ -177,20 +177,20 @@ def test_what_the_print_rounds_away_is_no_difference() -> None:
     values = np.array([[1.00001], [1.00002], [1.00003]])
     rounded = family(np.array([1.0001]), half=0.5e-4)
     off = family(np.array([1.0001]))
-    assert stats.consistency(values, rounded, ALPHA).p[0] > 0.1
-    assert stats.consistency(values, off, ALPHA).p[0] <= ALPHA
+    assert stats.joint_consistency(values, rounded, ALPHA).p[0] > 0.1
+    assert stats.joint_consistency(values, off, ALPHA).p[0] <= ALPHA
 
 
 def test_where_chance_moves_nothing_a_difference_is_none() -> None:
     values = np.full((3, 2), 0.1)
-    found = stats.consistency(values, family(np.array([0.1, 0.2])), ALPHA)
+    found = stats.joint_consistency(values, family(np.array([0.1, 0.2])), ALPHA)
     assert found.p.tolist() == [1.0, 0.0]
 
 
 def test_a_row_that_one_seed_alone_has_is_not_tested() -> None:
     values = draws(6, 4, 2)
     values[1:, 0] = np.nan
-    found = stats.consistency(values, family(np.array([0.0, 50.0])), ALPHA)
+    found = stats.joint_consistency(values, family(np.array([0.0, 50.0])), ALPHA)
     assert np.isnan(found.p[0])
     assert found.p[1] <= ALPHA
 
@@ -199,7 +199,7 @@ def test_a_row_with_more_weight_is_rejected_sooner() -> None:
     values = draws(4, 6, 4)
     asked = family(np.array([4.5, 0.0, 0.0, 0.0]))
     heavy = replace(asked, weights=np.array([0.7, 0.1, 0.1, 0.1]))
-    plain, favoured = (stats.consistency(values, each, ALPHA).p[0] for each in (asked, heavy))
+    plain, favoured = (stats.joint_consistency(values, each, ALPHA).p[0] for each in (asked, heavy))
     assert favoured < plain
 
 
@@ -209,7 +209,7 @@ def test_fewer_than_nineteen_seeds_reject_only_a_paper_that_is_the_farthest_off(
 ) -> None:
     values, reported = study
     assume(len(values) < 19)
-    found = stats.consistency(values, family(reported), ALPHA)
+    found = stats.joint_consistency(values, family(reported), ALPHA)
     for row in np.flatnonzero(found.p <= ALPHA):
         column = np.append(values[:, row], reported[row])
         if not np.isnan(column).any() and np.ptp(column) > 0:

@@ -7,7 +7,7 @@ import pytest
 
 from harness.manifest import Experiment, load
 from harness.record import EpochRecord, FinalRecord, StoredTrial, TrialSpec
-from harness.study import Result, Study, factors, variants
+from harness.study import Study, VariantVerdict, factors, variants
 from harness.verdict import Case, judge
 from harness.workload import Metric
 from tests.toy import Toy, WalkParameters
@@ -102,6 +102,6 @@ def studied(walk: Experiment) -> Make:
     ) -> Study:
         varied, made = variants(walk, factors(walk, vary), REGISTRY, grid=grid)
         verdicts = [judge([Case(each.experiment, tuple(seeds), 3)], find)[0] for each in made]
-        return Study(walk, varied, tuple(map(Result, made, verdicts)), grid)
+        return Study(walk, varied, tuple(map(VariantVerdict, made, verdicts)), grid)
 
     return make

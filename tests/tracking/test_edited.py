@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from harness.manifest import Experiment
-from harness.tracking import Summary, Tracked, Tracker, chart_urls, sync
+from harness.tracking import Summary, Tracked, Tracker, chart_urls, replay_store
 from tests.tracking.conftest import REFERENCES, Database, Shelf, make_experiment, make_trial
 from tests.waiting import wait_until
 
@@ -32,7 +32,7 @@ def tracked(held: Shelf, *experiments: Experiment) -> list[Tracked]:
 
 
 def send(database: Database, held: Shelf, *experiments: Experiment) -> Summary:
-    return sync(
+    return replay_store(
         database.uri,
         workspace=database.workspace,
         read=held.read,

@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from harness.errors import UsageError
 from harness.session.tracking import LONGEST_DATABASE_PATH, refuse_unusable
-from harness.tracking import Conclusion, Summary, default_uri, follow_folder, sync
+from harness.tracking import Conclusion, Summary, default_uri, follow_folder, replay_store
 from harness.tracking.local_store import (
     LocationError,
     Place,
@@ -30,7 +30,7 @@ EXPERIMENT = make_experiment("toy-4[rate=0.5]")
 
 
 def send(workspace: Path, uri: str, shelf: Shelf, text: str = "# Report\n") -> Summary:
-    return sync(
+    return replay_store(
         uri,
         workspace=workspace,
         read=shelf.read,

@@ -26,7 +26,7 @@ from harness.record import (
     digest,
 )
 from harness.store import Store
-from harness.tracking import Conclusion, Summary, Telling, Tracked, sync
+from harness.tracking import Conclusion, Summary, Telling, Tracked, replay_store
 from harness.tracking.experiments import view_tag
 from harness.tracking.images import seed_image
 from harness.tracking.projector import Projector, nothing_kept
@@ -46,7 +46,7 @@ EXPERIMENT = make_experiment()
 
 def replay(database: Database, shelf: Shelf, *conclusions: Conclusion) -> Summary:
     tracked = shelf.tracked(EXPERIMENT)
-    summary = sync(
+    summary = replay_store(
         database.uri,
         workspace=database.workspace,
         read=shelf.read,
@@ -188,7 +188,7 @@ def test_a_truth_that_varies_from_row_to_row_is_a_line_too(database: Database) -
     del truth["decimals"]
     truth["tolerance"] = MANIFEST["claims"][0]["tolerance"]
     varying = make_experiment(claims=[MANIFEST["claims"][0], truth])
-    sync(
+    replay_store(
         database.uri,
         workspace=database.workspace,
         read=Shelf().read,
@@ -206,7 +206,7 @@ def test_seeds_in_a_row_have_colours_of_their_own(database: Database) -> None:
 def test_a_control_that_holds_at_every_epoch_is_drawn_as_a_line(database: Database) -> None:
     band = {**MANIFEST["claims"][0], "kind": "band", "reported": 0.0}
     control = make_experiment(claims=[band])
-    sync(
+    replay_store(
         database.uri,
         workspace=database.workspace,
         read=Shelf().read,
@@ -232,7 +232,7 @@ def test_the_tolerances_are_two_curves_around_the_reported_values(database: Data
 @pytest.mark.parametrize(("kind", "sign"), [("at_least", "-"), ("at_most", "+")])
 def test_a_limit_has_a_tolerance_on_one_side(database: Database, kind: str, sign: str) -> None:
     limit = {**MANIFEST["claims"][2], "kind": kind}
-    sync(
+    replay_store(
         database.uri,
         workspace=database.workspace,
         read=Shelf().read,
@@ -247,7 +247,7 @@ def test_a_curve_that_is_compared_after_a_shift_has_no_tolerance_where_it_is_dra
     takeoff = {"threshold": 0.7, "reason": "half way"}
     onset = {**MANIFEST["claims"][0], "name": "onset", "kind": "onset", "reported": 3.0}
     claims = [{**MANIFEST["claims"][0], "takeoff": takeoff}, {**onset, "takeoff": takeoff}]
-    sync(
+    replay_store(
         database.uri,
         workspace=database.workspace,
         read=Shelf().read,
@@ -269,7 +269,7 @@ def test_the_view_sorts_the_paper_among_the_runs_that_are_drawn_and_dates_it_by_
     experiment = make_experiment(seeds=list(range(seeds)))
     # The later the seed, the earlier it ran.
     trials = [make_trial(n, 1, done=1, t0_ms=T0_MS - n * 10**8) for n in range(seeds)]
-    sync(
+    replay_store(
         database.uri,
         workspace=database.workspace,
         read=(shelf := Shelf(*trials)).read,
@@ -413,7 +413,7 @@ def test_a_reported_value_that_was_corrected_replaces_the_papers_run(database: D
     replay(database, shelf)
     curve = MANIFEST["claims"][0]
     changed = make_experiment(claims=[{**curve, "reported": {1: 0.6}}])
-    sync(
+    replay_store(
         database.uri,
         workspace=database.workspace,
         read=shelf.read,
@@ -424,7 +424,7 @@ def test_a_reported_value_that_was_corrected_replaces_the_papers_run(database: D
 
 def test_a_trial_that_two_experiments_ask_for_has_a_run_in_each(database: Database) -> None:
     shelf = Shelf(make_trial(epochs=2, done=2))
-    sync(
+    replay_store(
         database.uri,
         workspace=database.workspace,
         read=shelf.read,
@@ -439,7 +439,9 @@ def test_two_workspaces_share_an_experiment_and_keep_their_own_runs(
 ) -> None:
     shelf = Shelf(make_trial(epochs=2, done=2))
     for workspace in (database.workspace, tmp_path / "other"):
-        sync(database.uri, workspace=workspace, read=shelf.read, tracked=shelf.tracked(EXPERIMENT))
+        replay_store(
+            database.uri, workspace=workspace, read=shelf.read, tracked=shelf.tracked(EXPERIMENT)
+        )
     assert database.rows("SELECT count(*) FROM experiments WHERE name = 'toy-4'") == [(1,)]
     tags = database.rows("SELECT DISTINCT value FROM tags WHERE key = 'harness.workspace'")
     assert len(tags) == 2
@@ -506,7 +508,7 @@ def test_what_trials_printed_and_left_is_sent_once(
     monkeypatch.setattr(MlflowClient, "log_artifacts", counted)
 
     def synced() -> dict[str, bytes]:
-        summary = sync(
+        summary = replay_store(
             database.uri,
             workspace=database.workspace,
             read=store.read,
@@ -560,7 +562,7 @@ def test_the_cells_of_a_grid_are_one_experiment_with_runs_named_by_cell(database
         pages={"report.md": "# Toys"},
     )
     for _ in range(2):  # the second time nothing is left to send
-        summary = sync(
+        summary = replay_store(
             database.uri,
             workspace=database.workspace,
             read=trials.get,

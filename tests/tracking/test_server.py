@@ -22,7 +22,7 @@ from harness.tracking import (
     Tracker,
     chart_urls,
     default_uri,
-    sync,
+    replay_store,
     ui_command,
 )
 from tests.tracking.conftest import Database, Shelf, make_experiment, make_trial
@@ -101,7 +101,9 @@ def test_trouble_is_told_once_and_slows_nothing(
     assert len(said) == 1
     assert "secret" not in "".join(said) + str(summary)
 
-    mended = sync(database.uri, workspace=database.workspace, read=shelf.read, tracked=tracked)
+    mended = replay_store(
+        database.uri, workspace=database.workspace, read=shelf.read, tracked=tracked
+    )
     assert (mended.left, mended.trouble) == (0, None)
     assert all(len(database.points(f"seed {seed}")) == 3 * 4 for seed in range(5))
 
@@ -109,7 +111,9 @@ def test_trouble_is_told_once_and_slows_nothing(
 def test_sync_tells_that_a_server_is_down_and_gives_up_at_once(tmp_path: Path) -> None:
     shelf = Shelf(make_trial(0, 3), make_trial(1, 3))
     uri = f"http://127.0.0.1:{free_port()}"
-    summary = sync(uri, workspace=tmp_path, read=shelf.read, tracked=shelf.tracked(EXPERIMENT))
+    summary = replay_store(
+        uri, workspace=tmp_path, read=shelf.read, tracked=shelf.tracked(EXPERIMENT)
+    )
     assert summary.left == 3
     assert str(summary.trouble).startswith("ConnectionRefusedError")
 
@@ -157,7 +161,7 @@ def test_a_real_server_takes_the_same_and_shows_the_report(database: Database) -
             tracker.conclude([conclusion])
             summary = tracker.close(timeout_s=120)
         assert (summary.left, summary.trouble) == (0, None)
-        again = sync(uri, workspace=database.workspace, read=shelf.read, tracked=tracked)
+        again = replay_store(uri, workspace=database.workspace, read=shelf.read, tracked=tracked)
         assert (again.points, again.trouble) == (0, None)
         report = f"{uri}/get-artifact?path=report.md&run_uuid={database.run_id('paper')}"
         with urllib.request.urlopen(report, timeout=30) as answer:
@@ -192,5 +196,5 @@ def test_the_chart_view_is_the_one_for_curves(database: Database) -> None:
     urls = chart_urls(database.uri, "http://127.0.0.1:5000/")
     assert urls == {"old": f"http://127.0.0.1:5000/#/experiments/{number}/runs?{view}"}
     tracked = Shelf().tracked(EXPERIMENT)
-    sync(database.uri, workspace=database.workspace, read=Shelf().read, tracked=tracked)
+    replay_store(database.uri, workspace=database.workspace, read=Shelf().read, tracked=tracked)
     assert chart_urls(database.uri, "")["toy-4"].endswith("&viewStateShareKey=curves")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from harness.record import Failure, FailureKind, StoredTrial
-from harness.tracking import Conclusion, Summary, Tracker, sync
+from harness.tracking import Conclusion, Summary, Tracker, replay_store
 from tests.tracking.conftest import (
     REFERENCES,
     Database,
@@ -39,7 +39,7 @@ def start(database: Database, shelf: Shelf) -> Tracker:
 
 
 def replay(database: Database, shelf: Shelf) -> Summary:
-    return sync(
+    return replay_store(
         database.uri,
         workspace=database.workspace,
         read=shelf.read,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness import returned_values
 from harness.record import Environment, Failure, FailureKind, Started
 from harness.returned_values import InvalidValueError
-from harness.store.files import RESULT, Covered, Result
+from harness.store.files import RESULT, Covered, TrialResult
 from harness.workload import Context
 from tests.toy import Toy, Walk, job
 from tests.trial.test_trial import messages, only_failure
@@ -117,7 +117,7 @@ def test_all_bad_fields_of_an_environment_are_named_at_once() -> None:
     with pytest.raises(
         InvalidValueError, match=r"environment\.form.*; environment\.versions\.cuda"
     ):
-        returned_values.environment(environment(form=3, versions={"cuda": 12}))
+        returned_values.plain_environment(environment(form=3, versions={"cuda": 12}))
 
 
 def test_an_environment_is_sent_as_plain_values() -> None:
@@ -125,7 +125,7 @@ def test_an_environment_is_sent_as_plain_values() -> None:
     given_ = environment(
         versions=MappingProxyType({Text("torch"): torch.__version__}), settings={"n": np.float64(2)}
     )
-    sent = returned_values.environment(given_)
+    sent = returned_values.plain_environment(given_)
     ((name, version),) = sent.versions.items()
     assert type(sent.versions) is dict
     assert (type(name), type(version), type(sent.settings["n"])) == (str, str, float)
@@ -146,12 +146,12 @@ def test_an_environment_that_passes_is_read_back_as_it_was_sent(
     texts: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     try:
-        sent = returned_values.environment(environment(versions=texts, settings=settings))
+        sent = returned_values.plain_environment(environment(versions=texts, settings=settings))
     except InvalidValueError:
         return
     (started, *_) = messages(job(), _With(sent))
     assert isinstance(started, Started)
-    result = Result("id", Covered(), provenance=(started.provenance,))
+    result = TrialResult("id", Covered(), provenance=(started.provenance,))
     assert RESULT.read(RESULT.write(result)) == result
     assert json.loads(json.dumps(dict(sent.settings))) == sent.settings
 
@@ -200,7 +200,7 @@ def test_a_metric_that_is_no_real_number_is_the_trial_s_outcome(
     ],
 )
 def test_a_scalar_of_numpy_or_torch_is_a_real_number(value: object) -> None:
-    checked = returned_values.metrics({"place": value}, Toy(), final=False)
+    checked = returned_values.plain_metrics({"place": value}, Toy(), final=False)
     assert checked == {"place": 1.0}
     assert type(checked["place"]) is float
 

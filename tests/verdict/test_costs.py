@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.compare import Side, Standing, compare, results_digest
+from harness.compare import Side, Standing, compare_experiments, results_digest
 from harness.manifest import AtMostClaim, Experiment, Hardware, ValueClaim
 from harness.record import StoredTrial
 from harness.verdict import ExperimentVerdict, Outcome, exit_code
@@ -173,6 +173,6 @@ def test_times_and_memory_are_no_part_of_what_must_be_equal() -> None:
     base, new = (
         Side({("made-up", seed): one for seed, one in side.items()}) for side in (HERE, moved)
     )
-    (found,) = compare([asked(time(), MEMORY)], base, new)
+    (found,) = compare_experiments([asked(time(), MEMORY)], base, new)
     assert found.standing is not Standing.MOVED
     assert [change.claim for change in found.changes] == ["late rows"]

@@ -20,7 +20,7 @@ from harness.manifest.draft import Reported, draft
 from harness.manifest.schema import text as schema_text
 from harness.report import figures, terminal
 from harness.report.documents import junit, verdicts_document
-from harness.report.pages import html, markdown
+from harness.report.pages import html, verdicts_markdown
 from harness.report.text import description
 from harness.tracking.images import Kind, reference_images
 from harness.verdict import Case, ExperimentVerdict, Outcome, judge, kinds
@@ -144,7 +144,7 @@ def test_a_new_kind_is_loaded_judged_and_reported_everywhere(
     document = verdicts_document([verdict]).text()
     assert json.loads(document)["experiments"][0]["claims"][0]["kind"] == "under"
     assert b'name="bounded"' in junit([verdict])
-    assert "| bounded |" in markdown([verdict])
+    assert "| bounded |" in verdicts_markdown([verdict])
     assert "bounded" in html([verdict])
     assert "bounded" in _printed(verdict)
     assert "rows @ 3" in description(verdict)

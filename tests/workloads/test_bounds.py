@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.workloads.mine.run import donsker_varadhan, log_mean_exp
-from harness.workloads.mutual_information.experiments import entropy_bits
+from harness.workloads.mutual_information.pairs import entropy_bits
 
 scores = st.floats(-20, 20)
 shifts = st.floats(-100, 100)

@@ -16,20 +16,20 @@ from harness.workloads.mine.run import (
     Form,
     Scores,
     donsker_varadhan,
-    evaluate,
+    estimates_of,
     log_mean_exp,
 )
 from harness.workloads.mutual_information import networks
-from harness.workloads.mutual_information.experiments import Pairs
 from harness.workloads.mutual_information.networks import (
     FORMS,
-    Critic,
+    EncoderCritic,
     NetForImagePair,
     NetForImageValuesPair,
     NetForSequencePair,
     fast,
     plain,
 )
+from harness.workloads.mutual_information.pairs import LabelledPairs
 from tests.workloads.tiny import PAPER, PARAMETERS, each_of_the_paper, images
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -64,17 +64,17 @@ def sequence_batch(count: int, length: int, generator: Generator) -> Batch:
     return a, b, permuted
 
 
-def network(make: Callable[[], Critic], seed: int = 0) -> Critic:
+def network(make: Callable[[], EncoderCritic], seed: int = 0) -> EncoderCritic:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make().double()
 
 
-def paper_sequence_network() -> Critic:
+def paper_sequence_network() -> EncoderCritic:
     return NetForSequencePair(kernel_size=11, pooling_size=4)
 
 
-NETWORKS: dict[str, tuple[Callable[[], Critic], Callable[[int, Generator], Batch]]] = {
+NETWORKS: dict[str, tuple[Callable[[], EncoderCritic], Callable[[int, Generator], Batch]]] = {
     "image pairs": (NetForImagePair, image_batch),
     "image-values pairs": (NetForImageValuesPair, values_batch),
     "sequence pairs": (
@@ -85,12 +85,12 @@ NETWORKS: dict[str, tuple[Callable[[], Critic], Callable[[int, Generator], Batch
 each_network = pytest.mark.parametrize("name", list(NETWORKS))
 
 
-def drawn(name: str, count: int, seed: int = 0) -> tuple[Critic, Batch]:
+def drawn(name: str, count: int, seed: int = 0) -> tuple[EncoderCritic, Batch]:
     make, batch = NETWORKS[name]
     return network(make, seed), batch(count, Generator().manual_seed(seed))
 
 
-def value_and_gradients(scores: Scores, critic: Critic, batch: Batch) -> list[Tensor]:
+def value_and_gradients(scores: Scores, critic: EncoderCritic, batch: Batch) -> list[Tensor]:
     critic.zero_grad()
     estimate = donsker_varadhan(*scores(critic, *batch))
     estimate.backward()
@@ -101,7 +101,7 @@ def value_and_gradients(scores: Scores, critic: Critic, batch: Batch) -> list[Te
     ]
 
 
-def assert_same(critic: Critic, batch: Batch) -> None:
+def assert_same(critic: EncoderCritic, batch: Batch) -> None:
     """Both forms give the same scores, estimate and gradient of every parameter."""
     scores = fast(critic, *batch), plain(critic, *batch)
     torch.testing.assert_close(*scores, rtol=EXACT, atol=EXACT)
@@ -179,7 +179,7 @@ def test_layers_of_images_are_exact_in_float32_on_whole_numbers(
     permuted = b.flip(0)
     upstream = drawn(count, largest=1), drawn(count, largest=1)
 
-    def found(scores: Scores[Critic], dtype: torch.dtype) -> list[Tensor]:
+    def found(scores: Scores[EncoderCritic], dtype: torch.dtype) -> list[Tensor]:
         """Scores, and the gradients of their sum weighted by `upstream`."""
         batch = [part.to(dtype)[::step] for part in (a, b, permuted)]
         terms = scores(critic.to(dtype), *batch)
@@ -200,9 +200,9 @@ def test_rows_that_are_no_contiguous_block_are_scored_alike(name: str) -> None:
 @each_network
 def test_test_estimates_are_the_plain_form_s(name: str) -> None:
     critic, (a, b, _) = drawn(name, 23)
-    pairs, permutation = Pairs(a, b, torch.zeros(1)), torch.arange(23).flip(0)
+    pairs, permutation = LabelledPairs(a, b, torch.zeros(1)), torch.arange(23).flip(0)
     (ours, ours_whole), (theirs, theirs_whole) = (
-        evaluate(critic, pairs, permutation, batch_size=10, scores=scores)
+        estimates_of(critic, pairs, permutation, batch_size=10, scores=scores)
         for scores in (fast, plain)
     )
     torch.testing.assert_close(ours.total_nats, theirs.total_nats, rtol=EXACT, atol=EXACT)
@@ -259,7 +259,7 @@ differ in the order of their sums only. bfloat16 and TF32 err by 2^15 and 2^12 r
 """
 
 
-def clear_of_kinks(critic: Critic, batch: Batch) -> bool:
+def clear_of_kinks(critic: EncoderCritic, batch: Batch) -> bool:
     """Whether LIMIT roundings cannot move any unit across a kink of the function.
 
     ReLU has its kink at zero; max pooling has one where the two largest inputs are equal. Across a
@@ -285,7 +285,7 @@ def clear_of_kinks(critic: Critic, batch: Batch) -> bool:
     return min(distances).item() > LIMIT * ROUNDING
 
 
-def smooth_step(name: str) -> tuple[Critic, Batch]:
+def smooth_step(name: str) -> tuple[EncoderCritic, Batch]:
     """A network and four pairs, all float32 numbers, at which the step is smooth."""
     for seed in range(1000):
         critic, batch = drawn(name, 4, seed)
@@ -299,7 +299,7 @@ def smooth_step(name: str) -> tuple[Critic, Batch]:
 
 
 def one_step(
-    scores: Scores, critic: Critic, batch: Batch, dtype: torch.dtype
+    scores: Scores, critic: EncoderCritic, batch: Batch, dtype: torch.dtype
 ) -> tuple[list[Tensor], list[Tensor]]:
     """What one step computes in this type, and the sizes that its rounding is measured by.
 

@@ -11,7 +11,13 @@ from pydantic import ValidationError
 
 from harness.errors import DataError
 from harness.workloads.gaussian import gaussian
-from harness.workloads.gaussian.estimator import Critic, Pairs, gaussian_pairs, together, true_bits
+from harness.workloads.gaussian.estimator import (
+    GaussianPairs,
+    VectorCritic,
+    gaussian_pairs,
+    together,
+    true_bits,
+)
 from harness.workloads.mine.run import NATS_PER_BIT, MineRun, donsker_varadhan
 from tests.workloads.tiny import PARAMETERS, start
 
@@ -19,7 +25,9 @@ PAIRS = 200_000
 correlations = st.floats(-0.99, 0.99)
 
 
-def draw(dimensions: int, correlation: float, *, pairs: int = PAIRS, seed: int = 0) -> Pairs:
+def draw(
+    dimensions: int, correlation: float, *, pairs: int = PAIRS, seed: int = 0
+) -> GaussianPairs:
     return gaussian_pairs(
         dimensions=dimensions,
         correlation=correlation,
@@ -92,7 +100,7 @@ def test_the_bound_of_the_best_critic_is_the_closed_form_as_exactly_as_theory_sa
 
 def test_the_two_scores_are_those_of_the_network_called_twice() -> None:
     pairs = draw(3, 0.5, pairs=50)
-    critic, permuted = Critic(dimensions=3, hidden=8), pairs.b.flip(0)
+    critic, permuted = VectorCritic(dimensions=3, hidden=8), pairs.b.flip(0)
     joint, product = together(critic, pairs.a, pairs.b, permuted)
     torch.testing.assert_close(joint, critic(pairs.a, pairs.b))
     torch.testing.assert_close(product, critic(pairs.a, permuted))

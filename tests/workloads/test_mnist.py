@@ -11,7 +11,7 @@ from harness.workload import Arrays
 from harness.workloads import mnist
 from harness.workloads.mnist import FILES
 from harness.workloads.mutual_information import ImagePairParameters, image_pair, image_values_pair
-from harness.workloads.mutual_information.experiments import entropy_bits, experiment
+from harness.workloads.mutual_information.pairs import entropy_bits, pair_task
 from tests.workloads import tiny
 
 FOUR = (4, 5, 8, 9)
@@ -37,13 +37,13 @@ def parameters(classes: tuple[int, ...]) -> ImagePairParameters:
 def test_the_true_values_are_the_paper_s_to_all_decimals(
     arrays: Arrays, classes: tuple[int, ...], printed: tuple[str, str]
 ) -> None:
-    drawn = experiment(parameters(classes), {"mnist": arrays}, torch.device("cpu"))
+    drawn = pair_task(parameters(classes), {"mnist": arrays}, torch.device("cpu"))
     entropies = (entropy_bits(draw(seeded()).population) for draw in (drawn.training, drawn.test))
     assert tuple(f"{entropy:.4f}" for entropy in entropies) == printed
 
 
 def test_four_classes_give_pairs_of_half_their_images(arrays: Arrays) -> None:
-    drawn = experiment(parameters(FOUR), {"mnist": arrays}, torch.device("cpu"))
+    drawn = pair_task(parameters(FOUR), {"mnist": arrays}, torch.device("cpu"))
     assert len(drawn.training(seeded()).a) == 11_530
     assert len(drawn.test(seeded()).a) == 1_928
 

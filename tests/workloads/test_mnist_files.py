@@ -16,7 +16,7 @@ from torchvision.datasets import MNIST
 
 from harness.errors import DataError
 from harness.workloads import mnist
-from harness.workloads.mnist import FILES, check, install
+from harness.workloads.mnist import FILES, check_digest, install
 
 CONTENT = {name: f"the bytes of {name}".encode() * 100 for name in FILES}
 
@@ -147,7 +147,7 @@ def test_a_wrong_digest_names_the_file_what_it_must_be_and_what_it_is(folder: Pa
     path = folder / "t10k-labels-idx1-ubyte"
     path.write_bytes(b"seven")
     with pytest.raises(DataError) as caught:
-        check(path)
+        check_digest(path)
     for part in (str(path), FILES[path.name], hashlib.sha256(b"seven").hexdigest()):
         assert part in str(caught.value)
 

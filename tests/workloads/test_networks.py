@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from harness.workloads.mutual_information.networks import (
-    Critic,
+    EncoderCritic,
     NetForImagePair,
     NetForImageValuesPair,
     NetForSequencePair,
@@ -77,7 +77,7 @@ LISTINGS = [
 
 @pytest.mark.parametrize(("network", "shapes", "layers"), LISTINGS)
 def test_names_shapes_and_layers_are_the_listing_s(
-    network: type[Critic],
+    network: type[EncoderCritic],
     shapes: dict[str, tuple[int, ...]],
     layers: tuple[list[str], list[str]],
 ) -> None:

@@ -19,7 +19,7 @@ from harness.workloads.persistent_ablation.pack import (
     BrightPixels,
     StackedNetworks,
 )
-from harness.workloads.persistent_ablation.run import AblationRun, Stream, network, normalised
+from harness.workloads.persistent_ablation.run import AblationRun, Purpose, network, normalised
 from harness.workloads.torch_runtime import generator
 from tests.workloads.test_persistent_ablation import DATA, MODES, parameters
 
@@ -126,7 +126,7 @@ def gradients(
     cell: PersistentAblationParameters, images: torch.Tensor, labels: torch.Tensor
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """One step's gradients: a pack's in float32, and autograd's in float64."""
-    net = network(cell, generator(0, Stream.INITIALISATION))
+    net = network(cell, generator(0, Purpose.INITIALISATION))
     stacked = StackedNetworks(cell, 1, BrightPixels(images), torch.device("cpu"))
     stacked.put(0, net)
     rows = torch.arange(len(images)).unsqueeze(0)
@@ -145,7 +145,7 @@ def test_one_step_in_float32_errs_by_a_few_roundings() -> None:
     cell = parameters(depth=2, width=16)
     images = torch.from_numpy(DATA["mnist"]["train_images"].copy()).flatten(1)[:64]
     labels = torch.from_numpy(DATA["mnist"]["train_labels"].copy()).long()[:64]
-    net: nn.Module = network(cell, generator(0, Stream.INITIALISATION))
+    net: nn.Module = network(cell, generator(0, Purpose.INITIALISATION))
     assert len(list(net.parameters())) == 6
     for ours, exact in zip(*gradients(cell, images, labels), strict=True):
         assert (ours - exact).norm() / exact.norm() < LIMIT * ROUNDING

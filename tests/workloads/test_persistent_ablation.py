@@ -17,7 +17,7 @@ from harness.workload import Context
 from harness.workloads.persistent_ablation import PersistentAblationParameters, persistent_ablation
 from harness.workloads.persistent_ablation.run import (
     AblationRun,
-    Stream,
+    Purpose,
     ablate,
     forward,
     network,
@@ -82,9 +82,9 @@ def test_an_ablation_silences_exactly_one_neuron(
     depth: int, width: int, seed: int, mode: str
 ) -> None:
     cell = parameters(depth=depth, width=width)
-    before = network(cell, generator(0, Stream.INITIALISATION))
-    after = network(cell, generator(0, Stream.INITIALISATION))
-    ablate(after, mode, generator(seed, Stream.ABLATION, 2))
+    before = network(cell, generator(0, Purpose.INITIALISATION))
+    after = network(cell, generator(0, Purpose.INITIALISATION))
+    ablate(after, mode, generator(seed, Purpose.ABLATION, 2))
     changed = zeroed(before, after)
     biases = {name: count for name, count in changed.items() if name.endswith("bias")}
     (bias,) = biases
@@ -105,9 +105,9 @@ def test_an_ablation_silences_exactly_one_neuron(
 @pytest.mark.parametrize("mode", ["none", "decay", "dropout"])
 def test_a_baseline_ablates_nothing(mode: str) -> None:
     cell = parameters()
-    before = network(cell, generator(0, Stream.INITIALISATION))
-    after = network(cell, generator(0, Stream.INITIALISATION))
-    ablate(after, mode, generator(0, Stream.ABLATION, 2))
+    before = network(cell, generator(0, Purpose.INITIALISATION))
+    after = network(cell, generator(0, Purpose.INITIALISATION))
+    ablate(after, mode, generator(0, Purpose.ABLATION, 2))
     assert zeroed(before, after) == {}
 
 
@@ -116,9 +116,9 @@ def test_every_hidden_neuron_and_every_layer_can_be_ablated() -> None:
     hidden, full = set(), set()
     for seed in range(200):
         for mode, found in (("hidden", hidden), ("full", full)):
-            before = network(cell, generator(0, Stream.INITIALISATION))
-            after = network(cell, generator(0, Stream.INITIALISATION))
-            ablate(after, mode, generator(seed, Stream.ABLATION, 2))
+            before = network(cell, generator(0, Purpose.INITIALISATION))
+            after = network(cell, generator(0, Purpose.INITIALISATION))
+            ablate(after, mode, generator(seed, Purpose.ABLATION, 2))
             (bias,) = (name for name in zeroed(before, after) if name.endswith("bias"))
             old = dict(before.named_parameters())[bias]
             new = dict(after.named_parameters())[bias]
@@ -183,14 +183,14 @@ def test_a_worse_network_is_thrown_away() -> None:
 
 
 def test_dropout_scales_what_it_keeps_and_is_off_in_evaluation() -> None:
-    net = network(parameters(depth=1, width=500), generator(0, Stream.INITIALISATION))
+    net = network(parameters(depth=1, width=500), generator(0, Purpose.INITIALISATION))
     x = torch.randn(40, 784, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         hidden = net[1](net[0](x))
-        draws = generator(0, Stream.DROPOUT, 1)
+        draws = generator(0, Purpose.DROPOUT, 1)
         kept = torch.empty(hidden.shape).bernoulli_(0.9, generator=draws)
         expected = net[2](hidden * kept / 0.9)
-        got = forward(net, x, 0.1, generator(0, Stream.DROPOUT, 1))
+        got = forward(net, x, 0.1, generator(0, Purpose.DROPOUT, 1))
     torch.testing.assert_close(got, expected)
     assert 0.05 < 1 - kept.mean().item() < 0.15
     assert torch.equal(forward(net, x, 0.0, draws), net(x))

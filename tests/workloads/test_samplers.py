@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from harness.workloads.mine.run import Stream
 from harness.workloads.mutual_information import SequencePairParameters
-from harness.workloads.mutual_information.experiments import (
-    Images,
-    Pairs,
+from harness.workloads.mutual_information.pairs import (
+    ClassImages,
+    LabelledPairs,
     image_pairs,
     image_values_pairs,
     sequence_pairs,
@@ -25,10 +25,10 @@ seeds = st.integers(0, 2**32 - 1)
 labels = st.lists(st.integers(0, 9), min_size=8, max_size=60)
 
 
-def numbered(classes: list[int]) -> Images:
+def numbered(classes: list[int]) -> ClassImages:
     """Images that say which they are in every pixel."""
     pixels = np.arange(len(classes), dtype=np.float32)[:, None, None].repeat(28, 1).repeat(28, 2)
-    return Images(
+    return ClassImages(
         pixels=pixels,
         used=torch.arange(len(classes)),
         labels=torch.tensor(classes),
@@ -65,7 +65,7 @@ def test_independent_image_pairs_share_their_class_as_often_as_chance_has_it() -
     assert same.double().mean().item() == pytest.approx(0.25, abs=0.05)
 
 
-def values(images: Images, seed: int, **changed: Any) -> Pairs:
+def values(images: ClassImages, seed: int, **changed: Any) -> LabelledPairs:
     given = {"offset_max": 10.0, "noise_max": 0.5, "independent": False} | changed
     return image_values_pairs(images, **given, generator=seeded(seed))
 
@@ -109,7 +109,7 @@ PAPER = SequencePairParameters.model_validate(
 )
 
 
-def sequences(seed: int, **changed: Any) -> Pairs:
+def sequences(seed: int, **changed: Any) -> LabelledPairs:
     return sequence_pairs(
         PAPER.model_copy(update=changed),
         pairs=40,
@@ -169,7 +169,7 @@ def test_classes_are_drawn_evenly_from_one_to_q() -> None:
 @given(seeds)
 def test_a_draw_is_a_function_of_its_generator(seed: int) -> None:
     images = numbered([4, 5, 8, 9] * 5)
-    draws: tuple[Callable[[int], Pairs], ...] = (
+    draws: tuple[Callable[[int], LabelledPairs], ...] = (
         lambda s: image_pairs(images, independent=False, generator=seeded(s)),
         lambda s: values(images, s),
     )

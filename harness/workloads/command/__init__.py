@@ -39,10 +39,10 @@ from harness.workloads.command.section import (
     CommandSection,
     FunctionSection,
     Where,
-    check,
+    check_placeholders,
     fill,
-    metrics,
-    places,
+    metrics_of,
+    placeholders,
 )
 
 UNSEEDED = "the {} takes no seed: its trials are numbered, and a repeated trial may differ"
@@ -89,7 +89,7 @@ class Command:
         more = f"; to resume also {join(resume)}" if resume else ""
         if program.environment:
             more += f"; reads {', '.join(program.environment)}"
-        names = {name: f"{{{name}}}" for _, name in places(program.argv)}
+        names = {name: f"{{{name}}}" for _, name in placeholders(program.argv)}
         text = join(fill(program.argv, names | dict(self.values))) + more
         spelled = {name: join(fill([f"{{{name}}}"], self.values)) for name in self.values}
         template = join(fill(program.argv, names)) + more
@@ -103,13 +103,13 @@ class Command:
     def complete(self, section: Any, manifest: Mapping[str, Json], folder: Path) -> "Command":
         """Return the workload that a manifest describes; see `harness.workload.Template`."""
         values = _parameter_values(manifest)
-        check(section, values)
+        check_placeholders(section, values)
         root = folder / section.root
         entries = section.code
         if entries is None:  # what the command names, each file once
             below = filter(stays_below, section.argv)
             entries = tuple(dict.fromkeys(word for word in below if os.path.isfile(root / word)))
-        files, faults = code.read(root, entries)
+        files, faults = code.read_code(root, entries)
         if faults:
             raise SectionError({("code", place): text for place, text in faults.items()})
         names = [file.name for file in files]
@@ -119,14 +119,14 @@ class Command:
             raise SectionError({(at,): _hides(hidden)})
         return replace(
             self,
-            metrics=metrics(section, manifest),
+            metrics=metrics_of(section, manifest),
             values=values,
             types=dict.fromkeys(values, (Any, ...)),  # of any type that a word can be
             warnings=dict(_warnings(root, files, section.argv, values)),
             program=Program(
                 argv=section.argv,
                 files=files,
-                code_digest=code.digest(files),
+                code_digest=code.digest_of(files),
                 rows=section.where_rows,
                 final=section.where_final,
                 keys={name: each.key for name, each in (section.metrics or {}).items() if each.key},
@@ -182,7 +182,7 @@ def _warnings(
     root: Path, files: Sequence[code.File], argv: Sequence[str], values: Mapping[str, Json]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield a warning for each word that names code outside `code`."""
-    names = {name: f"{{{name}}}" for _, name in places(argv)} | dict(values)
+    names = {name: f"{{{name}}}" for _, name in placeholders(argv)} | dict(values)
     words = [" ".join(fill([word], names)) for word in argv]
     for place, text in code.outside(root, files, words):
         yield ("argv", place), text
@@ -205,7 +205,7 @@ class Function(Command):
     def complete(self, section: Any, manifest: Mapping[str, Json], folder: Path) -> Command:
         """Return the workload that a manifest and the text of its file describe."""
         root = folder / section.root
-        files, faults = code.read(root, (section.file, *section.code))
+        files, faults = code.read_code(root, (section.file, *section.code))
         if faults:
             places = (("file",), *(("code", place) for place in range(len(section.code))))
             raise SectionError({places[place]: text for place, text in faults.items()})
@@ -233,7 +233,7 @@ class Function(Command):
             program=Program(
                 argv=("python", "-P", "-m", "harness.function", script, found.name, *words),
                 files=files,
-                code_digest=code.digest(files),
+                code_digest=code.digest_of(files),
                 rows=Where(format="jsonl", file=ROWS),
                 final=Where(format="json", file=FINAL),
                 keys={},

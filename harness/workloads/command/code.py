@@ -26,7 +26,7 @@ from typing import Any
 from harness.errors import Fault, number_of
 from harness.record import stays_below
 from harness.workload import Metric, Parameters, SectionError
-from harness.workloads.command.output import EPOCH
+from harness.workloads.command.rows import EPOCH
 from harness.workloads.command.section import HANDED
 
 LARGEST_BYTES = 64 << 20
@@ -59,7 +59,7 @@ class CodeError(Exception):
     """An entry of `code` cannot be read; the message says why."""
 
 
-def read(folder: Path, entries: Sequence[str]) -> tuple[tuple[File, ...], dict[int, str]]:
+def read_code(folder: Path, entries: Sequence[str]) -> tuple[tuple[File, ...], dict[int, str]]:
     """Read files, and all files of folders.
 
     Args:
@@ -90,7 +90,7 @@ def read(folder: Path, entries: Sequence[str]) -> tuple[tuple[File, ...], dict[i
     return tuple(found[name] for name in sorted(found)), faults
 
 
-def digest(files: Sequence[File]) -> str:
+def digest_of(files: Sequence[File]) -> str:
     """Return the SHA-256 over the names, modes and contents of the files."""
     whole = hashlib.sha256()
     for file in files:
@@ -99,7 +99,7 @@ def digest(files: Sequence[File]) -> str:
     return whole.hexdigest()
 
 
-def write(files: Sequence[File], folder: Path) -> None:
+def write_code(files: Sequence[File], folder: Path) -> None:
     """Write the files below an existing folder."""
     for file in files:
         path = folder / file.name

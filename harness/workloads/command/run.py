@@ -27,7 +27,7 @@ from harness.record import Environment, Json
 from harness.source import cpu_name, gpu_names
 from harness.workload import Context, Metric, Row
 from harness.workloads.command import code, supervisor
-from harness.workloads.command.output import (
+from harness.workloads.command.rows import (
     Epochs,
     Events,
     FileRows,
@@ -37,7 +37,7 @@ from harness.workloads.command.output import (
     Output,
     Parser,
     Patterns,
-    Source,
+    RowSource,
     Table,
 )
 from harness.workloads.command.section import (
@@ -49,7 +49,7 @@ from harness.workloads.command.section import (
     CheckpointSection,
     Where,
     fill,
-    places,
+    placeholders,
 )
 
 _TAIL_LINES = 20
@@ -293,7 +293,7 @@ class CommandRun:
             DEVICE: context.device,
             THREADS: context.threads,
         }
-        code.write(program.files, self._folder)
+        code.write_code(program.files, self._folder)
         self.peak_memory_bytes: int | None = None
         self._child: Child | None = None
         self._reset(after=0)
@@ -396,7 +396,7 @@ class CommandRun:
         """Metrics that had a value."""
         self._ended = False
         self._parsers: list[tuple[Parser, Callable[[Output], None]]] = []
-        self._sources: list[tuple[Source, Callable[[Output], None]]] = []
+        self._sources: list[tuple[RowSource, Callable[[Output], None]]] = []
         for where, take, keys in (
             (self._program.rows, self._epochs.add, rows),
             (self._program.final, self._take_final, self._final_names),
@@ -475,7 +475,7 @@ class CommandRun:
     @property
     def _shortened(self) -> bool:
         """Whether the trial ends before the command does by itself."""
-        told = EPOCHS in {name for _, name in places(self._program.argv)}
+        told = EPOCHS in {name for _, name in placeholders(self._program.argv)}
         return not told and self._length < self._program.epochs
 
     def _refuse_beyond(self, epoch: int) -> None:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from harness.errors import regular_expression
 from harness.record import Json, stays_below
 from harness.workload import Metric, SectionError
-from harness.workloads.command.output import EPOCH, Patterns
+from harness.workloads.command.rows import EPOCH, Patterns
 
 _PLACE = re.compile(r"\{\{(\w+)\}\}|\{(\w+)\}")
 
@@ -195,13 +195,13 @@ def _spelled(value: Json) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def places(words: Sequence[str]) -> Iterator[tuple[int, str]]:
+def placeholders(words: Sequence[str]) -> Iterator[tuple[int, str]]:
     """Yield the placeholders of some words, each with the place of its word."""
     for at, word in enumerate(words):
         yield from ((at, match[2]) for match in _PLACE.finditer(word) if match[2])
 
 
-def check(section: CommandSection, parameters: Mapping[str, Json]) -> None:
+def check_placeholders(section: CommandSection, parameters: Mapping[str, Json]) -> None:
     """Check placeholders and parameters against one another.
 
     Raises:
@@ -215,7 +215,7 @@ def check(section: CommandSection, parameters: Mapping[str, Json]) -> None:
         (("argv",), section.argv, own),
         (("checkpoint", "resume"), resume, own | {CHECKPOINT}),
     ):
-        for at, name in places(words):
+        for at, name in placeholders(words):
             used.add(name)
             if name not in known | parameters.keys():
                 faults[(*path, at)] = _unknown(name, known | parameters.keys())
@@ -237,7 +237,7 @@ def check(section: CommandSection, parameters: Mapping[str, Json]) -> None:
         EPOCH in re.compile(text).groupindex for text in section.where_rows.patterns
     ):
         faults[("checkpoint",)] = "every pattern of rows needs a group (?P<epoch>...)"
-    if section.checkpoint and CHECKPOINT not in {name for _, name in places(resume)}:
+    if section.checkpoint and CHECKPOINT not in {name for _, name in placeholders(resume)}:
         faults["checkpoint", "resume"] = 'nowhere has "{checkpoint}"'
     if faults:
         raise SectionError(faults)
@@ -251,7 +251,7 @@ def _unknown(name: str, known: Collection[str]) -> str:
     return f"no parameter is called {name}{hint}"
 
 
-def metrics(section: CommandSection, manifest: Mapping[str, Json]) -> dict[str, Metric]:
+def metrics_of(section: CommandSection, manifest: Mapping[str, Json]) -> dict[str, Metric]:
     """Return the metrics that the section declares or implies.
 
     Raises:

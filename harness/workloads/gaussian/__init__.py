@@ -29,8 +29,8 @@ from harness.workloads.mine import (
     Count,
     StrictFloat,
     TrainingParameters,
-    metrics,
     require_a_batch,
+    run_metrics,
 )
 
 __all__ = ["Gaussian", "GaussianParameters", "gaussian"]
@@ -61,7 +61,7 @@ class GaussianParameters(TrainingParameters):
         return self
 
 
-METRICS = metrics(
+METRICS = run_metrics(
     truth="The mutual information in closed form; what the estimate should reach",
     test_truth="The same value: it does not depend on the draw",
 )
@@ -98,13 +98,13 @@ class Gaussian:
         Raises:
             ResourceError: the context asks for a GPU and torch finds none.
         """
-        from harness.workloads.gaussian.estimator import FORMS, experiment  # noqa: PLC0415 (torch)
+        from harness.workloads.gaussian.estimator import FORMS, gaussian_task  # noqa: PLC0415 (torch)
         from harness.workloads.mine.run import MineRun  # noqa: PLC0415 (loads torch)
 
         return MineRun(
             parameters,
             context,
-            experiment=lambda device: experiment(parameters, device),
+            experiment=lambda device: gaussian_task(parameters, device),
             forms=FORMS,
         )
 

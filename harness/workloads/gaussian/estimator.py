@@ -10,11 +10,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from harness.workloads.gaussian import GaussianParameters
-from harness.workloads.mine.run import Draw, Experiment, Form
+from harness.workloads.mine.run import Draw, EstimationTask, Form
 
 
 @dataclass(frozen=True)
-class Pairs:
+class GaussianPairs:
     """One draw of n pairs."""
 
     a: Tensor
@@ -39,7 +39,7 @@ def true_bits(*, dimensions: int, correlation: float) -> float:
 
 def gaussian_pairs(
     *, dimensions: int, correlation: float, pairs: int, device: torch.device, generator: Generator
-) -> Pairs:
+) -> GaussianPairs:
     """Draw a and noise from a standard normal; b = rho a + sqrt(1 - rho^2) noise.
 
     The CPU draws the pairs, which then move to the device. So every device gets the same pairs.
@@ -51,10 +51,10 @@ def gaussian_pairs(
     noise = torch.randn((pairs, dimensions), generator=generator)
     b = correlation * a + math.sqrt(1 - correlation**2) * noise
     truth = true_bits(dimensions=dimensions, correlation=correlation)
-    return Pairs(a.to(device), b.to(device), truth)
+    return GaussianPairs(a.to(device), b.to(device), truth)
 
 
-class Critic(nn.Module):
+class VectorCritic(nn.Module):
     """A network f(a, b) with two hidden layers; a and b have shape (n, d).
 
     The best critic is the log density ratio up to a constant, here a quadratic form:
@@ -77,17 +77,19 @@ class Critic(nn.Module):
         return scores.squeeze(1)
 
 
-def together(critic: Critic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor, Tensor]:
+def together(critic: VectorCritic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor, Tensor]:
     """Return f(a, b) and f(a, permuted b), each of shape (n,), by one call of the network."""
     joint, product = critic(torch.cat((a, a)), torch.cat((b, permuted))).chunk(2)
     return joint, product
 
 
-FORMS: Mapping[str, Form[Critic]] = MappingProxyType({"together": Form(together, fused=True)})
+FORMS: Mapping[str, Form[VectorCritic]] = MappingProxyType({"together": Form(together, fused=True)})
 """The forms of the step by name. There is one, because the network is small."""
 
 
-def experiment(parameters: GaussianParameters, device: torch.device) -> Experiment[Critic]:
+def gaussian_task(
+    parameters: GaussianParameters, device: torch.device
+) -> EstimationTask[VectorCritic]:
     """Return the experiment that these parameters describe, on the device."""
 
     def draw(pairs: int) -> Draw:
@@ -99,8 +101,8 @@ def experiment(parameters: GaussianParameters, device: torch.device) -> Experime
             generator=generator,
         )
 
-    return Experiment(
-        critic=partial(Critic, dimensions=parameters.dimensions, hidden=parameters.hidden),
+    return EstimationTask(
+        critic=partial(VectorCritic, dimensions=parameters.dimensions, hidden=parameters.hidden),
         training=draw(parameters.pairs),
         test=draw(parameters.test_pairs),
         data={},

@@ -49,7 +49,7 @@ def require_a_batch(batch_size: int, **drawn: int) -> None:
             raise ValueError(f"{name}: at least one batch of {batch_size}, got {pairs}")
 
 
-def metrics(*, truth: str, test_truth: str) -> Mapping[str, Metric]:
+def run_metrics(*, truth: str, test_truth: str) -> Mapping[str, Metric]:
     """Return the metrics of a run, by name.
 
     Args:

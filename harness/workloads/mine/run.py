@@ -149,7 +149,7 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(
+def estimates_of(
     critic: C, pairs: Pairs, permutation: Tensor, *, batch_size: int, scores: Scores[C]
 ) -> tuple[Estimates, float]:
     """Return the estimates by minibatch, and the estimate from all pairs at once, in bits.
@@ -282,7 +282,7 @@ Draw = Callable[[Generator], Pairs]
 
 
 @dataclass(frozen=True)
-class Experiment(Generic[C]):
+class EstimationTask(Generic[C]):
     """One experiment on one device. It can run with any seed."""
 
     critic: Callable[[], C]
@@ -314,7 +314,7 @@ class MineRun(Generic[C]):
         parameters: TrainingParameters,
         context: Context,
         *,
-        experiment: Callable[[torch.device], Experiment[C]],
+        experiment: Callable[[torch.device], EstimationTask[C]],
         forms: Mapping[str, Form[C]],
     ) -> None:
         form = str(context.options.get("form", next(iter(forms))))
@@ -329,7 +329,7 @@ class MineRun(Generic[C]):
             self._critic.parameters(), lr=parameters.learning_rate, fused=forms[form].fused
         )
         self._epoch = 0
-        self.environment = torch_runtime.describe(
+        self.environment = torch_runtime.describe_runtime(
             device, context.threads, form, self._experiment.data
         )
 
@@ -378,7 +378,7 @@ class MineRun(Generic[C]):
             ValueError: there are too few pairs for one minibatch.
         """
         pairs = self._experiment.test(generator(self._seed, Stream.TEST))
-        estimates, whole_bits = evaluate(
+        estimates, whole_bits = estimates_of(
             self._critic,
             pairs,
             self._permutation(pairs, Stream.TEST_PERMUTATION),

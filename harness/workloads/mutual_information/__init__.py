@@ -36,8 +36,8 @@ from harness.workloads.mine import (
     StrictFloat,
     StrictInt,
     TrainingParameters,
-    metrics,
     require_a_batch,
+    run_metrics,
 )
 
 Share = Annotated[StrictFloat, Field(ge=0, le=1)]
@@ -150,7 +150,7 @@ class SequencePairParameters(PairParameters):
         return self
 
 
-METRICS = metrics(
+METRICS = run_metrics(
     truth="Plug-in entropy of the classes; what the estimate should reach",
     test_truth="Plug-in entropy of the classes of the test set",
 )
@@ -185,7 +185,7 @@ class MutualInformation:
         """
         if name != mnist.DATA_SET.name:
             raise DataError(f"no data set {name!r}; this workload reads {mnist.DATA_SET.name!r}")
-        return mnist.load(cache)
+        return mnist.load_arrays(cache)
 
     def start(self, parameters: PairParameters, context: Context) -> Run:
         """Set up a trial at epoch 0: initialise the network, but read no data.
@@ -194,28 +194,28 @@ class MutualInformation:
             ResourceError: the context asks for a GPU and torch finds none.
         """
         from harness.workloads.mine.run import MineRun  # noqa: PLC0415 (loads torch)
-        from harness.workloads.mutual_information.experiments import experiment  # noqa: PLC0415
         from harness.workloads.mutual_information.networks import FORMS  # noqa: PLC0415
+        from harness.workloads.mutual_information.pairs import pair_task  # noqa: PLC0415
 
         return MineRun(
             parameters,
             context,
-            experiment=lambda device: experiment(parameters, context.data, device),
+            experiment=lambda device: pair_task(parameters, context.data, device),
             forms=FORMS,
         )
 
 
 def _labels_of_the_image_before() -> AbstractContextManager[object]:
     """Give each image the label of the one before it."""
-    from harness.workloads.mutual_information import experiments  # noqa: PLC0415 - loads torch
+    from harness.workloads.mutual_information import pairs  # noqa: PLC0415 - loads torch
 
-    original = experiments._used
+    original = pairs._used
 
     def used(*arguments: Any) -> Any:
         images = original(*arguments)
         return replace(images, labels=images.labels.roll(1))
 
-    return patch.object(experiments, "_used", used)
+    return patch.object(pairs, "_used", used)
 
 
 def _test_set_in_training(data: Mapping[str, Arrays]) -> dict[str, Arrays]:

@@ -29,7 +29,7 @@ from harness.workloads.mine.run import Form
 from harness.workloads.mutual_information import BLOCKS
 
 
-class Critic(nn.Module, ABC):
+class EncoderCritic(nn.Module, ABC):
     """A network f(a, b) that scores how likely a and b are a pair."""
 
     features_a: nn.Sequential
@@ -66,7 +66,7 @@ def _image_features() -> nn.Sequential:
     )
 
 
-class NetForImagePair(Critic):
+class NetForImagePair(EncoderCritic):
     """The critic of two images; a and b have shape (n, 1, 28, 28)."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class NetForImagePair(Critic):
         return torch.flatten(self.features_b(b), 1)
 
 
-class NetForImageValuesPair(Critic):
+class NetForImageValuesPair(EncoderCritic):
     """The critic of an image and two numbers; a has shape (n, 1, 28, 28), b has shape (n, 2)."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class NetForImageValuesPair(Critic):
         return features
 
 
-class NetForSequencePair(Critic):
+class NetForSequencePair(EncoderCritic):
     """The critic of two sequences; a and b have shape (n, length).
 
     The paper uses kernels of 11 samples and pools over 4.
@@ -155,7 +155,7 @@ CHUNK = 100
 new pages in every step. With fewer, the overhead of the calls becomes noticeable."""
 
 
-def plain(critic: Critic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor, Tensor]:
+def plain(critic: EncoderCritic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor, Tensor]:
     """Return f(a, b) and f(a, permuted b), each of shape (n,), by one call of the network each.
 
     This is what the paper's loop does.
@@ -163,7 +163,7 @@ def plain(critic: Critic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tenso
     return critic(a, b), critic(a, permuted)
 
 
-def fast(critic: Critic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor, Tensor]:
+def fast(critic: EncoderCritic, a: Tensor, b: Tensor, permuted: Tensor) -> tuple[Tensor, Tensor]:
     """Return f(a, b) and f(a, permuted b), each of shape (n,), by one pass through each branch."""
     features_a = _features(critic.features_a, a)
     features_b = _features(critic.features_b, torch.cat((b, permuted)))
@@ -273,7 +273,7 @@ def _used_length(blocks: list[_Block], length: int) -> int:
     return length
 
 
-FORMS: Mapping[str, Form[Critic]] = MappingProxyType(
+FORMS: Mapping[str, Form[EncoderCritic]] = MappingProxyType(
     {"fast": Form(fast, fused=True), "plain": Form(plain, fused=False)}
 )
 """The forms by name. The first is the default. `plain` is the reference: tests compare the others

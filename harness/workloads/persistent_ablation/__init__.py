@@ -86,7 +86,7 @@ class PersistentAblation:
         """
         if name != mnist.DATA_SET.name:
             raise DataError(f"no data set {name!r}; this workload reads {mnist.DATA_SET.name}")
-        return mnist.load(cache)
+        return mnist.load_arrays(cache)
 
     def start(self, parameters: PersistentAblationParameters, context: Context) -> Run:
         """Set up a trial before its first meta-loop.

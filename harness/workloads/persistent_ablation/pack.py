@@ -31,7 +31,7 @@ from harness.workloads.persistent_ablation.run import (
     EVALUATION_BATCH,
     MEAN,
     AblationRun,
-    Images,
+    SplitImages,
     adamw,
     dropout_rate,
     normalised,
@@ -309,7 +309,7 @@ class AblationPack:
     ) -> None:
         first = contexts[0]
         device = configure(first.device, first.threads)
-        self._data = Images(parameters, first.data[mnist.DATA_SET.name], device)
+        self._data = SplitImages(parameters, first.data[mnist.DATA_SET.name], device)
         self._runs = [
             AblationRun(parameters, context, self._data, f"pack of {lanes}") for context in contexts
         ]

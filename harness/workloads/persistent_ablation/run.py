@@ -17,7 +17,7 @@ from harness.workload import Arrays, Context
 from harness.workloads import mnist
 from harness.workloads.mine.run import BROKEN
 from harness.workloads.persistent_ablation import PersistentAblationParameters
-from harness.workloads.torch_runtime import configure, describe, generator
+from harness.workloads.torch_runtime import configure, describe_runtime, generator
 
 CLASSES = 10
 MEAN, DEVIATION = 0.1307, 0.3081
@@ -27,7 +27,7 @@ EVALUATION_BATCH = 2_000
 """Images scored at once; the accuracy does not depend on it."""
 
 
-class Stream(IntEnum):
+class Purpose(IntEnum):
     """What a generator is for. The numbers are part of the results: never renumber them."""
 
     INITIALISATION = 0
@@ -36,7 +36,7 @@ class Stream(IntEnum):
     ABLATION = 3
 
 
-class Images:
+class SplitImages:
     """MNIST on a device, with the training images split as the parameters say.
 
     Args:
@@ -86,18 +86,18 @@ class AblationRun:
         self,
         parameters: PersistentAblationParameters,
         context: Context,
-        images: Images | None = None,
+        images: SplitImages | None = None,
         form: str = "plain",
     ) -> None:
         self._parameters, self._seed = parameters, context.seed
         device = configure(context.device, context.threads)
-        self._data = images or Images(parameters, context.data[mnist.DATA_SET.name], device)
+        self._data = images or SplitImages(parameters, context.data[mnist.DATA_SET.name], device)
         # The "last known good" network, which every meta-loop starts from.
-        self._best = network(parameters, generator(context.seed, Stream.INITIALISATION)).to(device)
+        self._best = network(parameters, generator(context.seed, Purpose.INITIALISATION)).to(device)
         self._best_accuracy: float | None = None
         self._loop = 0
         digests = {mnist.DATA_SET.name: self._data.digest}
-        self.environment = describe(device, context.threads, form, digests)
+        self.environment = describe_runtime(device, context.threads, form, digests)
 
     def epoch(self) -> Mapping[str, float]:
         """Run the next meta-loop: ablate (from the second on), train one epoch, keep the better.
@@ -114,18 +114,18 @@ class AblationRun:
         loop = self._loop + 1
         candidate = deepcopy(self._best)
         if loop > 1:
-            ablate(candidate, self._parameters.mode, generator(self._seed, Stream.ABLATION, loop))
+            ablate(candidate, self._parameters.mode, generator(self._seed, Purpose.ABLATION, loop))
         return candidate
 
     def order(self) -> Tensor:
         """Return the training images in the order of the next meta-loop, as indices."""
         training = self._data.training
-        shuffling = generator(self._seed, Stream.SHUFFLING, self._loop + 1)
+        shuffling = generator(self._seed, Purpose.SHUFFLING, self._loop + 1)
         return training[torch.randperm(len(training), generator=shuffling)]
 
     def masks(self) -> Generator:
         """Return what draws the dropped units of the next meta-loop."""
-        return generator(self._seed, Stream.DROPOUT, self._loop + 1)
+        return generator(self._seed, Purpose.DROPOUT, self._loop + 1)
 
     def judge(self, candidate: nn.Sequential, accuracy: float) -> Mapping[str, float]:
         """End the meta-loop that trained `candidate` to this validation accuracy, in percent."""

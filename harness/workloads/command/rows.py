@@ -113,7 +113,7 @@ def _text(line: bytes) -> str:
     return line[:_LONGEST_LINE].decode(errors="replace")
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """A place other than standard output in which a command leaves rows."""
 
     def read(self, *, ended: bool) -> Iterator[Output]:

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from harness.workload import Arrays
 from harness.workloads import mnist
-from harness.workloads.mine.run import Draw, Experiment
+from harness.workloads.mine.run import Draw, EstimationTask
 from harness.workloads.mutual_information import (
     ImagePairParameters,
     ImageValuesPairParameters,
@@ -23,11 +23,11 @@ from harness.workloads.mutual_information import (
     SequencePairParameters,
     networks,
 )
-from harness.workloads.mutual_information.networks import Critic
+from harness.workloads.mutual_information.networks import EncoderCritic
 
 
 @dataclass(frozen=True)
-class Pairs:
+class LabelledPairs:
     """One draw of n pairs, in random order."""
 
     a: Tensor
@@ -60,7 +60,7 @@ def entropy_bits(classes: Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class Images:
+class ClassImages:
     """The images of the used classes. They are normalised only when they are drawn.
 
     So a trial needs no memory and no time for a normalised copy of the data set.
@@ -92,7 +92,7 @@ class Images:
         return pixels.float().sub_(self.mean).div_(self.deviation).unsqueeze_(1)
 
 
-def image_pairs(images: Images, *, independent: bool, generator: Generator) -> Pairs:
+def image_pairs(images: ClassImages, *, independent: bool, generator: Generator) -> LabelledPairs:
     """Draw pairs of images of one class. Of each shuffled class the first half is a, the second b.
 
     No image is used twice, so there are at most m/2 pairs. The pairs are then shuffled. With
@@ -105,7 +105,7 @@ def image_pairs(images: Images, *, independent: bool, generator: Generator) -> P
     a, b = (torch.cat(half) for half in zip(*halves, strict=True))
     order = torch.randperm(len(a), generator=generator)
     order_b = torch.randperm(len(b), generator=generator) if independent else order
-    return Pairs(images.at(a[order]), images.at(b[order_b]), images.labels)
+    return LabelledPairs(images.at(a[order]), images.at(b[order_b]), images.labels)
 
 
 def _halved(labels: Tensor, label: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -117,13 +117,13 @@ def _halved(labels: Tensor, label: Tensor, generator: Generator) -> tuple[Tensor
 
 
 def image_values_pairs(
-    images: Images,
+    images: ClassImages,
     *,
     offset_max: float,
     noise_max: float,
     independent: bool,
     generator: Generator,
-) -> Pairs:
+) -> LabelledPairs:
     """Draw pairs of an image of class c and (alpha, alpha + epsilon + c), each image once.
 
     alpha is uniform on [0, offset_max] and epsilon on [0, noise_max]. With `independent` c is the
@@ -138,12 +138,12 @@ def image_values_pairs(
     alpha = torch.rand(count, generator=generator) * offset_max
     epsilon = torch.rand(count, generator=generator) * noise_max
     b = torch.stack((alpha, alpha + epsilon + images.labels[order_b]), dim=1)
-    return Pairs(images.at(order), b.to(images.device), images.labels)
+    return LabelledPairs(images.at(order), b.to(images.device), images.labels)
 
 
 def sequence_pairs(
     parameters: SequencePairParameters, *, pairs: int, device: torch.device, generator: Generator
-) -> Pairs:
+) -> LabelledPairs:
     """Draw pairs of a sequence whose peak has height H and one whose two peaks have distance H.
 
     `SequencePairParameters` has the formulas. With `independent` the H of b is another draw.
@@ -169,7 +169,7 @@ def sequence_pairs(
 
     a = torch.randn((pairs, p.length), generator=generator)
     b = torch.randn((pairs, p.length), generator=generator)
-    return Pairs(
+    return LabelledPairs(
         _noisy(clean_a, a, p.noise).to(device), _noisy(clean_b, b, p.noise).to(device), h_a
     )
 
@@ -202,9 +202,9 @@ def _peak(time: Tensor, start: Tensor, halving_time: float) -> Tensor:
     return since.mul_(-1 / halving_time).exp2_().masked_fill_(before, 0)
 
 
-def experiment(
+def pair_task(
     parameters: PairParameters, data: Mapping[str, Arrays], device: torch.device
-) -> Experiment[Critic]:
+) -> EstimationTask[EncoderCritic]:
     """Return the experiment that these parameters describe, with its data on the device.
 
     Raises:
@@ -218,13 +218,15 @@ def experiment(
     raise TypeError(f"no experiment has {type(parameters).__name__}")
 
 
-def _sequences(parameters: SequencePairParameters, device: torch.device) -> Experiment[Critic]:
+def _sequences(
+    parameters: SequencePairParameters, device: torch.device
+) -> EstimationTask[EncoderCritic]:
     def draw(pairs: int) -> Draw:
         return lambda generator: sequence_pairs(
             parameters, pairs=pairs, device=device, generator=generator
         )
 
-    return Experiment(
+    return EstimationTask(
         critic=partial(
             networks.NetForSequencePair,
             kernel_size=parameters.kernel_size,
@@ -238,7 +240,7 @@ def _sequences(parameters: SequencePairParameters, device: torch.device) -> Expe
 
 def _images(
     parameters: ImagePairParameters, arrays: Arrays, device: torch.device
-) -> Experiment[Critic]:
+) -> EstimationTask[EncoderCritic]:
     measured = mnist.measure(arrays)
 
     def draw(part: str) -> Draw:
@@ -256,7 +258,7 @@ def _images(
         )
 
     values = isinstance(parameters, ImageValuesPairParameters)
-    return Experiment(
+    return EstimationTask(
         critic=networks.NetForImageValuesPair if values else networks.NetForImagePair,
         training=draw("train"),
         test=draw("test"),
@@ -268,13 +270,13 @@ def _used(
     arrays: Arrays,
     part: str,
     classes: tuple[int, ...],
-    measured: mnist.Measured,
+    measured: mnist.DataSetStatistics,
     device: torch.device,
-) -> Images:
+) -> ClassImages:
     """Return the images of the used classes, with mean and SD of the whole training set."""
     labels = torch.from_numpy(np.asarray(arrays[f"{part}_labels"], np.int64))
     used = torch.isin(labels, torch.tensor(classes)).nonzero().squeeze(1)
-    return Images(
+    return ClassImages(
         pixels=arrays[f"{part}_images"],
         used=used,
         labels=labels[used],
