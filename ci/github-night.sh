@@ -12,10 +12,11 @@ code=$?
 echo "code=$code" >> "${GITHUB_OUTPUT:-/dev/null}"
 for junit in results/nights/"${1:-light}"/*/junit.xml; do :; done # the last: named by time
 [ ! -e "$junit" ] || ci/annotations.py "$junit"
+mkdir -p results/pages
+echo '<!doctype html><title>Nights</title><p>No night has been recorded yet.' > results/pages/index.html
 page=results/nights/${1:-light}.html
 if [ -e "$page" ]; then
-  mkdir -p results/pages
-  cp results/nights/*.html results/pages/
+  cp results/nights/*.html results/nights/*.svg results/pages/
   cp "$page" results/pages/index.html
 fi
 case $code in

@@ -4,6 +4,9 @@ The pages are the repository's own Markdown files, where they lie. The reference
 docstrings.
 """
 
+import re
+from typing import Any
+
 project = "harness"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 html_theme = "furo"
@@ -22,3 +25,12 @@ default_role = "code"  # docstrings set names in single backticks
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+
+
+def _without_badges(app: Any, name: str, content: list[str]) -> None:
+    """Leave out the README's badges: a browser would fetch them from another host."""
+    content[0] = re.sub(r"<!-- badges start.*badges end -->", "", content[0], flags=re.DOTALL)
+
+
+def setup(app: Any) -> None:
+    app.connect("source-read", _without_badges)

@@ -196,6 +196,11 @@ class History:
         """The page of the history, beside the folder: the folder holds nights and nothing else."""
         return self.folder.with_name(f"{self.folder.name}.html")
 
+    @property
+    def badge(self) -> Path:
+        """The badge of the last night, beside the page."""
+        return self.page.with_suffix(".svg")
+
     def begin(self, experiments: Iterable[Experiment], now: datetime) -> OpenNight:
         """Create an empty workspace for a night, with copies of the manifests.
 

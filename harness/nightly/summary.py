@@ -32,6 +32,16 @@ COLOURS = {
 }
 """Red means that a verdict is not as expected, and nothing else is red."""
 
+BADGE_COLOURS = {
+    Exit.AS_EXPECTED: ("as expected", "#1f7a33"),
+    Exit.NOT_AS_EXPECTED: ("not as expected", "#b3261e"),
+    Exit.INCONCLUSIVE: ("undecided", "#7a5c00"),
+    Exit.INCOMPLETE: ("undecided", "#7a5c00"),
+    Exit.USAGE: ("could not run", "#3d3d3d"),
+    Exit.BUG: ("could not run", "#3d3d3d"),
+}
+"""What the badge says, and its colour, which white text has a contrast of 4.5:1 with."""
+
 SHOWN = 5
 """How many rows of a failing experiment are named; the rest is counted."""
 
@@ -261,6 +271,41 @@ within the tolerance. A dashed line marks a night with other versions than the n
 </main>
 </body></html>
 """
+
+
+_BADGE = """<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" \
+aria-label="{left}: {right}"><title>{left}: {right}</title>
+<rect width="{width}" height="20" rx="3" fill="{colour}"/>
+<path d="M3 0h{split_edge}v20h-{split_edge}a3 3 0 0 1-3-3v-14a3 3 0 0 1 3-3z" fill="#555"/>
+<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">
+<text x="{left_middle}" y="14" textLength="{left_length}">{left}</text>
+<text x="{right_middle}" y="14" textLength="{right_length}">{right}</text></g></svg>
+"""
+
+_LETTER, _PADDING = 6.5, 6
+"""Width of a letter in a badge, and what is free on both sides of a text, in pixels."""
+
+
+def night_badge(name: str, record: NightRecord) -> str:
+    """Draw the badge of a night as SVG: whether its verdicts are as expected, and its date.
+
+    The date tells a badge of last night from one that no night has renewed for weeks.
+    """
+    words, colour = BADGE_COLOURS[record.code]
+    left, right = f"night {name}", f"{words}, {record.night[:10]}"
+    left_length, right_length = (round(_LETTER * len(text)) for text in (left, right))
+    split = left_length + 2 * _PADDING
+    return _BADGE.format(
+        left=escape(left),
+        right=escape(right),
+        colour=colour,
+        width=split + right_length + 2 * _PADDING,
+        split_edge=split - 3,
+        left_middle=split / 2,
+        right_middle=split + _PADDING + right_length / 2,
+        left_length=left_length,
+        right_length=right_length,
+    )
 
 
 def history_page(name: str, nights: Sequence[NightRecord]) -> str:

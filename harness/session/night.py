@@ -19,7 +19,7 @@ from harness.nightly import (
     Streak,
 )
 from harness.nightly.history import FORMAT, ChooseBaseline
-from harness.nightly.summary import history_page
+from harness.nightly.summary import history_page, night_badge
 from harness.output import write_output
 from harness.report import arrow_tables
 from harness.report.documents import comparisons_document, junit, verdicts_document
@@ -86,10 +86,16 @@ def finish_night(
         return _not_judged(history, night, rules, trouble, Trouble.of(error))
     try:
         history.prune(rules.keep)
-        write_output(history.page, history_page(rules.name, history.nights()))
+        _publish(history, rules, summary.record)
     except HarnessError as error:  # the next night does both again
         _log.warning("%s", error)
     return summary
+
+
+def _publish(history: History, rules: NightRules, record: NightRecord) -> None:
+    """Write what is published: the night's badge and the page of all nights."""
+    write_output(history.badge, night_badge(rules.name, record))
+    write_output(history.page, history_page(rules.name, history.nights()))
 
 
 def _not_judged(
@@ -111,6 +117,7 @@ def _not_judged(
     try:
         write_output(night.folder / "summary.md", nightly.night_markdown(summary))
         history.close(night, summary.record)
+        _publish(history, rules, summary.record)
     except HarnessError as error:  # a full disk: the summary is still printed and sent
         _log.warning("%s", error)
     return summary

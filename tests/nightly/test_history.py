@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -82,6 +83,37 @@ def test_a_night_begins_with_nothing_and_never_in_anothers_folder(walk: Simulati
     assert list(Store(opened.folder).trials()) == []
     with pytest.raises(StoreError, match="exists"):
         walk.history.begin(walk.experiments, now)
+
+
+def badge(walk: Simulation) -> tuple[str, str]:
+    """What the badge of the last night says, and its colour."""
+    root = ElementTree.parse(walk.history.badge).getroot()
+    [colour] = [each.get("fill", "") for each in root if each.tag.endswith("rect")]
+    return root.get("aria-label", ""), colour
+
+
+def test_the_badge_says_how_the_last_night_went_and_when(walk: Simulation) -> None:
+    walk.night(1)
+    green = badge(walk)
+    walk.night(2, {"walk": Outcome(failures={0: LOST})})
+    undecided = badge(walk)
+    walk.night(3, {"walk": Outcome(failures={0: NAN})})
+    red = badge(walk)
+    assert [words for words, _ in (green, undecided, red)] == [
+        "night light: as expected, 2026-01-01",
+        "night light: undecided, 2026-01-02",
+        "night light: not as expected, 2026-01-03",
+    ]
+    assert len({colour for _, colour in (green, undecided, red)}) == 3
+
+
+def test_a_night_that_could_not_be_judged_renews_its_badge(
+    walk: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk.night(1)
+    monkeypatch.setattr("harness.session.night._judged", lambda *_: 1 / 0)
+    walk.night(2)
+    assert badge(walk)[0] == "night light: could not run, 2026-01-02"
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"format": 1'])

@@ -83,6 +83,8 @@ def test_an_undecided_night_is_a_warning_and_only_a_surprise_is_red(
     (folder / "nightly.sh").chmod(0o755)
     done = subprocess.run([folder / "github-night.sh"], capture_output=True, text=True, check=False)
     assert done.returncode == step
+    # Even if no night was ever recorded: the next step fails without a folder of pages.
+    assert "No night" in (tmp_path / "results/pages/index.html").read_text()
     assert ("::warning" in done.stdout) is (night in (3, 4))
 
 
@@ -118,6 +120,7 @@ def test_a_night_hands_on_its_code_its_pages_and_what_failed(tmp_path: Path) -> 
         )
     for name in ("grid", "light"):
         (nights / f"{name}.html").write_text(name)
+        (nights / f"{name}.svg").write_text(f"badge of {name}")
     (folder / "nightly.sh").write_text("#!/bin/sh\nexit 1\n")
     (folder / "nightly.sh").chmod(0o755)
     output = tmp_path / "output"
@@ -132,7 +135,25 @@ def test_a_night_hands_on_its_code_its_pages_and_what_failed(tmp_path: Path) -> 
     assert output.read_text() == "code=1\n"
     assert done.stdout == "::error title=psa%3A row%3A 1::off, 100%25%0Aon day 2\n"
     pages = {path.name: path.read_text() for path in (tmp_path / "results" / "pages").iterdir()}
-    assert pages == {"grid.html": "grid", "light.html": "light", "index.html": "grid"}
+    assert pages == {
+        **{"grid.html": "grid", "light.html": "light", "index.html": "grid"},
+        **{"grid.svg": "badge of grid", "light.svg": "badge of light"},
+    }
+
+
+def test_each_badge_of_the_readme_is_made_by_a_workflow() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    badges = re.findall(r"\[!\[[^]]+\]\((\S+)\)\]\((\S+)\)", readme)
+    made = [
+        *(f"/actions/workflows/{path.name}/badge.svg" for path in WORKFLOWS[::-1]),
+        "/light.svg",
+    ]
+    assert len(badges) == len(made)
+    for (picture, page), ending in zip(badges, made, strict=True):
+        assert picture.endswith(ending)
+        assert page in (picture.removesuffix("/badge.svg"), picture.replace(".svg", ".html"))
+    light = (REPOSITORY / "ci" / "nightly.yaml").read_text()
+    assert "light" in yaml.safe_load(light)["nights"]
 
 
 def test_what_fails_in_the_test_run_is_annotated_for_every_python() -> None:
