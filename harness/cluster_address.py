@@ -160,7 +160,7 @@ def unreachable(address: ClusterAddress, fault: object) -> ResourceError:
     """Say that no cluster answers, why, and what to do."""
     return ResourceError(
         f"{address}: no Ray cluster answers: {fault}. Start one with `ray start --head`, correct "
-        f"{address.named_by}, or use --address local to run on this machine"
+        f"{address.named_by.rstrip(':')}, or use --address local to run on this machine"
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from harness import cluster_address
-from harness.cluster_address import ClusterAddress, choose, parse_address, reach
+from harness.cluster_address import ClusterAddress, choose, parse_address, reach, unreachable
 from harness.errors import ResourceError, UsageError
 
 
@@ -128,7 +128,15 @@ def _fault(host: str, port: int) -> str:
     text = str(refused.value)
     assert text.startswith(f"RAY_ADDRESS {host}:{port}: no Ray cluster answers: ")
     assert "--address local" in text
+    assert "correct RAY_ADDRESS, or" in text
     return text
+
+
+def test_the_cluster_that_auto_found_is_named_without_a_stray_colon() -> None:
+    found = ClusterAddress("192.0.2.2", 6379, "--address auto:")
+    text = str(unreachable(found, "gone"))
+    assert text.startswith("--address auto: 192.0.2.2:6379: no Ray cluster answers: gone.")
+    assert "correct --address auto, or" in text
 
 
 def test_a_server_that_accepts_and_says_nothing_is_given_up_in_time(

@@ -5,6 +5,8 @@ runs. A saved view sets which charts come first and which columns the table has.
 it under 'Views'. A browser test checks that the pinned version of MLflow draws the view correctly.
 """
 
+import json
+import math
 import shlex
 from collections.abc import Collection, Iterator
 
@@ -16,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from harness.errors import Exit, HarnessError, without_secrets
 from harness.manifest import Experiment, by_interest
 from harness.record import Json, canonical_json
-from harness.tracking.images import REFERENCES, Tag, described_by_user, with_mark
+from harness.tracking.images import REFERENCES, Image, Tag, described_by_user, with_mark
 
 VIEW_NAME = "curves"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_NAME}"
@@ -69,13 +71,14 @@ def open_experiment(
         DeletedError: the experiment was deleted in MLflow.
         mlflow.exceptions.MlflowException: the server does not answer.
     """
+    found = _best(experiment.group, known) or client.get_experiment_by_name(experiment.group)
+    free = found.tags.get(Tag.FREE_AXES, "").split() if found else ()
     wanted = {
         Tag.NOTE: _note(experiment),
         Tag.EXPERIMENT: experiment.group,
-        VIEW_TAG: view_tag(experiment),
+        VIEW_TAG: view_tag(experiment, free),
         "mlflow.experimentKind": "custom_model_development",  # avoids MLflow's page for agents
     }
-    found = _best(experiment.group, known) or client.get_experiment_by_name(experiment.group)
     if found is None:
         try:
             return str(client.create_experiment(experiment.group, artifacts, with_mark(wanted)))
@@ -156,12 +159,49 @@ def _note(experiment: Experiment) -> str:
     )
 
 
-def view_tag(experiment: Experiment) -> str:
-    """Return the value of the experiment's tag `VIEW_TAG`. It depends only on the manifest."""
+def view_tag(experiment: Experiment, free: Collection[str] = ()) -> str:
+    """Return the value of the experiment's tag `VIEW_TAG`.
+
+    Args:
+        experiment: the experiment.
+        free: the metrics whose charts fit their vertical axes to the curves.
+    """
     # MLflow sorts views by their date. We set the date to 0, so that a replay changes nothing.
     return canonical_json(
-        {"name": "Curves", "createdAt": 0, "state": canonical_json(_state(experiment))}
+        {"name": "Curves", "createdAt": 0, "state": canonical_json(_state(experiment, free))}
     )
+
+
+def metrics_off_chart(experiment: Experiment, image: Image) -> frozenset[str]:
+    """Return the metrics of which a run has a value outside the limits of the vertical axis."""
+    return frozenset(
+        metric
+        for metric in experiment.manifest.metrics
+        if (limits := _range(experiment, metric))
+        for row in image.rows
+        if math.isfinite(value := row.metrics.get(metric, math.nan))
+        and not limits["yMin"] <= value <= limits["yMax"]
+    )
+
+
+def free_axes(client: MlflowClient, experiment_id: str, metrics: Collection[str]) -> None:
+    """Let the charts of some metrics fit their vertical axes to the curves, from now on.
+
+    Raises:
+        mlflow.exceptions.MlflowException: the server does not answer.
+    """
+    tags = client.get_experiment(experiment_id).tags
+    free = {*tags.get(Tag.FREE_AXES, "").split(), *metrics}
+    if VIEW_TAG not in tags or tags.get(Tag.FREE_AXES) == " ".join(sorted(free)):
+        return
+    view = json.loads(tags[VIEW_TAG])
+    state = json.loads(view["state"])
+    for chart in state["compareRunCharts"]:
+        if chart["metricKey"] in free:
+            chart["range"] = {}
+    view["state"] = canonical_json(state)
+    client.set_experiment_tag(experiment_id, VIEW_TAG, canonical_json(view))
+    client.set_experiment_tag(experiment_id, Tag.FREE_AXES, " ".join(sorted(free)))
 
 
 def chart_url(base: str, experiment: MlflowExperiment) -> str:
@@ -179,7 +219,7 @@ def chart_url(base: str, experiment: MlflowExperiment) -> str:
     return f"{base.rstrip('/')}/#/experiments/{experiment.experiment_id}/runs?{view}"
 
 
-def _state(experiment: Experiment) -> dict[str, Json]:
+def _state(experiment: Experiment, free: Collection[str]) -> dict[str, Json]:
     return {
         "selectedColumns": [f"tags.`{name}`" for name in _COLUMNS],
         "columnOrder": [f"tags.`{name}`" for name in _COLUMNS],
@@ -191,7 +231,8 @@ def _state(experiment: Experiment) -> dict[str, Json]:
         "orderByAsc": len(experiment.manifest.seeds) <= _MOST_RUNS - len(REFERENCES),
         "compareRunSections": _sections(),
         "compareRunCharts": [
-            _chart(metric, _range(experiment, metric)) for metric in _by_interest(experiment)
+            _chart(metric, {} if metric in free else {**_range(experiment, metric)})
+            for metric in _by_interest(experiment)
         ],
         "isAccordionReordered": True,
     }
@@ -219,7 +260,7 @@ def _sections() -> list[dict[str, Json]]:
     ]
 
 
-def _range(experiment: Experiment, metric: str) -> dict[str, Json]:
+def _range(experiment: Experiment, metric: str) -> dict[str, float]:
     """Choose the limits of the vertical axis; empty if MLflow should fit them to the curves.
 
     Around values that are equal MLflow would zoom in until rounding looks like a difference.

@@ -83,6 +83,8 @@ class Tag(StrEnum):
     """Digest of the report and the files that are attached to the run."""
     KEPT = "harness.kept"
     """Digest of what the trial printed and left, which is attached to its run."""
+    FREE_AXES = "harness.free_axes"
+    """Of an experiment: metrics of which a run left the limits of the chart, so it has none."""
     MANIFEST = "manifest"
     VERDICT = "verdict"
     AS_EXPECTED = "verdict.as_expected"

@@ -28,7 +28,13 @@ from mlflow.entities import Experiment as MlflowExperiment
 
 from harness.manifest import Experiment
 from harness.record import FileSlice, StoredTrial, canonical_json, digest
-from harness.tracking.experiments import DeletedError, open_experiment, ours
+from harness.tracking.experiments import (
+    DeletedError,
+    free_axes,
+    metrics_off_chart,
+    open_experiment,
+    ours,
+)
 from harness.tracking.images import (
     FAILURE,
     Image,
@@ -156,6 +162,7 @@ class Runs:
         self._identity = identity
         self._workspace = workspace
         self._known: dict[str, KnownRun] = {}
+        self._free_axes: set[str] = set()
         for run in search(client, [experiment_id], identity):
             self._adopt(KnownRun.of(run))
 
@@ -170,6 +177,12 @@ class Runs:
         self._clear_failure(run, image)
         self._settle(run, image)
         return sent
+
+    def free_axes(self, metrics: frozenset[str]) -> None:
+        """Let the charts of these metrics fit their axes to the curves."""
+        if new := metrics - self._free_axes:
+            free_axes(self._client, self._experiment_id, new)
+            self._free_axes |= new
 
     def running(self) -> list[str]:
         """The keys of the runs that MLflow shows as running."""
@@ -524,6 +537,8 @@ class Projector:
         if conclusion:
             image = conclusion.told_by(image)
         self.sent += runs.project(image)
+        if image.kind is Kind.SEED:
+            runs.free_axes(metrics_off_chart(self._tracked[name].experiment, image))
 
     def _close_orphans(
         self, client: MlflowClient, known: list[MlflowExperiment], identity: str

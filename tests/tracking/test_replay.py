@@ -298,6 +298,32 @@ def test_values_that_are_known_are_not_magnified_until_rounding_looks_like_a_dif
     assert chart["range"] == {"yMin": -1.0, "yMax": 1.0}
 
 
+def chart_limits(database: Database, metric: str) -> dict[str, float]:
+    [(view,)] = database.rows(
+        "SELECT value FROM experiment_tags WHERE key = ?", "mlflow.sharedViewState.curves"
+    )
+    charts = json.loads(json.loads(view)["state"])["compareRunCharts"]
+    [limits] = [chart["range"] for chart in charts if chart["metricKey"] == metric]
+    return dict(limits)
+
+
+def test_a_chart_has_no_limits_once_a_seed_lies_outside_them(database: Database) -> None:
+    replay(database, Shelf(make_trial(0, 3, done=3)))
+    assert chart_limits(database, "true_mi_bits") == {"yMin": 0.0, "yMax": 1.25 * 1.9991}
+    far = make_trial(1, 3, done=3)
+    epochs = tuple(
+        replace(epoch, metrics={**epoch.metrics, "true_mi_bits": value})
+        for epoch, value in zip(far.epochs, (2.0, float("nan"), -7.0), strict=True)
+    )
+    shelf = Shelf(make_trial(0, 3, done=3), replace(far, epochs=epochs))
+    replay(database, shelf)
+    assert chart_limits(database, "true_mi_bits") == {}
+    before = database.rows("SELECT key, value FROM experiment_tags ORDER BY key")
+    replay(database, shelf)
+    replay(database, Shelf(make_trial(0, 3, done=3)))  # another workspace knows of no such seed
+    assert database.rows("SELECT key, value FROM experiment_tags ORDER BY key") == before
+
+
 @pytest.mark.parametrize(
     ("trial", "status"),
     [
