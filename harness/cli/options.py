@@ -128,8 +128,7 @@ def stored(paths: list[Path], asked: Request, workspace: Path, *, committed: boo
 
 def judged(paths: list[Path], asked: Request, workspace: Path, *, committed: bool) -> Session:
     """Open a workspace for judging. Without --seeds and --epochs, use those of the last run."""
-    session = stored(paths, asked, workspace, committed=committed)
-    return session.as_last_requested() if asked == Request() else session
+    return stored(paths, asked, workspace, committed=committed).as_last_requested()
 
 
 def existing(workspace: Path) -> Store:

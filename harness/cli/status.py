@@ -33,8 +33,7 @@ def status(
     """
     store = options.existing(workspace)
     session = Session(load_experiments(paths), options.selection(request), store)
-    if request == Request():
-        session = session.as_last_requested()
+    session = session.as_last_requested()
     console = Console()
     states = _show_trials(session, console) if all_ else _show_experiments(session, console)
     for line in session.described_requests():

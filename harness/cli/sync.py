@@ -27,8 +27,7 @@ def sync(
     refuse_unusable(tracking_uri, workspace)
     store = options.existing(workspace)
     session = Session(load_experiments(paths), options.selection(request), store)
-    if request == Request():
-        session = session.as_last_requested()
+    session = session.as_last_requested()
     for line in session.described_requests():
         typer.echo(line, err=True)
     with store.lock():

@@ -256,6 +256,10 @@ class ReportedNumber:
         return self.key.epoch
 
 
+Members = Annotated[tuple[Line, ...], Field(min_length=1)]
+"""Ids of experiments. A grid writes them as labels: `{shape: 1*64, mode: [full, hidden]}`."""
+
+
 class BaseClaim(Frozen, ABC):
     """What every kind of claim has, and what it must tell the rest of the harness."""
 
@@ -411,6 +415,11 @@ class BaseClaim(Frozen, ABC):
     @property
     def limits_of_runs(self) -> tuple[float, ...]:
         """The limits that the claim sets for every single run, in the metric's unit."""
+        return ()
+
+    @property
+    def members(self) -> tuple[Members, ...]:
+        """The sets of experiments that the claim compares; empty if it is about its own."""
         return ()
 
     def _number(self, epoch: int | None, value: float) -> ReportedNumber:
@@ -805,10 +814,6 @@ class NeverClaim(BaseClaim):
     def numbers(self) -> tuple[ReportedNumber, ...]:
         """The limit, as one row."""
         return (self._number(None, self.reported),)
-
-
-Members = Annotated[tuple[Line, ...], Field(min_length=1)]
-"""Ids of experiments. A grid writes them as labels: `{shape: 1*64, mode: [full, hidden]}`."""
 
 
 class CombinedClaim(ListedClaim, ABC):

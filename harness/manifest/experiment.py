@@ -29,8 +29,6 @@ from harness.manifest.claims import (
     AnyClaim,
     BaseClaim,
     Claim,
-    CombinedClaim,
-    ComparedClaim,
     RowKey,
     Takeoff,
     by_interest,
@@ -166,7 +164,7 @@ class Search(Frozen):
     def _faults_of_rows(self, claim: BaseClaim | None, epochs: int) -> Iterator[str]:
         if claim is None:
             yield "no claim has this name"
-        elif not isinstance(claim, ComparedClaim) or isinstance(claim, CombinedClaim):
+        elif not claim.compared or claim.members:
             yield f"rows of kind {claim.kind} cannot be searched on"
         elif unknown := self.searched(claim) - {number.epoch for number in claim.numbers()}:
             yield f"no row {min(map(str, unknown))} is reported"

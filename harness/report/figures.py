@@ -16,14 +16,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
 from harness import stats
-from harness.manifest import BaseClaim, ExtremeDifferenceClaim
-from harness.manifest.claims import CombinedClaim, SetClaim
+from harness.manifest import BaseClaim
 from harness.report.grids import GridMap, cell_text, shift
 from harness.report.text import ClaimLine, SeedGroup, claim_lines, in_order, seed_groups
 from harness.stats import Array
 from harness.verdict import Alignment, ClaimResult, ExperimentVerdict, Outcome
 from harness.verdict.between import Members
-from harness.verdict.kinds import first_side
+from harness.verdict.kinds import RULES
 
 INK = "#0b0b0b"
 """Axes, text, and reported values. Not pure black, which SVG omits because it is the default."""
@@ -106,8 +105,6 @@ _LARGE, _UPRIGHT = 3, 8
 
 
 Rows = list[ClaimResult]
-Comparing = CombinedClaim | ExtremeDifferenceClaim | SetClaim
-"""A claim about several experiments."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +233,7 @@ def themed(svg: str) -> str:
 
 def panels(verdict: ExperimentVerdict) -> tuple[Panel, ...]:
     """List the panels of an experiment, the most important first; none if nothing was run."""
-    own = [row for row in verdict.results if not isinstance(row.about, Comparing)]
+    own = [row for row in verdict.results if not (row.about and row.about.members)]
     rows = [row for row in own if row.epoch is not None]
     finals = [row for row in _ran(verdict) if row.series in verdict.evidence.finals]
     shown = []
@@ -266,7 +263,7 @@ def _between(verdict: ExperimentVerdict) -> Iterator[Panel]:
     """One panel for each claim that compares experiments."""
     for row in _ran(verdict):
         claim = row.about
-        if isinstance(claim, Comparing):
+        if claim and claim.members:
             members = Members.of(claim.members, claim.metric, row.epoch, verdict.evidence)
             draw = partial(_sides, verdict=verdict, row=row, claim=claim, members=members)
             yield Panel(claim.name[:1].upper() + claim.name[1:], draw, wide=True)
@@ -277,7 +274,7 @@ def _sides(
     *,
     verdict: ExperimentVerdict,
     row: ClaimResult,
-    claim: Comparing,
+    claim: BaseClaim,
     members: Members,
 ) -> None:
     """Draw the runs of each experiment on both sides, and where they lie if the claim holds.
@@ -302,7 +299,11 @@ def _sides(
     first = len(members.sets[0])
     for edge in np.cumsum([len(side) for side in members.sets])[:-1]:
         axes.axvline(edge - 0.5, color=TOLERANCE, linewidth=0.7, linestyle=":")
-    wanted = first_side(claim, row.reported, row.tolerance, members)
+    sets = [values[~np.isnan(values)] for values in members.arrays()]
+    rule = RULES[type(claim)]
+    wanted = (
+        rule.first_side(claim, row.reported, row.tolerance, sets) if all(map(len, sets)) else None
+    )
     if wanted and row.tolerance:
         at, margin = wanted
         places = np.array([-0.45, first - 0.55])

@@ -8,7 +8,7 @@ Every function takes manifests as paths, as folders of paths, or as experiments 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from harness import workloads
 from harness.compare import Comparison, Side, Standing, compare_experiments
@@ -37,6 +37,21 @@ Seeds = str | Iterable[int] | None
 
 DEFAULT_WORKSPACE = Path("results")
 """The same default as on the command line."""
+
+
+class Chosen(TypedDict, total=False):
+    """The arguments that say which trials are meant, and where they are; as of `open_session`."""
+
+    seeds: Seeds
+    epochs: int | None
+    workspace: PathLike
+
+
+class ChosenToRun(Chosen, total=False):
+    """The same, with what each trial gets."""
+
+    cpus_per_trial: float | None
+    gpus_per_trial: float | None
 
 
 @dataclass(frozen=True)
@@ -124,18 +139,15 @@ def open_session(
     return Session(load_manifests(manifests), selection, Store(Path(workspace)), use)
 
 
-def plan_trials(
-    manifests: Manifests,
-    *,
-    seeds: Seeds = None,
-    epochs: int | None = None,
-    workspace: PathLike = DEFAULT_WORKSPACE,
-    cpus_per_trial: float | None = None,
-    gpus_per_trial: float | None = None,
-) -> tuple[PlannedTrial, ...]:
+def plan_trials(manifests: Manifests, **chosen: Unpack[ChosenToRun]) -> tuple[PlannedTrial, ...]:
     """List the trials that `run_trials` would run, without running them.
 
-    Args and errors: as of `open_session`.
+    Args:
+        manifests: what to work on.
+        chosen: seeds, epochs, workspace, cpus_per_trial and gpus_per_trial, as of `open_session`.
+
+    Raises:
+        HarnessError: as of `open_session`.
 
     Returns:
         Every trial, done or not. A trial that two experiments share is listed once.
@@ -146,14 +158,7 @@ def plan_trials(
         >>> len(planned)
         5
     """
-    session = open_session(
-        manifests,
-        seeds=seeds,
-        epochs=epochs,
-        workspace=workspace,
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
-    )
+    session = open_session(manifests, **chosen)
     begun = frozenset(session.store.trials())
     return tuple(
         PlannedTrial(
@@ -172,22 +177,19 @@ def plan_trials(
 def run_trials(
     manifests: Manifests,
     *,
-    seeds: Seeds = None,
-    epochs: int | None = None,
-    workspace: PathLike = DEFAULT_WORKSPACE,
-    cpus_per_trial: float | None = None,
-    gpus_per_trial: float | None = None,
     options: RunOptions | None = None,
     observer: Observer | None = None,
+    **chosen: Unpack[ChosenToRun],
 ) -> RunResult:
     """Run every trial that is not done yet on Ray, then judge all trials.
 
     Call it from the main thread, so that Ctrl-C stops the run in order.
 
     Args:
-        manifests, seeds, epochs, workspace, cpus_per_trial, gpus_per_trial: as of `open_session`.
+        manifests: what to work on.
         options: cluster, retries, timeouts, tracking, data; the defaults are the command line's.
         observer: receives every epoch; by default nothing is shown.
+        chosen: seeds, epochs, workspace, cpus_per_trial and gpus_per_trial, as of `open_session`.
 
     Returns:
         The verdicts and the paths of the report.
@@ -206,14 +208,7 @@ def run_trials(
         >>> [verdict.verdict for verdict in result.verdicts]  # doctest: +SKIP
         ['REPRODUCED']
     """
-    session = open_session(
-        manifests,
-        seeds=seeds,
-        epochs=epochs,
-        workspace=workspace,
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
-    )
+    session = open_session(manifests, **chosen)
     return run_session(session, options or RunOptions(), observer)
 
 
@@ -222,11 +217,9 @@ def study_assumptions(
     vary: Sequence[str],
     *,
     grid: bool = False,
-    seeds: Seeds = None,
-    epochs: int | None = None,
-    workspace: PathLike = DEFAULT_WORKSPACE,
     options: RunOptions | None = None,
     observer: Observer | None = None,
+    **chosen: Unpack[ChosenToRun],
 ) -> Study:
     """Sensitivity analysis: re-run with other values and report which verdicts change.
 
@@ -234,8 +227,7 @@ def study_assumptions(
         manifest: one manifest.
         vary: assumed or inferred parameters and the values to try, each as "NAME=VALUE,...".
         grid: whether to try every combination instead of one change at a time.
-        seeds, epochs, workspace: as of `open_session`.
-        options, observer: as of `run_trials`.
+        options, observer, chosen: as of `run_trials`.
 
     Returns:
         The study, with a verdict on each variant. Pages and a figure lie in `study/ID` in the
@@ -253,7 +245,7 @@ def study_assumptions(
         >>> {factor.name: study.hinge(factor) for factor in study.factors}  # doctest: +SKIP
         {'length': 'no'}
     """
-    session = open_session((), seeds=seeds, epochs=epochs, workspace=workspace)
+    session = open_session((), **chosen)
     study, _ = run_study(
         plan_study(Path(manifest), vary, grid=grid),
         session.selection,
@@ -265,21 +257,17 @@ def study_assumptions(
 
 
 def check_claims(
-    manifests: Manifests,
-    *,
-    seeds: Seeds = None,
-    epochs: int | None = None,
-    workspace: PathLike = DEFAULT_WORKSPACE,
-    committed: bool = False,
+    manifests: Manifests, *, committed: bool = False, **chosen: Unpack[Chosen]
 ) -> tuple[ExperimentVerdict, ...]:
     """Judge the stored records again. Nothing is run: no Ray, no MLflow, no torch.
 
     Without `seeds` and `epochs`, it judges the seeds and epochs of the last run.
 
     Args:
-        manifests, seeds, epochs, workspace: as of `open_session`.
+        manifests: what to work on.
         committed: whether to judge by the records committed beside the manifests, even if the
             workspace holds trials. An experiment without trials there is always judged by them.
+        chosen: seeds, epochs and workspace, as of `open_session`.
 
     Returns:
         A verdict for each experiment, with a result for each reported number. Values are in the
@@ -296,17 +284,11 @@ def check_claims(
         >>> harness.verdicts_table([verdict]).num_rows == len(verdict.results)
         True
     """
-    session = _judged(manifests, seeds, epochs, workspace, committed=committed)
-    return session.verdicts()
+    return _judged(manifests, committed=committed, **chosen).verdicts()
 
 
 def read_records(
-    manifests: Manifests,
-    *,
-    seeds: Seeds = None,
-    epochs: int | None = None,
-    workspace: PathLike = DEFAULT_WORKSPACE,
-    committed: bool = False,
+    manifests: Manifests, *, committed: bool = False, **chosen: Unpack[Chosen]
 ) -> Mapping[tuple[str, int], StoredTrial]:
     """Read the stored trials, finished or not.
 
@@ -322,8 +304,7 @@ def read_records(
         >>> harness.records_table(trials).column_names[:3]
         ['experiment', 'trial', 'seed']
     """
-    session = _judged(manifests, seeds, epochs, workspace, committed=committed)
-    return dict(session.stored_trials())
+    return dict(_judged(manifests, committed=committed, **chosen).stored_trials())
 
 
 def compare_records(
@@ -398,12 +379,9 @@ def verdicts_table(verdicts: Iterable[ExperimentVerdict]) -> "pyarrow.Table":
     return arrow_tables.verdicts(verdicts)
 
 
-def _judged(
-    manifests: Manifests, seeds: Seeds, epochs: int | None, workspace: PathLike, *, committed: bool
-) -> Session:
+def _judged(manifests: Manifests, *, committed: bool, **chosen: Unpack[Chosen]) -> Session:
     use = CommittedUse.ALWAYS if committed else CommittedUse.WHERE_EMPTY
-    session = open_session(manifests, seeds=seeds, epochs=epochs, workspace=workspace, use=use)
-    return session.as_last_requested() if seeds is None and epochs is None else session
+    return open_session(manifests, use=use, **chosen).as_last_requested()
 
 
 DEFAULT_EXPERIMENTS = Path("experiments")

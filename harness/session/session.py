@@ -124,12 +124,13 @@ class Session:
         """The same session with each experiment's seeds and epochs as the last run asked for them.
 
         An experiment keeps the selection if it is judged by committed records, or if no run
-        recorded a request.
+        recorded a request. A session that asks for seeds or epochs stays as it is.
 
         Raises:
             StoreError: a recorded request is damaged.
         """
-        if self.use is CommittedUse.ALWAYS:
+        asked = Request(self.selection.seeds, self.selection.epochs)
+        if self.use is CommittedUse.ALWAYS or asked != Request():
             return self
         recorded = ((item.id, self.store.request(item.id)) for item in self.experiments)
         requests = {name: request for name, request in recorded if request is not None}

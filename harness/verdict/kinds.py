@@ -104,6 +104,23 @@ class Rule(ABC, Generic[C]):
         """How many rows have a limit on the SD over the seeds; by default none."""
         return 0
 
+    def first_side(
+        self, claim: C, reported: float, tolerance: float, sets: Sequence[Array]
+    ) -> tuple[float, float] | None:
+        """Find where the first of a claim's sets lies if the claim holds, to draw it there.
+
+        Args:
+            claim: a claim that compares experiments.
+            reported: the claim's number, in the metric's unit or as a ratio.
+            tolerance: of that number.
+            sets: the values of each set, without gaps; none is empty.
+
+        Returns:
+            The first set's mean (or extreme) that the other set and the reported number give, and
+            the tolerance there. None, the default, if the claim has no such number.
+        """
+        return None
+
 
 class _EverySeed(Rule[C]):
     """Judges seed by seed: a row holds unless some seed is off."""
@@ -388,6 +405,12 @@ class DifferenceRule(_CombinedRule[DifferenceClaim]):
         """One up, one down."""
         return 1.0, -1.0
 
+    def first_side(
+        self, claim: DifferenceClaim, reported: float, tolerance: float, sets: Sequence[Array]
+    ) -> tuple[float, float] | None:
+        """The reported difference above the mean of the second set."""
+        return float(sets[1].mean()) + reported, tolerance
+
 
 class RatioRule(_CombinedRule[RatioClaim]):
     """The ratio of two means, with a part of it for each seed.
@@ -429,6 +452,13 @@ class RatioRule(_CombinedRule[RatioClaim]):
         below = below or float(np.finfo(float).tiny)
         return 1 / below, -above / below / below
 
+    def first_side(
+        self, claim: RatioClaim, reported: float, tolerance: float, sets: Sequence[Array]
+    ) -> tuple[float, float] | None:
+        """The mean of the second set times the reported ratio."""
+        base = float(sets[1].mean())
+        return base * reported, abs(base) * tolerance
+
 
 class MeanOverRule(_CombinedRule[MeanOverClaim]):
     """The mean over several experiments, by seed."""
@@ -440,6 +470,12 @@ class MeanOverRule(_CombinedRule[MeanOverClaim]):
     def slopes(self, means: Sequence[float]) -> Sequence[float]:
         """The number is the mean."""
         return (1.0,)
+
+    def first_side(
+        self, claim: MeanOverClaim, reported: float, tolerance: float, sets: Sequence[Array]
+    ) -> tuple[float, float] | None:
+        """The reported mean."""
+        return reported, tolerance
 
 
 class ExtremeDifferenceRule(Rule[ExtremeDifferenceClaim]):
@@ -471,6 +507,17 @@ class ExtremeDifferenceRule(Rule[ExtremeDifferenceClaim]):
         """By nearness, and by permutation if all of the paper's runs are known."""
         assert isinstance(row, ExtremeDifferenceRow), "`rows` makes no others"  # noqa: S101
         return compare_extreme_difference(claim, row, row.p, terms)
+
+    def first_side(
+        self,
+        claim: ExtremeDifferenceClaim,
+        reported: float,
+        tolerance: float,
+        sets: Sequence[Array],
+    ) -> tuple[float, float] | None:
+        """The reported difference above the extreme of the second set."""
+        base = extreme_of(sets[1], claim.runs, highest=claim.which == "highest") or 0.0
+        return base + reported, tolerance
 
     def guards(self, claim: ExtremeDifferenceClaim) -> int:
         """One: it shares alpha with the other claims that a test can refute."""
@@ -782,35 +829,3 @@ def _beyond(number: ReportedNumber, evidence: Evidence) -> MeasuredRow:
         absent=np.zeros(count, dtype=np.bool_),
         not_run=BEYOND.format(evidence.epochs),
     )
-
-
-def first_side(
-    claim: BaseClaim, reported: float, tolerance: float, members: Members
-) -> tuple[float, float] | None:
-    """Find where the first experiments lie if a claim about two sets holds, to draw it.
-
-    Args:
-        claim: a difference, a ratio or an average.
-        reported: the claim's number, in the metric's unit or as a ratio.
-        tolerance: of that number.
-        members: the values of both sets.
-
-    Returns:
-        The first set's mean (or extreme) that the second set's and the reported number give, and
-        the tolerance there. None for other claims, and if a set has no value.
-    """
-    sets = [values[~np.isnan(values)] for values in members.arrays()]
-    if not all(map(len, sets)):
-        return None
-    match claim:
-        case RatioClaim():
-            base = float(sets[1].mean())
-            return base * reported, abs(base) * tolerance
-        case ExtremeDifferenceClaim():
-            base = extreme_of(sets[1], claim.runs, highest=claim.which == "highest") or 0.0
-            return base + reported, tolerance
-        case DifferenceClaim():
-            return float(sets[1].mean()) + reported, tolerance
-        case MeanOverClaim():
-            return reported, tolerance
-    return None
