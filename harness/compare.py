@@ -124,7 +124,7 @@ class Comparison:
     seeds: tuple[int, ...]
     """Seeds with records on both sides."""
     identical: tuple[int, ...]
-    """Those of the seeds whose records are equal bit for bit."""
+    """Seeds whose records are equal bit for bit on both sides."""
     only_base: tuple[int, ...]
     only_new: tuple[int, ...]
     epochs: int

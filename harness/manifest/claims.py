@@ -751,7 +751,7 @@ class ExtremeClaim(_WithTolerance):
     reported: Number
     which: Literal["highest", "lowest"]
     runs: Annotated[PositiveInt, Field(le=MAX_RUNS)]
-    """How many runs of the paper's it is the extreme of."""
+    """The number of the paper's runs among which it is the highest or lowest."""
     decimals: Decimals | None = None
     """How many the paper prints: half a unit of the last does not count as a difference."""
     normal: Text | None = None
@@ -896,7 +896,7 @@ class ExtremeDifferenceClaim(_WithTolerance):
     which: Literal["highest", "lowest"]
     reported: Number
     runs: Annotated[PositiveInt, Field(le=MAX_RUNS)]
-    """How many runs of the paper's each of the two is the extreme of."""
+    """The number of the paper's runs in each set, of which the highest or lowest counts."""
     decimals: Decimals | None = None
     """How many the paper prints: half a unit of the last does not count as a difference."""
 

@@ -122,7 +122,7 @@ def _fits(cell: Cell, condition: str) -> bool:
 
 
 def expand_grid(root: Node, grid: str) -> tuple[list[Expanded], list[Finding]]:
-    """Expand a grid.
+    """Expand a grid file into its cells.
 
     Args:
         root: the tree of a grid file.

@@ -56,7 +56,7 @@ class _Grid(Frozen):
 
 
 class _Between(Frozen):
-    """What a claim between cells has besides its own fields."""
+    """The fields that a claim between cells has in addition to those of its kind."""
 
     each: Mapping[_Axis, _Labels] = {}
     """The claim is made for each of these labels."""

@@ -127,7 +127,7 @@ def measured_text(result: ClaimResult) -> str:
 
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
-"""What moves a terminal's cursor, sets its colours or its title (ECMA-48)."""
+"""Sequences that move a terminal's cursor, or set its colours or its title (ECMA-48)."""
 
 
 def last_lines(printed: str, count: int) -> list[str]:

@@ -103,10 +103,6 @@ class Region:
                 worst = np.maximum(worst, off / emulator.deviation(places))
         return worst
 
-    def contains(self, settings: Settings) -> bool:
-        """Whether a setting is compatible with the paper."""
-        return bool(self.implausibility([settings])[0] <= self.cutoff)
-
     def off(self, tried: Tried) -> Array:
         """|z| of each row by a setting's own seeds alone, shape (rows,).
 

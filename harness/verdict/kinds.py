@@ -382,7 +382,7 @@ class _CombinedRule(_ComparedRule[Combined]):
         return super().decide(claim, row, terms)
 
     def compared(self, means: Sequence[Array], theirs: Sequence[float], reported: float) -> Array:
-        """What is compared with the paper's number, shape (seeds,): the number for each seed."""
+        """The values compared with the paper's number, one for each seed, shape (seeds,)."""
         return self.combined(means)
 
     @abstractmethod

@@ -69,7 +69,7 @@ bit would be judged as what they seldom are: a method that ignores its seed."""
 
 @dataclass(frozen=True)
 class Planned:
-    """A verdict that is or will be taken."""
+    """The experiment, seeds, epochs and level of a verdict, before or after its trials have run."""
 
     experiment: Experiment
     seeds: int

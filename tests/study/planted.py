@@ -112,7 +112,8 @@ def repeat(count: int, settings: int, folder: Path) -> list[tuple[bool, float, b
     found = []
     for truth in truths(count):
         region = Region(Planted(truth, folder).search(settings))
-        found.append((region.contains(truth), region.share, region.nothing))
+        contained = bool(region.implausibility([truth])[0] <= region.cutoff)
+        found.append((contained, region.share, region.nothing))
     return found
 
 

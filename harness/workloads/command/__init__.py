@@ -58,7 +58,7 @@ class Command:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     prefix: bool = False  # a command cannot go on from where a shorter run ended
     program: Program | None = None
-    """What is run; None as installed."""
+    """The program that runs; None until a manifest has completed this workload."""
     values: Mapping[str, Json] = field(default_factory=dict)
     """The parameters' values in the manifest, or else their defaults."""
     types: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)

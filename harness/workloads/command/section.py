@@ -280,7 +280,9 @@ def metrics_of(section: CommandSection, manifest: Mapping[str, Json]) -> dict[st
         unit, *others = [each.unit] if each.unit else units(name)
         if others:
             said = " and ".join([unit, *others])
-            faults["metrics", name] = f"claims report it in {said}; say here which one is recorded"
+            faults["metrics", name] = (
+                f"claims report it in {said}; add the unit in which it is recorded"
+            )
         found[name] = Metric(unit, each.description, final=each.final, sparse=True)
     if faults:
         raise SectionError(faults)
