@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.manifest import of_seeds, spell
-from harness.record import WORKLOAD_CODE, Json, Provenance, canonical_json
+from harness.record import WORKLOAD_CODE, Provenance, in_words
 from harness.report import grids, text
 from harness.verdict import Evidence, ExperimentVerdict, Outcome
 
@@ -132,10 +132,6 @@ def _web(url: str) -> str:
     return url if url.startswith(("https://", "http://")) else "#"
 
 
-def _value(value: Json) -> str:
-    return value if isinstance(value, str) else canonical_json(value)
-
-
 def _command(verdict: ExperimentVerdict) -> str:
     """Return the command that repeats the trials of a verdict."""
     experiment = verdict.experiment
@@ -206,7 +202,7 @@ def _properties(attempt: Provenance) -> Iterator[tuple[str, str]]:
 
 def _prefixed(prefix: str, items: Iterable[tuple[str, object]]) -> Iterator[tuple[str, str]]:
     for name, value in items:
-        yield prefix + name, value if isinstance(value, str) else canonical_json(value)
+        yield prefix + name, in_words(value)
 
 
 def _seeds_by_value(values: Mapping[str, set[int]]) -> dict[str, str]:
@@ -229,7 +225,7 @@ _HTML_FILTERS: Filters = {
     "tone": lambda outcome: _SIGNS[outcome][1],
     "severity": lambda outcome: outcome.severity,
     "web": _web,
-    "value": _value,
+    "value": in_words,
     "facts": facts,
     "record_dates": record_dates,
     "record_days": record_days,
