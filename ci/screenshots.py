@@ -30,7 +30,7 @@ PATIENCE_MS = 120_000
 SHOWN = "experiments/image-pair-8.yaml"
 NIGHTS = """format: 1
 nights:
-  small: {experiments: [%s], seeds: "0", epochs: 2, time_limit_min: 10, keep: 7}
+  small: {experiments: [%s], seeds: "0", time_limit_min: 10, keep: 7}
 """
 COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
 STYLE = """<meta charset="utf-8"><style>

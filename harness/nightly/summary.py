@@ -378,5 +378,9 @@ def _chart(entries: Sequence[NightEntry], changed: Sequence[str]) -> str:
         '<rect x="0" y="-1" width="100" height="2" fill="#8884"/>'
         + "".join(marks)
         + f'<polyline points="{" ".join(points)}" fill="none" stroke="#3b8fc2" stroke-width="2" '
-        'stroke-linecap="round" vector-effect="non-scaling-stroke"/></svg>'
+        'vector-effect="non-scaling-stroke"/>'
+        # A line of length 0 with round ends is a dot, which the box does not stretch.
+         + f'<path d="{" ".join(f"M{point}h0" for point in points)}" stroke="#3b8fc2" '
+        'stroke-width="6" stroke-linecap="round" '
+        'vector-effect="non-scaling-stroke"/></svg>'
     )

@@ -1,5 +1,6 @@
 """Test which nights are kept, which are deleted, and which cannot be read."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
@@ -105,6 +106,16 @@ def test_the_badge_says_how_the_last_night_went_and_when(walk: Simulation) -> No
         "night light: not as expected, 2026-01-03",
     ]
     assert len({colour for _, colour in (green, undecided, red)}) == 3
+
+
+def test_each_night_is_a_dot_in_the_history_so_that_one_night_shows(walk: Simulation) -> None:
+    """A line through one point draws nothing."""
+    for day in (1, 2):
+        walk.night(day)
+        page = walk.history.page.read_text(encoding="utf-8")
+        [dots] = re.findall(r'<path d="([^"]+)" [^>]*stroke-linecap="round"', page)
+        assert re.fullmatch(r"M[\d.]+,-?[\d.]+h0( M[\d.]+,-?[\d.]+h0)*", dots)
+        assert dots.count("h0") == day
 
 
 def test_a_night_that_could_not_be_judged_renews_its_badge(
