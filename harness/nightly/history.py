@@ -60,10 +60,10 @@ class Streak:
 
 
 def advance(before: Streak, tonight: Exit, *, quarantined: bool, consistent_after: int) -> Streak:
-    """Compute an experiment's status after tonight.
+    """Compute an experiment's streak after tonight.
 
     Args:
-        before: the status after the night before; `Status()` if there was none.
+        before: the streak after the night before; `Streak()` if there was none.
         tonight: the exit code of the experiment's verdict alone.
         quarantined: whether a quarantine applies tonight.
         consistent_after: after this many failing nights in a row, failing is consistent.
@@ -156,7 +156,7 @@ class NightEntry:
 
     @property
     def status(self) -> Streak:
-        """The status from which the next night goes on."""
+        """The streak from which the next night goes on."""
         return Streak(self.state, self.failing)
 
 
