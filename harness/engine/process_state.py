@@ -280,9 +280,12 @@ class _Code(NamedTuple):
 
     def same(self) -> bool:
         """Whether nothing was replaced, removed or added."""
-        try:  # comparing tuples looks at the identity of each item first, and is the fastest way
-            return len(self.variables) == self.size and self.read(self.variables) == self.values
-        except Exception:  # noqa: BLE001 - a name is gone, or what replaced it cannot be compared
+        if len(self.variables) != self.size:
+            return False
+        try:
+            # By identity: what wraps a function may compare equal to it.
+            return all(map(is_, self.read(self.variables), self.values))
+        except KeyError:
             return False
 
 
@@ -665,10 +668,10 @@ class ProcessState:
         if library == "numpy":
             module.random.seed(self._seed)
         elif library == "torch":
-            # `torch.manual_seed` formats a traceback for each kind of device that torch knows.
-            module.default_generator.manual_seed(self._seed)
-            if module.cuda.is_available():
-                module.cuda.manual_seed_all(self._seed)
+            # Not `torch.manual_seed`, which formats a traceback for each kind of device.
+            module._C.default_generator.manual_seed(self._seed)
+            if module.backends.cuda.is_built():
+                module.cuda.manual_seed_all(self._seed)  # waits until the trial initialises CUDA
 
     def _add(self, parts: Iterable[_Part]) -> None:
         for part in parts:

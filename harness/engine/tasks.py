@@ -28,7 +28,14 @@ from harness.engine.worker_process import (
 from harness.errors import HarnessError
 from harness.options import Options
 from harness.plan import Job
-from harness.record import Checkpoint, Failure, FailureKind, FileSlice
+from harness.record import (
+    ArtifactPart,
+    Checkpoint,
+    CheckpointPart,
+    Failure,
+    FailureKind,
+    FileSlice,
+)
 from harness.source import source, workload_code
 from harness.trial import failure
 from harness.variables import Variables, carried, trial_environment
@@ -137,6 +144,8 @@ class Tasks:
         """References by `TrialSpec.program`."""
         self._data_refs: dict[tuple[str, str], Any] = {}
         """References by name and digest, so that workloads that read the same data set share it."""
+        self._in_parts = False
+        """Whether a part of a file has just come, so that more of them wait."""
 
     def start(
         self,
@@ -213,7 +222,9 @@ class Tasks:
         """Wait until a stream can be read, and return all streams that can be read."""
         ready, _ = ray.wait(list(streams), num_returns=1, timeout=timeout_s)
         if ready:
-            time.sleep(_GATHER_S)
+            if not self._in_parts:
+                time.sleep(_GATHER_S)
+            self._in_parts = False
             ready, _ = ray.wait(list(streams), num_returns=len(streams), timeout=0)
         return ready
 
@@ -229,6 +240,8 @@ class Tasks:
             if placed:
                 raise  # a workload's exceptions come as messages, so this is our bug
             return [_unloaded(error)]
+        if isinstance(messages[-1], CheckpointPart | ArtifactPart):
+            self._in_parts = True
         return messages
 
     def cancel(self, streams: Sequence[Stream], *, wait_s: float = 0.0) -> None:

@@ -78,10 +78,15 @@ def attempt_folder(base: Path) -> Iterator[Path]:
     """
     process = _process_folder(base, os.getpid())
     _sweep(base)
-    folder, status = _unused.pop(process) if process in _unused else _made(process)
-    if not _unchanged(folder, status):
-        _remove(folder)
-        folder, status = _made(process)
+    folder = process / str(next(_numbers))
+    unused = _unused.pop(process, None)
+    if unused and _unchanged(*unused):
+        unused[0].rename(folder)  # a process that the last trial has left may know the old name
+    else:
+        folder.mkdir()
+        if unused:
+            _remove(unused[0])
+    status = folder.lstat()
     try:
         yield folder
     finally:
@@ -89,12 +94,6 @@ def attempt_folder(base: Path) -> Iterator[Path]:
             _unused[process] = folder, status
         else:
             _remove(folder)
-
-
-def _made(process: Path) -> tuple[Path, os.stat_result]:
-    folder = process / str(next(_numbers))
-    folder.mkdir()
-    return folder, folder.lstat()
 
 
 def _remove(folder: Path) -> None:

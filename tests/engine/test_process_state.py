@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,40 @@ def test_a_function_of_a_module_that_the_trial_has_imported_is_noticed(
     statistics.mean = lambda _: 99.0  # type: ignore[assignment]
     assert state.restore() == ["replaced functions"]
     assert statistics.mean is mean
+
+
+class Equal:
+    """Wraps a function and compares equal to it, as the wrappers of tracing libraries do."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __eq__(self, other: object) -> bool:
+        return self._function == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, *_: object) -> str:
+        return "patched"
+
+
+def test_a_wrapper_that_equals_what_it_wraps_is_noticed() -> None:
+    before, state = json.dumps, ProcessState(0)
+    json.dumps = Equal(before)  # type: ignore[assignment]
+    assert state.restore() == ["replaced functions"]
+    assert json.dumps is before
+
+
+def test_the_global_generator_is_seeded_also_if_a_trial_has_hidden_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = []
+    for _ in range(2):
+        state = ProcessState(1)
+        drawn.append(torch.rand(3).tolist())
+        monkeypatch.setattr(torch, "default_generator", torch.Generator())
+        state.restore()
+    assert drawn[0] == drawn[1]
 
 
 def test_a_state_that_is_taken_over_notices_as_much_as_one_that_is_read(

@@ -658,67 +658,6 @@ def test_validate_and_plan_print_each_warning_once_and_exit_0(
         )
 
 
-HIDING = [
-    (["python", "train.py"], ["train.py", "yaml.py"], "code: yaml.py"),
-    (["python", "./train.py", "yaml.py"], None, "argv: yaml.py"),
-    (["python", "-u", "lib/train.py"], ["lib"], "code: lib/yaml.py"),
-    (["python", "-W", "ignore", "-m", "lib.train"], ["lib", "yaml.py"], "code: yaml.py"),
-    (["python", "-c", "import lib.train"], ["lib", "yaml.py"], "code: yaml.py"),
-    (["python", "lib/train.py"], ["lib/train.py", "yaml.py"], ""),
-    (["python", "-P", "train.py"], ["train.py", "yaml.py"], ""),
-    (["python", "-Bu", "-I", "train.py"], ["train.py", "yaml.py"], ""),
-]
-"""A command, its code, and the file that is said to hide a module from it; empty if none does."""
-
-
-@pytest.mark.parametrize(("words", "code", "said"), HIDING)
-def test_code_that_hides_a_module_from_the_command_is_refused(
-    write: Write, tmp_path: Path, words: list[str], code: list[str] | None, said: str
-) -> None:
-    (tmp_path / "lib").mkdir()
-    for folder in (tmp_path, tmp_path / "lib"):
-        (folder / "train.py").write_text("import yaml\nprint(yaml.__file__)\n")
-    for entry in code or ["yaml.py"]:
-        path = tmp_path / entry
-        if path.is_dir() or path.name == "yaml.py":
-            (path / "yaml.py" if path.is_dir() else path).touch()
-    ran = subprocess.run(
-        [sys.executable, *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert ran.stdout.startswith(str(tmp_path)) == bool(said)  # what Python itself does
-    if not said:
-        write(argv=[*words, "{seed}"], code=code)
-        return
-    with pytest.raises(ManifestError) as caught:
-        write(argv=[*words, "{seed}"], code=code)
-    assert re.search(rf"script.yaml:\d+: workload.{said} hides the module yaml", str(caught.value))
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["./numpy.py"], "numpy.py hides the module numpy"),
-        (["torchrun", "--nproc-per-node=2", "random.py"], "random.py hides the module random"),
-        (["python", "train.py", "harness.py"], "harness.py hides the module harness"),
-    ],
-)
-def test_a_script_that_hides_a_module_is_refused(
-    write: Write, tmp_path: Path, words: list[str], said: str
-) -> None:
-    (tmp_path / words[-1]).touch()
-    with pytest.raises(ManifestError, match=said):
-        write(argv=[*words, "{seed}"])
-
-
-def test_a_package_that_no_other_needs_is_not_hidden(
-    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Such a package is probably the code itself, which its author has installed."""
-    monkeypatch.setattr("harness.workloads.command.code._needed_modules", lambda: {"numpy"})
-    (tmp_path / "yaml.py").touch()
-    write(argv=["python", "train.py", "{seed}"], code=["train.py", "yaml.py"])
-
-
 def test_another_workload_has_no_such_fields(tmp_path: Path) -> None:
     from harness.workloads import registry  # noqa: PLC0415 - only this test needs the others
 

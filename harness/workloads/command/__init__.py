@@ -9,7 +9,6 @@ The workload `function` is a command as well, which runs one function of a Pytho
 """
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,7 +18,6 @@ from typing import Any
 
 from pydantic import BaseModel, create_model
 
-from harness import function as child
 from harness.errors import DataError
 from harness.function import FINAL, ROWS
 from harness.record import Json, canonical_json, digest, stays_below
@@ -112,11 +110,6 @@ class Command:
         files, faults = code.read_code(root, entries)
         if faults:
             raise SectionError({("code", place): text for place, text in faults.items()})
-        names = [file.name for file in files]
-        first = code.import_folder(section.argv, names)
-        if first is not None and (hidden := code.hidden_modules(first, names)):
-            at = "argv" if section.code is None else "code"
-            raise SectionError({(at,): _hides(hidden)})
         return replace(
             self,
             metrics=metrics_of(section, manifest),
@@ -160,12 +153,6 @@ class Command:
         if self.program is None:
             raise ValueError("no manifest has completed this workload")
         return CommandRun(self.program, self.metrics, parameters.model_dump(mode="json"), context)
-
-
-def _hides(hidden: Mapping[str, str]) -> str:
-    """Say that files hide modules, and what to do about it."""
-    said = ", ".join(f"{file} hides the module {module}" for file, module in hidden.items())
-    return f"{said}, which the process of a trial may import; rename it"
 
 
 def _parameter_values(manifest: Mapping[str, Json]) -> dict[str, Json]:
@@ -214,14 +201,8 @@ class Function(Command):
         if script not in contents:
             raise SectionError({("file",): "must be a Python file"})
         found = code.read_definition(contents[script], str(root / script), section.function)
-        name = PurePosixPath(script).stem
-        # The script itself becomes a module, so it hides one even if that has been imported.
-        if name in code.imports(contents[script]) | sys.stdlib_module_names:
-            raise SectionError({("file",): _hides({script: name})})
-        before = code.imports(Path(child.__file__).read_bytes())
-        if hidden := code.hidden_modules(PurePosixPath(script).parent, contents, before):
-            at = "file" if script in hidden else "code"
-            raise SectionError({(at,): _hides(hidden)})
+        if wrong := code.hidden_modules(PurePosixPath(script), contents):
+            raise SectionError(wrong)
         words = [f"{name}:{kind}={{{name}}}" for name, kind in found.arguments.items()]
         values = {name: value for name, (_, value) in found.parameters.items()}
         values |= _parameter_values(manifest)

@@ -12,12 +12,10 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from importlib.metadata import distributions, packages_distributions
-from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from sys import float_info
@@ -253,99 +251,28 @@ def read_definition(content: bytes, file: str, wanted: str | None) -> Definition
     return definition
 
 
-def import_folder(words: Sequence[str], files: Collection[str]) -> PurePosixPath | None:
-    """Return the folder of the code from which the Python that a command starts imports first.
-
-    That is the folder of its script, or the folder in which the command runs for `-m` and `-c`.
-
-    Args:
-        words: the command.
-        files: the names of all files of the code.
-
-    Returns:
-        The folder; None if no Python is seen to start, or an option keeps it from importing there.
-    """
-    program, *rest = words
-    if not PurePosixPath(program).name.startswith(("python", "torchrun")):
-        return PurePosixPath(program).parent if _is_script(program, files) else None
-    for word in rest:
-        if _is_script(word, files):
-            return PurePosixPath(word).parent
-        if word in ("-m", "-c"):
-            return PurePosixPath()
-        if re.fullmatch("-[A-Za-z]*[IP][A-Za-z]*", word):
-            return None
-    return None
-
-
-def _is_script(word: str, files: Collection[str]) -> bool:
-    return word.endswith(".py") and str(PurePosixPath(word)) in files
-
-
 def hidden_modules(
-    folder: PurePosixPath, files: Collection[str], imported: Collection[str] = ()
-) -> dict[str, str]:
-    """Find code that hides a module of the same name from the process that runs it.
-
-    Whatever that process imports may need the module, even if the code does not. A package that no
-    installed one needs does not count: it may be the code itself, which is installed as well.
+    script: PurePosixPath, contents: Mapping[str, bytes]
+) -> dict[tuple[str | int, ...], str]:
+    """Find code that hides a module which a trial needs, because it has the same name.
 
     Args:
-        folder: where the process looks for modules first.
-        files: the names of all files of the code.
-        imported: the modules that the process has imported before, which nothing can hide.
+        script: the file of the function.
+        contents: the bytes of all files of the code, by name. The script can be parsed.
 
     Returns:
-        The names of the modules, by the name of the file.
+        The messages by the field of the section.
     """
-    found = {}
-    for name in sorted(files):
-        path = PurePosixPath(name)
-        module = path.parent if path.name == "__init__.py" else path.with_suffix("")
-        importable = path.suffix == ".py" and module.parent == folder
-        if importable and module.name not in imported and _is_needed(module.name):
-            found[name] = module.name
-    return found
-
-
-def _is_needed(module: str) -> bool:
-    """Whether the standard library, the harness or an installed package may import this module."""
-    if module == "harness" or module in sys.stdlib_module_names:
-        return True
-    return _is_installed(module) and module in _needed_modules()
-
-
-def _is_installed(module: str) -> bool:
-    """Whether a module seems to be installed; it is not imported."""
-    try:
-        return find_spec(module) is not None
-    except (ImportError, ValueError):  # such as __main__
-        return False
-
-
-@lru_cache(maxsize=1)
-def _needed_modules() -> frozenset[str]:
-    """The top-level modules of the installed distributions that another one requires."""
-
-    def plain(name: str) -> str:
-        return re.sub(r"[-_.]+", "-", name).lower()
-
-    needed = set()
-    for each in distributions():
-        required = {
-            plain(re.split(r"[^\w.-]", text, maxsplit=1)[0]) for text in each.requires or ()
-        }
-        needed |= required - {plain(each.metadata["Name"])}
-    return frozenset(
-        module
-        for module, owners in packages_distributions().items()
-        if not needed.isdisjoint(map(plain, owners))
-    )
-
-
-def imports(content: bytes) -> set[str]:
-    """The top-level names of the modules that a file imports. The file can be parsed."""
-    return set(_imported(ast.parse(content)))
+    imported = set(_imported(ast.parse(contents[str(script)])))
+    if script.stem in {"harness", *sys.stdlib_module_names, *imported}:
+        message = f"hides the module {script.stem}, which a trial imports; rename the file"
+        return {("file",): message}
+    for name in ("harness.py", "harness/__init__.py"):
+        if str(script.parent / name) in contents:
+            return {
+                ("code",): f"{name} hides the package harness, which a trial imports; rename it"
+            }
+    return {}
 
 
 def _imported(module: ast.Module) -> Iterator[str]:
