@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.errors import ManifestError, UsageError
-from harness.manifest import Rival, load
+from harness.errors import UsageError
 from harness.plan import Selection
 from harness.report import pages, terminal
 from harness.report.documents import junit, verdicts_document
@@ -17,7 +16,6 @@ from harness.session import Session
 from harness.session.tracking import _tags
 from harness.store import Store
 from harness.verdict import ExperimentVerdict, RivalChance, Severity
-from harness.workloads import registry
 from tests.conftest import REPOSITORY
 from tests.verdict.builders import experiment, trial, value, verdict_on
 
@@ -53,19 +51,6 @@ def test_a_run_of_rivals_that_no_manifest_declares_is_refused(tmp_path: Path) ->
     session = Session((verdict().experiment,), Selection(), Store(tmp_path))
     with pytest.raises(UsageError, match="no manifest has a rival with `parameters`"):
         session.of_rivals()
-
-
-def test_a_rival_that_is_a_grid_is_refused_with_its_place(tmp_path: Path) -> None:
-    """Its first cell would be taken for the rival, whichever cell that is."""
-    asked = load([EXPERIMENTS / "image-pair-4.yaml"], registry())[0]
-    (tmp_path / "psa.yaml").symlink_to(EXPERIMENTS / "psa.yaml")
-    (tmp_path / "psa.csv").symlink_to(EXPERIMENTS / "psa.csv")
-    rival = Rival(name="a grid", reason="too many", experiment="psa")
-    manifest = asked.manifest.model_copy(update={"rivals": (rival,)})
-    other = asked.model_copy(update={"manifest": manifest, "path": tmp_path / "a.yaml"})
-    session = Session((other,), Selection(), Store(tmp_path / "ws"), registry=registry())
-    with pytest.raises(ManifestError, match=r"a.yaml: rivals\[0\].experiment: psa.yaml is a grid"):
-        session.severities()
 
 
 @pytest.mark.parametrize("every_row", [False, True])
