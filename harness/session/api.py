@@ -8,7 +8,7 @@ Every function takes manifests as paths, as folders of paths, or as experiments 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING
 
 from harness import workloads
 from harness.compare import Comparison, Side, Standing, compare_experiments
@@ -37,21 +37,6 @@ Seeds = str | Iterable[int] | None
 
 DEFAULT_WORKSPACE = Path("results")
 """The same default as on the command line."""
-
-
-class Chosen(TypedDict, total=False):
-    """The arguments that say which trials are meant, and where they are; as of `open_session`."""
-
-    seeds: Seeds
-    epochs: int | None
-    workspace: PathLike
-
-
-class ChosenToRun(Chosen, total=False):
-    """The same, with what each trial gets."""
-
-    cpus_per_trial: float | None
-    gpus_per_trial: float | None
 
 
 @dataclass(frozen=True)
@@ -139,12 +124,19 @@ def open_session(
     return Session(load_manifests(manifests), selection, Store(Path(workspace)), use)
 
 
-def plan_trials(manifests: Manifests, **chosen: Unpack[ChosenToRun]) -> tuple[PlannedTrial, ...]:
+def plan_trials(
+    manifests: Manifests,
+    *,
+    seeds: Seeds = None,
+    epochs: int | None = None,
+    workspace: PathLike = DEFAULT_WORKSPACE,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | None = None,
+) -> tuple[PlannedTrial, ...]:
     """List the trials that `run_trials` would run, without running them.
 
     Args:
-        manifests: what to work on.
-        chosen: seeds, epochs, workspace, cpus_per_trial and gpus_per_trial, as of `open_session`.
+        manifests, seeds, epochs, workspace, cpus_per_trial, gpus_per_trial: as of `open_session`.
 
     Raises:
         HarnessError: as of `open_session`.
@@ -158,7 +150,14 @@ def plan_trials(manifests: Manifests, **chosen: Unpack[ChosenToRun]) -> tuple[Pl
         >>> len(planned)
         5
     """
-    session = open_session(manifests, **chosen)
+    session = open_session(
+        manifests,
+        seeds=seeds,
+        epochs=epochs,
+        workspace=workspace,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+    )
     begun = frozenset(session.store.trials())
     return tuple(
         PlannedTrial(
@@ -177,19 +176,22 @@ def plan_trials(manifests: Manifests, **chosen: Unpack[ChosenToRun]) -> tuple[Pl
 def run_trials(
     manifests: Manifests,
     *,
+    seeds: Seeds = None,
+    epochs: int | None = None,
+    workspace: PathLike = DEFAULT_WORKSPACE,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | None = None,
     options: RunOptions | None = None,
     observer: Observer | None = None,
-    **chosen: Unpack[ChosenToRun],
 ) -> RunResult:
     """Run every trial that is not done yet on Ray, then judge all trials.
 
     Call it from the main thread, so that Ctrl-C stops the run in order.
 
     Args:
-        manifests: what to work on.
+        manifests, seeds, epochs, workspace, cpus_per_trial, gpus_per_trial: as of `open_session`.
         options: cluster, retries, timeouts, tracking, data; the defaults are the command line's.
         observer: receives every epoch; by default nothing is shown.
-        chosen: seeds, epochs, workspace, cpus_per_trial and gpus_per_trial, as of `open_session`.
 
     Returns:
         The verdicts and the paths of the report.
@@ -208,7 +210,14 @@ def run_trials(
         >>> [verdict.verdict for verdict in result.verdicts]  # doctest: +SKIP
         ['REPRODUCED']
     """
-    session = open_session(manifests, **chosen)
+    session = open_session(
+        manifests,
+        seeds=seeds,
+        epochs=epochs,
+        workspace=workspace,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+    )
     return run_session(session, options or RunOptions(), observer)
 
 
@@ -217,9 +226,13 @@ def study_assumptions(
     vary: Sequence[str],
     *,
     grid: bool = False,
+    seeds: Seeds = None,
+    epochs: int | None = None,
+    workspace: PathLike = DEFAULT_WORKSPACE,
+    cpus_per_trial: float | None = None,
+    gpus_per_trial: float | None = None,
     options: RunOptions | None = None,
     observer: Observer | None = None,
-    **chosen: Unpack[ChosenToRun],
 ) -> Study:
     """Sensitivity analysis: re-run with other values and report which verdicts change.
 
@@ -227,7 +240,8 @@ def study_assumptions(
         manifest: one manifest.
         vary: assumed or inferred parameters and the values to try, each as "NAME=VALUE,...".
         grid: whether to try every combination instead of one change at a time.
-        options, observer, chosen: as of `run_trials`.
+        seeds, epochs, workspace, cpus_per_trial, gpus_per_trial: as of `open_session`.
+        options, observer: as of `run_trials`.
 
     Returns:
         The study, with a verdict on each variant. Pages and a figure lie in `study/ID` in the
@@ -245,7 +259,14 @@ def study_assumptions(
         >>> {factor.name: study.hinge(factor) for factor in study.factors}  # doctest: +SKIP
         {'length': 'no'}
     """
-    session = open_session((), **chosen)
+    session = open_session(
+        (),
+        seeds=seeds,
+        epochs=epochs,
+        workspace=workspace,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+    )
     study, _ = run_study(
         plan_study(Path(manifest), vary, grid=grid),
         session.selection,
@@ -257,17 +278,21 @@ def study_assumptions(
 
 
 def check_claims(
-    manifests: Manifests, *, committed: bool = False, **chosen: Unpack[Chosen]
+    manifests: Manifests,
+    *,
+    seeds: Seeds = None,
+    epochs: int | None = None,
+    workspace: PathLike = DEFAULT_WORKSPACE,
+    committed: bool = False,
 ) -> tuple[ExperimentVerdict, ...]:
     """Judge the stored records again. Nothing is run: no Ray, no MLflow, no torch.
 
     Without `seeds` and `epochs`, it judges the seeds and epochs of the last run.
 
     Args:
-        manifests: what to work on.
+        manifests, seeds, epochs, workspace: as of `open_session`.
         committed: whether to judge by the records committed beside the manifests, even if the
             workspace holds trials. An experiment without trials there is always judged by them.
-        chosen: seeds, epochs and workspace, as of `open_session`.
 
     Returns:
         A verdict for each experiment, with a result for each reported number. Values are in the
@@ -284,11 +309,16 @@ def check_claims(
         >>> harness.verdicts_table([verdict]).num_rows == len(verdict.results)
         True
     """
-    return _judged(manifests, committed=committed, **chosen).verdicts()
+    return _judged(manifests, seeds, epochs, workspace, committed=committed).verdicts()
 
 
 def read_records(
-    manifests: Manifests, *, committed: bool = False, **chosen: Unpack[Chosen]
+    manifests: Manifests,
+    *,
+    seeds: Seeds = None,
+    epochs: int | None = None,
+    workspace: PathLike = DEFAULT_WORKSPACE,
+    committed: bool = False,
 ) -> Mapping[tuple[str, int], StoredTrial]:
     """Read the stored trials, finished or not.
 
@@ -304,7 +334,7 @@ def read_records(
         >>> harness.records_table(trials).column_names[:3]
         ['experiment', 'trial', 'seed']
     """
-    return dict(_judged(manifests, committed=committed, **chosen).stored_trials())
+    return dict(_judged(manifests, seeds, epochs, workspace, committed=committed).stored_trials())
 
 
 def compare_records(
@@ -379,9 +409,12 @@ def verdicts_table(verdicts: Iterable[ExperimentVerdict]) -> "pyarrow.Table":
     return arrow_tables.verdicts(verdicts)
 
 
-def _judged(manifests: Manifests, *, committed: bool, **chosen: Unpack[Chosen]) -> Session:
+def _judged(
+    manifests: Manifests, seeds: Seeds, epochs: int | None, workspace: PathLike, *, committed: bool
+) -> Session:
     use = CommittedUse.ALWAYS if committed else CommittedUse.WHERE_EMPTY
-    return open_session(manifests, use=use, **chosen).as_last_requested()
+    session = open_session(manifests, seeds=seeds, epochs=epochs, workspace=workspace, use=use)
+    return session.as_last_requested()
 
 
 DEFAULT_EXPERIMENTS = Path("experiments")

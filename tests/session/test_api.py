@@ -81,3 +81,15 @@ def test_faults_of_arguments_are_exceptions_with_the_argument_s_name() -> None:
         harness.plan_trials([], seeds="0-")
     with pytest.raises(harness.UsageError, match="epochs: must be at least 1, got 0"):
         harness.plan_trials([], epochs=0)
+
+
+def test_every_public_function_names_its_arguments() -> None:
+    """A notebook completes them, and a wrong one is refused by the function that was called."""
+    public = (getattr(harness, name) for name in harness.__all__)
+    functions = [each for each in public if inspect.isfunction(each)]
+    assert len(functions) >= 8
+    for each in functions:
+        kinds = {kind.kind for kind in inspect.signature(each).parameters.values()}
+        assert inspect.Parameter.VAR_KEYWORD not in kinds, each.__name__
+    with pytest.raises(TypeError, match="check_claims"):
+        harness.check_claims("experiments", cpus_per_trial=1)  # type: ignore[call-arg]
