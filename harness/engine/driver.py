@@ -58,7 +58,7 @@ _LOOK_S = 2.0
 """How often the driver checks whether some node can run the waiting trials, in seconds."""
 
 _OF_MEMORY = re.compile("memory", re.IGNORECASE)
-"""Found in the name or the message of every error for want of memory: Python's, torch's, Ray's."""
+"""Matches the name or the message of the out-of-memory errors of Python, torch and Ray."""
 
 _NODE_RETURN_S = 60.0
 """How long trials wait for a node that left a cluster of fixed size, in seconds."""
@@ -384,10 +384,10 @@ class Driver:
     def _lost_whole(
         self, attempt: _Attempt, error: str, message: str, *, trace: str = "", avoid: bool = False
     ) -> list[tuple[Job, Message]]:
-        """Handle the loss of a whole attempt. A pack runs as a pack again, if that may help.
+        """Handle the loss of a whole attempt. A pack usually runs as a pack again.
 
-        It does not help a pack that needs too much memory, and hardly one that is lost twice before
-        the same epoch: its trials run by themselves.
+        If the pack ran out of memory, or was lost twice before the same epoch, each of its trials
+        runs by itself.
         """
         trials = attempt.trials.values()
         too_large = _OF_MEMORY.search(f"{error} {message}") is not None

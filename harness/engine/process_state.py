@@ -271,10 +271,10 @@ class _Code(NamedTuple):
     variables: Mapping[str, Any]
     """All variables, as they are now."""
     size: int
-    """How many they were."""
+    """The number of variables when they were read."""
     values: tuple[Any, ...]
-    """The values of those that are code, as they were. The first stands once more at the end, as a
-    single one would not be read as a tuple."""
+    """The values that are code, as they were read. The first one is there twice, because a single
+    one would not be read as a tuple."""
     read: Callable[[Any], Any]
     """Reads the same names from `variables`."""
 
@@ -333,8 +333,6 @@ def _replaced(
     Yields:
         The module or class, the name, and its present value.
     """
-    if before is after:
-        return
     for owner, held in before.items():
         now = after.get(owner, vars(owner))  # a replaced class is reported with its module
         for name, value in held.items():
@@ -395,8 +393,6 @@ class _Modules:
 
 def _modules_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether a module was replaced or removed."""
-    if before is after:
-        return False
     return any(map(is_not, before.values(), map(after.get, before)))
 
 
@@ -651,8 +647,8 @@ class ProcessState:
         self._modules = 0
         """How many modules were imported then."""
         # The harness and Ray may have imported modules since, and these belong to the state too.
-        known = last._after if last and last._modules == len(sys.modules) else {}
-        self._before.update(known)
+        if last and last._modules == len(sys.modules):
+            self._before.update(last._after)
         self._add(_PROCESS)
         for name in _LIBRARIES:
             self.loaded(name)
@@ -737,8 +733,10 @@ def _read(part: _Part) -> Any:
 
 
 def _changed(part: _Part, before: Any, after: Any) -> bool:
+    if before is after:
+        return False
     if before is _UNREADABLE or after is _UNREADABLE:
-        return before is not after
+        return True
     return part.changed(before, after)
 
 

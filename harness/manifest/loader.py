@@ -270,10 +270,10 @@ def _wrong_rivals(
     read: dict[Path, list[Experiment]],
     registry: Mapping[str, Workload],
 ) -> Iterator[Fault]:
-    """Find faults in manifests that are rivals, and grids, of which no single one is a rival.
+    """Find faults in the manifests of rivals, and rivals that are grids.
 
     Args:
-        experiments: those whose rivals, and the rivals of these, are looked at.
+        experiments: the experiments whose rivals are checked; the rivals of rivals are checked too.
         read: the experiments of each file that was read. Those of rivals are added.
         registry: the installed workloads, by name.
     """
@@ -284,21 +284,17 @@ def _wrong_rivals(
             if not rival.experiment or (item.path, at) in seen:
                 continue
             seen.add((item.path, at))
-            files = files_of(rival.experiment, item.path.parent)
-            for file in files:
+            for file in files_of(rival.experiment, item.path.parent):
                 if file.resolve() not in read:
                     read[file.resolve()], wrong = _read(file, registry)
                     yield from wrong
                     waiting += read[file.resolve()]
-            grids = {file.name: len(read[file.resolve()]) for file in files}
-            for name, count in grids.items():
-                if count > 1:
-                    text = f"{name} is a grid of {count} experiments; a rival is one"
+                if (count := len(read[file.resolve()])) > 1:
+                    text = f"{file.name} is a grid of {count} experiments; a rival is one"
+                    found = Finding(("rivals", at, "experiment"), text)
                     root, _ = parse_yaml(content(item.path)[1], str(item.path))
                     assert root is not None  # noqa: S101 (it has been read)
-                    yield fault_of(
-                        Finding(("rivals", at, "experiment"), text), root, str(item.path)
-                    )
+                    yield fault_of(found, root, str(item.path))
 
 
 def files_of(id_: str, folder: Path) -> list[Path]:

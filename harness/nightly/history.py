@@ -155,7 +155,7 @@ class NightEntry:
     """What the trials ran with (source, versions, hardware), by name."""
 
     @property
-    def status(self) -> Streak:
+    def streak(self) -> Streak:
         """The streak from which the next night goes on."""
         return Streak(self.state, self.failing)
 

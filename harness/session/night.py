@@ -13,7 +13,6 @@ from harness.nightly import (
     History,
     NightEntry,
     NightRecord,
-    NightState,
     OpenNight,
     Quarantine,
     Streak,
@@ -161,10 +160,10 @@ def _entry(
     quarantined: bool,
 ) -> NightEntry:
     earlier = (night.experiments.get(verdict.id) for night in reversed(before))
-    status = next((entry.status for entry in earlier if entry), Streak(NightState.UNKNOWN))
+    streak = next((entry.streak for entry in earlier if entry), Streak())
     code = exit_code([verdict])
     now = nightly.advance(
-        status, code, quarantined=quarantined, consistent_after=rules.consistent_after
+        streak, code, quarantined=quarantined, consistent_after=rules.consistent_after
     )
     (experiment,) = (item for item in session.experiments if item.id == verdict.id)
     return NightEntry(

@@ -300,10 +300,10 @@ def _enter(evidence: Evidence, row: int, trial: StoredTrial) -> None:
     _set_state(evidence, row, trial)
     _clip(evidence, row)
     seed = evidence.seeds[row]
-    before = next(reversed(evidence.provenance.values()), None)
+    before = next(reversed(evidence.provenance.values()), ())
     # Most seeds ran as the seed before: keep and look at what they share once.
-    same = before is not None and trial.provenance == before
-    evidence.provenance[seed] = before if before is not None and same else trial.provenance
+    same = trial.provenance == before
+    evidence.provenance[seed] = before if same else trial.provenance
     if trial.history:
         evidence.past_failures[seed] = trial.history
     if trial.epochs:
