@@ -39,7 +39,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from mlflow.exceptions import MlflowException
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from harness.errors import Exit, HarnessError
@@ -319,6 +319,38 @@ def require_answer(uri: str) -> None:
         raise MlflowException(f"{error}; install what the database needs") from error
     with engine.connect():
         pass
+
+
+def is_database(uri: str) -> bool:
+    """Whether a URI names a database, whose tables we can reach; else it names a server."""
+    return uri.startswith(("sqlite", *_SERVERS))
+
+
+def redate(uri: str, starts: Mapping[str, int]) -> None:
+    """Change when runs started, in MLflow's tables: its client can set the time only once.
+
+    Their points and their ends move with them.
+
+    Args:
+        uri: a database, see `is_database`.
+        starts: the new times in Unix milliseconds, by MLflow's ids of the runs.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database is locked, or cannot be written.
+    """
+    wait = {"timeout": _LOCK_WAIT_S} if uri.startswith("sqlite") else {}
+    engine = create_engine(uri, poolclass=NullPool, connect_args=wait)
+    shift = ":start - (SELECT start_time FROM runs WHERE run_uuid = :run)"
+    with engine.begin() as connection:
+        for run, start_ms in starts.items():
+            values = {"run": run, "start": start_ms}
+            for points in ("metrics", "latest_metrics"):
+                moved = f"UPDATE {points} SET timestamp = timestamp + {shift}"  # noqa: S608 - ours
+                connection.execute(text(f"{moved} WHERE run_uuid = :run"), values)
+            connection.execute(
+                text("UPDATE runs SET start_time = :start, end_time = :start WHERE run_uuid = :run"),
+                values,
+            )
 
 
 def _sqlite_path(uri: str) -> Path | None:

@@ -37,6 +37,7 @@ from harness.tracking.experiments import (
 )
 from harness.tracking.images import (
     FAILURE,
+    REFERENCES,
     Image,
     Kind,
     LoggedMetrics,
@@ -54,6 +55,8 @@ from harness.tracking.local_store import (
     default_uri,
     follow_folder,
     identify,
+    is_database,
+    redate,
     require_answer,
     require_location,
     set_wal,
@@ -183,6 +186,31 @@ class Runs:
         if new := metrics - self._free_axes:
             free_axes(self._client, self._experiment_id, new)
             self._free_axes |= new
+
+    def date_after(self, key: str, references: Iterable[str]) -> None:
+        """Date references just after a seed's run, unless they are newer.
+
+        MLflow's own page lists the newest runs first and draws ten of them. The references are
+        created before the first seed, so ten seeds would displace them. A server has no request
+        that changes the time of a run, so there the saved view has to show them.
+
+        Args:
+            key: the seed's key. It must have been sent with `project` before.
+            references: the references' keys, the one to be listed first at the end.
+        """
+        if not is_database(self._client.tracking_uri):
+            return
+        seed_ms = self._known[key].start_ms
+        older = {
+            run.run_id: run
+            for name in references
+            if (run := self._known.get(name)) and run.start_ms <= seed_ms
+        }
+        if older:
+            starts = {run_id: seed_ms + place for place, run_id in enumerate(older, start=1)}
+            redate(self._client.tracking_uri, starts)
+            for run_id, run in older.items():
+                run.start_ms = run.end_ms = starts[run_id]
 
     def running(self) -> list[str]:
         """The keys of the runs that MLflow shows as running."""
@@ -538,7 +566,9 @@ class Projector:
             image = conclusion.told_by(image)
         self.sent += runs.project(image)
         if image.kind is Kind.SEED:
-            runs.free_axes(metrics_off_chart(self._tracked[name].experiment, image))
+            experiment = self._tracked[name].experiment
+            runs.free_axes(metrics_off_chart(experiment, image))
+            runs.date_after(image.key, (reference_key(experiment, kind) for kind in REFERENCES))
 
     def _close_orphans(
         self, client: MlflowClient, known: list[MlflowExperiment], identity: str

@@ -287,6 +287,33 @@ def test_the_view_sorts_the_paper_among_the_runs_that_are_drawn_and_dates_it_by_
         assert first[:4] == [*REFERENCES[::-1]]
 
 
+def test_the_newest_runs_hold_the_paper_whenever_seeds_are_added(database: Database) -> None:
+    """MLflow's own page lists the newest runs first, and draws ten of them."""
+    now_ms = time.time_ns() // 1_000_000
+    experiment = make_experiment(seeds=list(range(20)))
+    shelf = Shelf()
+    for seeds in ([], range(12), range(12, 20)):
+        for n in seeds:
+            shelf.put(make_trial(n, 1, done=1, t0_ms=now_ms + 2000 * n))
+        for _ in range(2):
+            replay_store(
+                database.uri,
+                workspace=database.workspace,
+                read=shelf.read,
+                tracked=shelf.tracked(experiment),
+            )
+        query = "SELECT name, start_time, end_time FROM runs ORDER BY start_time DESC"
+        newest = database.rows(query)
+        assert [name for name, *_ in newest][:4] == [*REFERENCES[::-1]]
+        assert len(newest) == len(REFERENCES) + len(shelf.trials)  # none was deleted
+        if seeds:  # they follow the last seed at once: none is dated into the future
+            last = [start for name, start, _ in newest if name == f"seed {seeds[-1]}"]
+            assert [start for _, start, _ in newest[:4]] == [last[0] + n for n in (4, 3, 2, 1)]
+        for name, start, end in newest[:4]:
+            assert end == start
+            assert {at for *_, at in database.points(name)} == {start}
+
+
 def test_values_that_are_known_are_not_magnified_until_rounding_looks_like_a_difference() -> None:
     charts = {
         each["metricKey"]: each["range"] for each in saved_view(EXPERIMENT)["compareRunCharts"]
