@@ -121,15 +121,21 @@ def barriers() -> Callable[[Page], list[str]]:
 def workspace(harness: Harness, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
     """Seeds 0 and 1 of the tiny experiment, really trained, and projected into MLflow."""
     root = tmp_path_factory.mktemp("looked-at") / "results"
+    train(root, harness)
+    return root
+
+
+def train(root: Path, harness: Harness, seeds: tuple[int, ...] | None = None) -> None:  # noqa: F811
+    """Train seeds of the tiny experiment, by default its own, and project them into MLflow."""
     registry = workloads.registry()
     store = Store(root)
     with store.lock():
-        for job in jobs(load([TINY], registry), registry, Selection()):
+        for job in jobs(load([TINY], registry), registry, Selection(seeds=seeds)):
             messages = attempt(job, registry[job.spec.workload], data={}, source=source())
             store.append([(job.spec, message) for message in messages])
-    done = harness("sync", TINY, "--workspace", root)
+    named = () if seeds is None else ("--seeds", ",".join(map(str, seeds)))
+    done = harness("sync", TINY, "--workspace", root, *named)
     assert done.returncode == 0, done.stderr
-    return root
 
 
 @contextmanager

@@ -1,15 +1,19 @@
 """MLflow as its users meet it: what is drawn in the view that `harness ui` names."""
 
 import signal
+import socket
+import subprocess
+import sys
 import urllib.parse
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Open, served
+from harness.tracking import default_uri
+from tests.browser.conftest import Open, served, train
 from tests.cli.conftest import Harness
 from tests.tracking.test_server import free_port
 from tests.waiting import wait_until
@@ -73,6 +77,53 @@ def test_from_mlflow_s_front_page_two_clicks_lead_to_the_curves(
     page.get_by_role("link", name="Experiments").first.click()
     page.get_by_role("link", name="tiny", exact=True).first.click()
     assert list(drawn(page, "mi_bits")) == RUNS
+
+
+@contextmanager
+def plain_server(workspace: Path) -> Iterator[str]:
+    """MLflow's own server on a workspace's database, without our pages and our script."""
+    port = free_port()
+    words = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", default_uri(workspace)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: _answers(port), "MLflow's answer")
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    return False
+
+
+def test_mlflow_s_own_page_lists_and_draws_the_paper_among_ten_seeds(
+    open_page: Open, harness: Harness, tmp_path: Path
+) -> None:
+    """It lists the newest runs first, and draws ten. The paper's was created before nine seeds."""
+    train(tmp_path, harness, (0,))
+    train(tmp_path, harness, tuple(range(1, 10)))
+    with plain_server(tmp_path) as address:
+        page = open_page(address)
+        page.get_by_text("Model training", exact=True).click()
+        page.get_by_role("link", name="Experiments").first.click()
+        page.get_by_role("link", name="tiny", exact=True).first.click()
+        references = ["paper", "paper + tolerance", "paper - tolerance", "true value"]
+        names = page.get_by_role("gridcell").get_by_role("link")
+        expect(names).to_have_count(14)
+        assert names.all_inner_texts()[:4] == references
+        page.locator("label:has(input[value=CHART])").click()
+        page.get_by_placeholder("Search metric charts").fill("^mi_bits$")
+        page.wait_for_function(
+            """names => [...document.querySelectorAll('.js-plotly-plot')].some(plot =>
+                names.every(name => plot.data.some(
+                    line => line.name === name && line.metricKey === 'mi_bits')))""",
+            arg=[*references, "seed 9"],
+        )
 
 
 def test_the_landing_page_tells_verdicts_and_leads_to_the_curves(
