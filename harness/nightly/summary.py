@@ -254,13 +254,24 @@ _FRAME = """<!doctype html>
 <meta name="color-scheme" content="light dark"><title>{title}</title>
 <style>
 html {{ background: Canvas; color: CanvasText; }}
-body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; }}
+body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; }}
 body {{ padding: 0 1rem; }}
 table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
 th, td {{ text-align: left; padding: .3rem .5rem; border-top: 1px solid #8886; }}
 tbody th {{ font-weight: 400; }}
+tbody th, .verdict {{ white-space: nowrap; }}
 .box {{ overflow-x: auto; }}
-td:last-child {{ min-width: 12rem; overflow-wrap: anywhere; }}
+td:last-child {{ overflow-wrap: anywhere; }}
+@media (max-width: 44rem) {{
+  table, tbody {{ display: block; }}
+  thead {{ display: none; }}
+  tr {{ display: flex; flex-wrap: wrap; gap: .1rem .8rem; padding: .4rem 0; }}
+  tr {{ border-top: 1px solid #8886; }}
+  th, td {{ padding: 0; border: 0; }}
+  td:empty {{ display: none; }}
+  .verdict {{ margin-left: auto; font-weight: 600; }}
+  [data-label]::before {{ content: attr(data-label) " "; opacity: .75; }}
+}}
 svg {{ width: 100%; height: 7rem; }}
 </style></head><body>
 <main>
@@ -350,11 +361,15 @@ def _changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def _night_row(night: str, entry: NightEntry, changes: str) -> str:
-    numbers = (number(entry.reported), number(entry.measured))
-    cells = (entry.verdict, entry.row, *numbers, changes)
+    cells = {
+        "row": entry.row,
+        "reported": number(entry.reported),
+        "measured": number(entry.measured),
+        "changed": changes,
+    }
     return (
-        f'<tr><th scope="row">{escape(night)}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        f'<tr><th scope="row">{escape(night)}</th><td class="verdict">{escape(entry.verdict)}</td>'
+        + "".join(f'<td data-label="{label}">{escape(cell)}</td>' for label, cell in cells.items())
         + "</tr>"
     )
 

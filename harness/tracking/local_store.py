@@ -348,7 +348,9 @@ def redate(uri: str, starts: Mapping[str, int]) -> None:
                 moved = f"UPDATE {points} SET timestamp = timestamp + {shift}"  # noqa: S608 - ours
                 connection.execute(text(f"{moved} WHERE run_uuid = :run"), values)
             connection.execute(
-                text("UPDATE runs SET start_time = :start, end_time = :start WHERE run_uuid = :run"),
+                text(
+                    "UPDATE runs SET start_time = :start, end_time = :start WHERE run_uuid = :run"
+                ),
                 values,
             )
 

@@ -100,23 +100,43 @@ def test_nothing_bars_people_from_the_report(
     assert barriers(page) == []
 
 
-def test_nothing_bars_people_from_the_history_of_nights(
-    open_page: Open, tmp_path: Path, barriers: Callable[[Page], list[str]]
-) -> None:
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a history of two nights."""
     entry = NightEntry(
-        *("INCONCLUSIVE", Exit.INCONCLUSIVE, NightState.PASSING, 0, "digest", {0: "trial"}),
-        *("late rows @ 20", 1.0, 1.1, 0.5, {"torch": "2.1"}),
+        *("NOT REPRODUCED (10 seeds)", Exit.NOT_AS_EXPECTED, NightState.FAILING, 1, "digest"),
+        *({0: "trial"}, "late rows @ 20", 1.0, 1.1, 0.5, {"torch": "2.1"}),
     )
     later = replace(entry, verdict="REPRODUCED", conditions={"torch": "2.2", "a" * 60: "b" * 60})
     nights = [
-        NightRecord(1, f"2026-01-0{day}T02-17-00Z", Exit.INCONCLUSIVE, "", {"walk": each})
+        NightRecord(1, f"2026-01-0{day}T021700Z", Exit.NOT_AS_EXPECTED, "", {"walk": each})
         for day, each in ((1, entry), (2, later))
     ]
-    path = tmp_path / "light.html"
+    path: Path = tmp_path_factory.mktemp("nights") / "light.html"
     path.write_text(history_page("light", nights), encoding="utf-8")
-    page = open_page(path.as_uri(), width=390)
+    return path.as_uri()
+
+
+def test_nothing_bars_people_from_the_history_of_nights(
+    open_page: Open, history: str, barriers: Callable[[Page], list[str]]
+) -> None:
+    assert barriers(open_page(history, width=390)) == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_history_of_nights_is_on_the_screen_and_breaks_no_name(
+    open_page: Open, history: str, width: int
+) -> None:
+    page = open_page(history, width=width)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert barriers(page) == []
+    assert page.locator(".box").evaluate("box => box.scrollWidth <= box.clientWidth")
+    lines = "cell => { const all = document.createRange(); all.selectNodeContents(cell);"
+    lines += " return all.getClientRects().length; }"
+    for place in page.locator("tbody th, tbody .verdict").all():
+        assert place.evaluate(lines) == 1
+        box = place.bounding_box()
+        assert box is not None
+        assert 0 < box["x"] < box["x"] + box["width"] <= width
 
 
 def drawn(page: Page) -> Locator:
