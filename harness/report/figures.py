@@ -121,6 +121,9 @@ _OPEN_CELL = "#e69f00"
 """Colour of cells without a decision."""
 
 _WIDE, _NARROW, _HIGH = 4.8, 2.7, 3.4
+_PHONE = 3.7
+"""Width of the overview on a phone, in inches: there its letters keep their size."""
+
 """Width of a wide and of a narrow panel, and height of both, in inches."""
 
 
@@ -571,12 +574,18 @@ _EDGE = 4.0
 """Farthest difference that the overview draws to scale, in tolerances."""
 
 
-def overview_figure(verdicts: Sequence[ExperimentVerdict]) -> Figure | None:
+def overview_figure(
+    verdicts: Sequence[ExperimentVerdict], *, narrow: bool = False
+) -> Figure | None:
     """Draw one line for each claim: its difference from the paper, in tolerances (a forest plot).
 
     The line shows the claim's row that is farthest off, among those that decided its verdict, with
     the confidence interval of the mean. Small dots are the claim's other rows. The paper's runs
     come first. None if no claim has a value.
+
+    Args:
+        verdicts: the verdicts on a study.
+        narrow: draw for a phone, with each claim's name above its line instead of beside it.
     """
     listed = [(verdict, line) for verdict in in_order(verdicts) for line in claim_lines(verdict)]
     if not listed:
@@ -588,9 +597,11 @@ def overview_figure(verdicts: Sequence[ExperimentVerdict]) -> Figure | None:
         kept = {id(line) for _, line in far[:MOST_CLAIMS]}
         listed = [item for item in listed if id(item[1]) in kept]
     names = dict.fromkeys(verdict.id for verdict, _ in listed)
-    height = 0.19 * (len(listed) + 1.4 * len(names)) + 1.1
+    lines = 2 if narrow else 1
+    height = 0.19 * (lines * len(listed) + 1.4 * len(names)) + 1.1
+    width = _PHONE if narrow else _WIDE + _NARROW
     with mpl.rc_context(STYLE):
-        drawing = Figure(figsize=(_WIDE + _NARROW, height), layout="constrained")
+        drawing = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(drawing)
         axes = drawing.subplots()
         axes.axvspan(-1, 1, color=SHADE, linewidth=0, label="within the tolerance")
@@ -606,17 +617,22 @@ def overview_figure(verdicts: Sequence[ExperimentVerdict]) -> Figure | None:
                     -_EDGE, place - 0.1, title, fontsize=9, weight="bold", va="center", color=colour
                 )
                 before = verdict.id
-            place += 1
-            ticks.append((place, line.name))
+            place += lines
+            if narrow:
+                axes.text(-_EDGE, place - 0.9, line.name, fontsize=8.5, va="center", color=INK)
+            else:
+                ticks.append((place, line.name))
             _claim(axes, place, line)
         axes.set_ylim(place + 0.8, 0.6)
-        axes.set_xlim(-_EDGE * 1.02, _EDGE * 1.02)
+        axes.set_xlim(-_EDGE * 1.06, _EDGE * 1.06)  # so that an arrow at the edge is whole
         axes.set_yticks([at for at, _ in ticks], [name for _, name in ticks], fontsize=8.5)
         axes.tick_params("y", length=0)
-        axes.set_xlabel("difference from the paper, in tolerances, with its confidence interval")
+        axes.set_xlabel("difference from the paper, in tolerances")
         axes.spines["left"].set_visible(False)
         handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        drawing.legend(handles.values(), handles, loc="outside lower center", ncols=4)
+        drawing.legend(
+            handles.values(), handles, loc="outside lower center", ncols=2 if narrow else 4
+        )
     return drawing
 
 

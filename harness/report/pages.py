@@ -100,11 +100,16 @@ def html(verdicts: Sequence[ExperimentVerdict], links: Mapping[str, str] | None 
 
 
 def _forest(verdicts: Sequence[ExperimentVerdict]) -> Markup:
-    """Draw the overview of all claims; empty if no claim has a value."""
+    """Draw the overview of all claims, for wide and for narrow screens; empty without values."""
     from harness.report.figures import image, overview_figure, themed  # noqa: PLC0415 - as above
 
-    drawn = overview_figure(verdicts)
-    return Markup() if drawn is None else _inlined(themed(image(drawn, "svg").decode()), "overview")
+    parts = Markup()
+    for name in ("wide", "narrow"):
+        drawn = overview_figure(verdicts, narrow=name == "narrow")
+        if drawn is not None:
+            svg = _inlined(themed(image(drawn, "svg").decode()), f"overview-{name}")
+            parts += Markup('<div class="{}">{}</div>').format(name, svg)
+    return parts
 
 
 def _drawings(verdict: ExperimentVerdict) -> list[tuple[str, bool, Markup]]:

@@ -164,6 +164,24 @@ def test_every_verdict_is_on_the_screen(open_page: Open, address: str, width: in
         assert boxed.evaluate("box => box.scrollWidth <= box.clientWidth + 1")
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_overview_is_whole_and_can_be_read(open_page: Open, address: str, width: int) -> None:
+    page = open_page(address, width=width)
+    svg = page.locator(".forest svg:visible")
+    expect(svg).to_have_count(1)
+    frame = svg.bounding_box()
+    assert frame is not None
+    assert frame["x"] >= 0
+    assert frame["x"] + frame["width"] <= width
+    letters = svg.locator("text")
+    heights = [box["height"] for each in letters.all() if (box := each.bounding_box())]
+    assert len(heights) > 20
+    assert min(heights) >= 10
+    for box in filter(None, (part.bounding_box() for part in svg.locator("text, use").all())):
+        assert box["x"] >= frame["x"]
+        assert box["x"] + box["width"] <= frame["x"] + frame["width"]
+
+
 def test_a_curve_answers_to_hover_and_a_seed_can_be_switched_off(
     open_page: Open, address: str
 ) -> None:

@@ -63,6 +63,10 @@ def test_the_overview_has_a_line_for_each_claim_and_the_paper_s_runs_first() -> 
     low, high = axes.get_ylim()
     assert low > high  # the first is on top
     assert figures.overview_figure([]) is None
+    narrow = figures.overview_figure(verdicts, narrow=True)
+    assert narrow is not None
+    words = [text.get_text() for text in narrow.axes[0].texts]
+    assert {line.name for line in lines} <= set(words)
 
 
 def test_rounding_does_not_look_like_a_difference() -> None:
