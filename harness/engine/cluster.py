@@ -87,6 +87,7 @@ def cluster(
         else:
             joined = _running_here(joined) if joined.host == AUTO else joined
             reach(joined)
+            _require_reachable_by_ray(joined)
             stack.enter_context(_joined_cluster(joined, packages))
             nodes.require_same_software()
         yield
@@ -105,9 +106,29 @@ def _running_here(auto: ClusterAddress) -> ClusterAddress:
     others = sorted(services.find_gcs_addresses())  # type: ignore[no-untyped-call]
     for text in filter(None, (latest, *others)):
         found = parse_address(text, named_by=f"{auto.named_by} {AUTO}:")
-        if found and not greeting_fault(found.host, found.port, timeout_s=_LOCAL_ANSWER_S):
+        if found and not greeting_fault(
+            services.resolve_ip_for_localhost(found.host), found.port, timeout_s=_LOCAL_ANSWER_S
+        ):
             return found
-    raise unreachable(auto, "no cluster runs on this machine")
+    raise unreachable(auto, "no cluster that can be joined runs on this machine")
+
+
+def _require_reachable_by_ray(address: ClusterAddress) -> None:
+    """Check that a head answers at the address by which Ray connects to it.
+
+    Ray replaces 127.0.0.1 by this machine's own address. The private cluster of another driver does
+    not listen there, and Ray would try for more than a minute.
+
+    Raises:
+        ResourceError: no cluster answers at this machine's own address.
+    """
+    own = services.resolve_ip_for_localhost(address.host)
+    if own != address.host and greeting_fault(own, address.port):
+        raise unreachable(
+            address,
+            f"the head listens at {address.host} only, and Ray would connect to {own}; it is "
+            "probably a private cluster of another `harness run`",
+        )
 
 
 @contextmanager

@@ -151,3 +151,19 @@ def test_auto_asks_every_cluster_of_this_machine_and_waits_for_none(
     heads.update(dict.fromkeys(heads, "refused"))
     with pytest.raises(ResourceError, match="RAY_ADDRESS auto: no Ray cluster answers: no cluster"):
         module._running_here(auto)
+
+
+def test_a_private_cluster_is_not_joined_but_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It listens at 127.0.0.1 only, and Ray would try this machine's own address for a minute."""
+    monkeypatch.setattr(module.services, "get_node_ip_address", lambda: "192.0.2.1")
+    monkeypatch.setattr(module.services, "find_bootstrap_address", lambda _: None)
+    monkeypatch.setattr(module.ray, "init", lambda **_: pytest.fail("Ray was asked"))
+    monkeypatch.setattr(module.services, "find_gcs_addresses", lambda: {"127.0.0.1:6379"})
+    answers = {"127.0.0.1": "", "192.0.2.1": "Connection refused"}
+    monkeypatch.setattr(module, "greeting_fault", lambda host, *_, **__: answers[host])
+    monkeypatch.setattr(module, "reach", lambda _: None)
+    for named, said in (("auto", "can be joined"), ("127.0.0.1:6379", "another `harness run`")):
+        address = parse_address(named, named_by="--address")
+        refused = pytest.raises(ResourceError, match=f"--address {named}: .*{said}")
+        with refused, module.cluster(address):
+            pytest.fail("it was joined")
