@@ -7,6 +7,7 @@ and torch keep for the whole process. It does not include what other packages an
 modules keep in their variables. Nothing here imports a library: only the loaded ones are checked.
 """
 
+import _signal  # type: ignore[import-not-found]
 import _thread
 import decimal
 import faulthandler
@@ -30,10 +31,11 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from operator import is_, is_not, itemgetter
+from itertools import chain
+from operator import is_, is_not
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 _SOCKETS = 64
 """How many new sockets and pipes a trial may leave open. Ray's own come and go."""
@@ -62,9 +64,9 @@ class _Part:
     stays loaded."""
     grows: bool = False
     """Whether modules that are imported later belong to this part too."""
-    lasts: bool = False
-    """Whether it can be taken over from the end of the last trial. These parts have thousands of
-    values, and take the longest to read."""
+    lasts: bool = True
+    """Whether only a trial changes it, so that what the last one left holds for the next one. Ray
+    changes the others when it begins a task."""
 
 
 def _always(before: object, after: object) -> bool:
@@ -95,12 +97,13 @@ _SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP
 
 
 def _handlers() -> tuple[Any, ...]:
-    return tuple(map(signal.getsignal, _SIGNALS))
+    """Return the handlers, not as `signal.getsignal` does, which looks for an enum's member."""
+    return tuple(map(_signal.getsignal, _SIGNALS))
 
 
 def _handlers_write(before: Sequence[Any]) -> None:
     for number, handler in zip(_SIGNALS, before, strict=True):
-        if signal.getsignal(number) is not handler:
+        if _signal.getsignal(number) is not handler:
             signal.signal(number, handler)
 
 
@@ -217,9 +220,11 @@ def _descriptors() -> frozenset[str]:
     """Return the numbers of all open descriptors, without the one that lists them."""
     numbers = []
     for number in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
+        try:  # `suppress` takes longer than the call
             os.fstat(int(number))
-            numbers.append(number)
+        except OSError:
+            continue
+        numbers.append(number)
     return frozenset(numbers)
 
 
@@ -265,30 +270,6 @@ _IMMUTABLE_TYPE = 1 << 8
 """The flag of classes that are written in C. Their methods cannot be replaced."""
 
 
-class _Code(NamedTuple):
-    """The functions, classes, methods and properties of a module or a class."""
-
-    variables: Mapping[str, Any]
-    """All variables, as they are now."""
-    size: int
-    """The number of variables when they were read."""
-    values: tuple[Any, ...]
-    """The values that are code, as they were read. The first one is there twice, because a single
-    one would not be read as a tuple."""
-    read: Callable[[Any], Any]
-    """Reads the same names from `variables`."""
-
-    def same(self) -> bool:
-        """Whether nothing was replaced, removed or added."""
-        if len(self.variables) != self.size:
-            return False
-        try:
-            # By identity: what wraps a function may compare equal to it.
-            return all(map(is_, self.read(self.variables), self.values))
-        except KeyError:
-            return False
-
-
 class _Attributes:
     """Reads what workloads may replace in the modules of `_PATCHED` and in their classes.
 
@@ -298,29 +279,42 @@ class _Attributes:
 
     def __init__(self) -> None:
         self._modules: list[Any] = []
-        self._codes: list[_Code] = []
         self._found: dict[Any, Mapping[str, Any]] = {}
+        self._variables: list[Iterable[Any]] = []
+        """Views of the variables of each module and class. They show what these are now."""
+        self._values: list[Any] = []
+        """All values of the variables when they were read, and `_END`."""
 
     def __call__(self) -> Mapping[Any, Mapping[str, Any]]:
         """Return the functions, classes, methods and properties by module or class."""
         modules = list(filter(None, map(sys.modules.get, _PATCHED)))
         same = len(modules) == len(self._modules) and all(map(is_, modules, self._modules))
-        if not same or not all(code.same() for code in self._codes):
-            self._modules, self._codes, self._found = modules, [], {}
+        if not same or not all(map(is_, self._now(), self._values)):
+            self._modules, self._found, self._variables = modules, {}, []
             for module in modules:
                 for value in self._read(module).values():
                     if isinstance(value, type) and not value.__flags__ & _IMMUTABLE_TYPE:
                         self._read(value)
+            self._values = [*self._now()]
         return self._found
 
+    def _now(self) -> Iterable[Any]:
+        """Return all values and `_END`, so that longer and shorter ones differ.
+
+        The values are compared by identity, because what wraps a function may compare equal to it.
+        They are all compared, not just the code, and without their names: to look the names up
+        reads three times as much memory.
+        """
+        return chain(chain.from_iterable(self._variables), _END)
+
     def _read(self, owner: Any) -> Mapping[str, Any]:
-        variables = vars(owner)
-        held = {name: value for name, value in variables.items() if _is_code(value)}
+        held = {name: value for name, value in vars(owner).items() if _is_code(value)}
         self._found[owner] = held
-        read: Callable[[Any], Any] = itemgetter(*held, *list(held)[:1]) if held else lambda _: ()
-        self._codes.append(_Code(variables, len(variables), read(variables), read))
+        self._variables.append(vars(owner).values())
         return held
 
+
+_END = (object(),)
 
 _ATTRIBUTES = _Attributes()
 
@@ -382,12 +376,15 @@ class _Modules:
 
     def __init__(self) -> None:
         self._found: dict[str, Any] = {}
+        self._flat: list[Any] = []
+        """The names, the modules, and `_END`."""
 
     def __call__(self) -> Mapping[str, Any]:
         """Return the modules by name."""
-        held, now = self._found, sys.modules
-        if [*held] != [*now] or not all(map(is_, held.values(), [*now.values()])):
-            self._found = dict(now)
+        now = chain(sys.modules, sys.modules.values(), _END)
+        if not self._flat or not all(map(is_, now, self._flat)):
+            self._found = dict(sys.modules)
+            self._flat = [*self._found, *self._found.values(), *_END]
         return self._found
 
 
@@ -413,7 +410,6 @@ _PROCESS = (
         enough=False,
         imports=_attributes_by_import,
         grows=True,
-        lasts=True,
     ),
     _Part(
         "modules",
@@ -421,25 +417,25 @@ _PROCESS = (
         sys.modules.update,
         _modules_changed,
         enough=False,
-        lasts=True,
     ),
     _Part("resource limits", _limits, _limits_write),
-    _Part("working directory", _directory, lambda before: os.chdir(before[0])),
+    _Part("working directory", _directory, lambda before: os.chdir(before[0]), lasts=False),
     _Part(
         "environment variables",
         lambda: dict(os.environ),
         _environment_write,
         imports=_environment_by_import,
+        lasts=False,
     ),
     _Part("time zone", lambda: (time.tzname, time.timezone), lambda before: time.tzset()),
     _Part("umask", _umask, os.umask),
-    _Part("signal handlers", _handlers, _handlers_write),
+    _Part("signal handlers", _handlers, _handlers_write, lasts=False),
     _Part(
         "blocked signals",
         lambda: signal.pthread_sigmask(signal.SIG_BLOCK, []),
         lambda before: signal.pthread_sigmask(signal.SIG_SETMASK, before),
     ),
-    _Part("timers", _timers, _timers_write),
+    _Part("timers", _timers, _timers_write, lasts=False),
     _Part(
         "priority",
         lambda: os.getpriority(os.PRIO_PROCESS, 0),
@@ -476,7 +472,7 @@ _PROCESS = (
         imports=_always,  # Python chooses it when it is first needed
     ),
     _Part("decimal's defaults", lambda: repr(decimal.DefaultContext)),
-    _Part("standard streams", _streams),
+    _Part("standard streams", _streams, lasts=False),
     _Part("floating-point mode", _arithmetic),
     _Part(
         "threads",
@@ -484,6 +480,7 @@ _PROCESS = (
         lambda: (frozenset(threading.enumerate()), _thread._count()),
         changed=lambda before, after: bool(after[0] - before[0]) or after[1] > before[1],
         imports=_always,
+        lasts=False,
     ),
     _Part(
         "child processes",
@@ -491,8 +488,15 @@ _PROCESS = (
         _end_children,
         changed=lambda before, after: bool(after - before),
         enough=False,
+        lasts=False,
     ),
-    _Part("open files", _descriptors, changed=_descriptors_changed, imports=_always),
+    _Part(
+        "open files",
+        _descriptors,
+        changed=_descriptors_changed,
+        imports=_always,
+        lasts=False,
+    ),
 )
 
 
@@ -570,8 +574,11 @@ def _torch_parts(torch: Any) -> Iterator[_Part]:
     yield _Part("torch's function modes", c._len_torch_function_stack)
     yield _Part("torch's dispatch modes", c._len_torch_dispatch_stack)
     yield _Part("torch's module hooks", lambda: _module_hooks(torch))
-    printing = vars(torch._tensor_str.PRINT_OPTS)
-    yield _Part("torch's printing", lambda: dict(printing), printing.update)
+    yield _Part(
+        "torch's printing",
+        lambda: dict(vars(torch._tensor_str.PRINT_OPTS)),
+        lambda before: vars(torch._tensor_str.PRINT_OPTS).update(before),
+    )
 
 
 _DEVICES = ("cpu", "cuda")
@@ -625,6 +632,9 @@ _LIBRARIES: Mapping[str, Callable[[Any], Iterator[_Part]]] = {
     "torch": _torch_parts,
 }
 
+_library_parts: dict[str, tuple[_Part, ...]] = {}
+"""The parts of the libraries that this process has imported."""
+
 
 class ProcessState:
     """The state of the process at the time when this object is made.
@@ -643,7 +653,7 @@ class ProcessState:
         self._left: dict[str, None] = {}
         """Names of parts that cannot be restored, in the order in which that was noticed."""
         self._after: dict[str, Any] = {}
-        """The parts that can be taken over, as they were when the trial ended."""
+        """The parts that can be taken over and that the trial has not changed, as it left them."""
         self._modules = 0
         """How many modules were imported then."""
         # The harness and Ray may have imported modules since, and these belong to the state too.
@@ -660,14 +670,15 @@ class ProcessState:
         module = sys.modules.get(library)
         if module is None:
             return
-        self._add(_LIBRARIES[library](module))
+        if library not in _library_parts:
+            _library_parts[library] = tuple(_LIBRARIES[library](module))
+        self._add(_library_parts[library])
         if library == "numpy":
             module.random.seed(self._seed)
         elif library == "torch":
             # Not `torch.manual_seed`, which formats a traceback for each kind of device.
             module._C.default_generator.manual_seed(self._seed)
-            if module.backends.cuda.is_built():
-                module.cuda.manual_seed_all(self._seed)  # waits until the trial initialises CUDA
+            _seed_cuda(module, self._seed)
 
     def _add(self, parts: Iterable[_Part]) -> None:
         for part in parts:
@@ -707,9 +718,9 @@ class ProcessState:
         faulthandler.cancel_dump_traceback_later()  # it may end the process
         for name, part in self._parts.items():
             before, after = self._before[name], _read(part)
-            if part.lasts:
-                self._after[name] = after
             if not _changed(part, before, after):
+                if part.lasts:
+                    self._after[name] = after
                 continue
             if part.write is None:
                 gc.collect()  # closes files that only unreachable objects hold
@@ -720,6 +731,20 @@ class ProcessState:
                 self._left[name] = None
         self._modules = len(sys.modules)
         return list(self._left)
+
+
+def _seed_cuda(torch: Any, seed: int) -> None:
+    """Seed the generators of all GPUs, now or as soon as the trial initialises CUDA."""
+
+    def seed_all() -> None:
+        for generator in torch.cuda.default_generators:
+            generator.manual_seed(seed)
+
+    if torch.cuda.is_initialized():
+        seed_all()
+    elif torch.backends.cuda.is_built():
+        # As `torch.cuda.manual_seed_all` does, which formats a traceback each time.
+        torch.cuda._lazy_seed_tracker.queue_seed_all(seed_all, [])
 
 
 _UNREADABLE = "unreadable"
