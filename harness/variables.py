@@ -138,22 +138,26 @@ def visible(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def trial_environment(variables: Variables) -> Iterator[None]:
+def trial_environment(variables: Variables, *, hide: bool = False) -> Iterator[None]:
     """Set `os.environ` to what the trial sees, and restore it afterwards.
 
     Child processes of the trial inherit it. A declared variable replaces the machine's own value.
+
+    Args:
+        variables: the declared variables.
+        hide: whether what the trial does not see stays hidden afterwards. A worker needs none of
+            it, and to set it again for each trial takes time.
     """
     before = dict(os.environ)
-    _replace_environment({**visible(before), **variables.values})
+    _replace_environment(before, {**visible(before), **variables.values})
     try:
         yield
     finally:
-        _replace_environment(before)
+        _replace_environment(dict(os.environ), visible(before) if hide else before)
 
 
-def _replace_environment(wanted: Mapping[str, str]) -> None:
+def _replace_environment(now: Mapping[str, str], wanted: Mapping[str, str]) -> None:
     """Change only what differs: each change calls putenv, and other threads may read it."""
-    now = dict(os.environ)
     for name in now.keys() - wanted.keys():
         del os.environ[name]
     for name, value in wanted.items() - now.items():

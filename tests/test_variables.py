@@ -43,6 +43,21 @@ def test_a_trial_sees_the_machine_and_what_it_declares_and_nothing_else(
     assert dict(os.environ) == before
 
 
+def test_on_a_worker_the_rest_stays_hidden_and_nothing_else_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SECRET", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    before = dict(os.environ)
+    with trial_environment(Variables({"LEVEL": "91", "OMP_NUM_THREADS": "3"}), hide=True):
+        os.environ["LEFT_BEHIND"] = "1"
+        assert "SECRET" not in os.environ
+    found = dict(os.environ)
+    os.environ.update(before)
+    assert found == visible(before)
+    assert found["OMP_NUM_THREADS"] == "7"
+
+
 def test_a_declared_name_wins_over_the_machines_own_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     with trial_environment(Variables({"OMP_NUM_THREADS": "3"})):
