@@ -140,8 +140,11 @@ class Nodes:
         return self._autoscales
 
     def ahead(self) -> int:
-        """Return how many trials with one request may wait, so that no worker is idle."""
-        return max(4, int(sum(_size(node)[0] for node in self._alive())))
+        """Return how many trials with one request may wait, so that no worker is idle.
+
+        If they are short, several end while the driver lets messages gather.
+        """
+        return max(8, int(sum(_size(node)[0] for node in self._alive())))
 
     def _alive(self) -> list[dict[str, Any]]:
         return [node for node in self._fresh() if node["Alive"]]

@@ -41,7 +41,7 @@ from harness.trial import failure
 from harness.variables import Variables, carried, trial_environment
 from harness.workload import Arrays, Workload
 
-_GATHER_S = 0.004
+_GATHER_S = 0.006
 """How long the driver lets messages gather once the first has come, in seconds. To ask Ray for each
 message alone, and to store it alone, takes longer when trials are short."""
 
@@ -91,7 +91,7 @@ def placed_stream(
                 why = machines_failure(error, "the trial's folder cannot be made")
                 yield list(for_all(call.checkpoints, why))
                 return
-            stack.enter_context(trial_environment(variables))
+            stack.enter_context(trial_environment(variables, hide=True))
             parts = _fetched(call.checkpoints[0], home)
             clean = yield from stream(
                 call, workload, *data, folder=folder, parts=parts, printed=printed
@@ -138,8 +138,10 @@ class Tasks:
         self._variables: dict[str, Variables] = {}
         """The environment variables that each experiment's workload reads, with this process's
         values."""
-        self._warm = _remote(max_calls=1 if options.isolate else MANY_CALLS)
-        self._fresh = _remote(max_calls=1)
+        self._home = ray.get_runtime_context().get_node_id()
+        self._remotes: dict[tuple[int, bool], Any] = {}
+        """Remote functions by the number of threads, and by whether their process is fresh. Ray
+        writes a function's environment down once, but those of `options` for each task."""
         self._workload_refs: dict[str, Any] = {}
         """References by `TrialSpec.program`."""
         self._data_refs: dict[tuple[str, str], Any] = {}
@@ -171,16 +173,26 @@ class Tasks:
             pack=pack,
         )
         seeds = ", ".join(str(each.spec.seed) for each in jobs)
-        task = (self._fresh if fresh else self._warm).options(
+        task = self._remote(resources.threads, fresh=fresh).options(
             name=f"{job.experiment} seed{'s' if len(jobs) > 1 else ''} {seeds}",
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
             label_selector={_NODE_ID: f"!in({','.join(sorted(avoided))})"} if avoided else None,
-            runtime_env={"env_vars": settings(resources.threads) | (_FRESH if fresh else {})},
             _generator_backpressure_num_objects=UNREAD,
         )
-        home = ray.get_runtime_context().get_node_id()
-        return task.remote(call, home, *self._prepared(job))
+        return task.remote(call, self._home, *self._prepared(job))
+
+    def _remote(self, threads: int, *, fresh: bool) -> Any:
+        """Return the remote function for trials of so many threads."""
+        key = threads, fresh
+        if key not in self._remotes:
+            self._remotes[key] = ray.remote(
+                max_calls=1 if fresh or self._options.isolate else MANY_CALLS,
+                max_retries=0,
+                num_returns="streaming",
+                runtime_env={"env_vars": settings(threads) | (_FRESH if fresh else {})},
+            )(placed_stream)
+        return self._remotes[key]
 
     def _prepared(self, job: Job) -> list[Any]:
         """Return the job's variables, workload and data sets, as arguments of the task.
@@ -281,10 +293,6 @@ _measured = ray.remote(max_calls=1, max_retries=0)(measured)
 _parts: Any = ray.remote(num_cpus=0, max_retries=0, max_calls=1, num_returns="streaming")(
     FileSlice.parts
 )
-
-
-def _remote(*, max_calls: int) -> Any:
-    return ray.remote(max_calls=max_calls, max_retries=0, num_returns="streaming")(placed_stream)
 
 
 def _unloaded(error: RayTaskError) -> Refused | Lost:

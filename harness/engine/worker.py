@@ -41,7 +41,8 @@ EVERY_S = 0.5
 """Longest time that messages wait before they are sent, in seconds, unless an epoch is longer."""
 
 SHORT_S = 0.05
-"""A worker's loss may cost a finished epoch that took less than this, in seconds."""
+"""What takes less than this, in seconds, is not sent before the rest. To send a batch takes up to a
+millisecond, and a worker's loss costs no more than this time."""
 
 _AT_ONCE = (Started, Checkpoint, CheckpointPart, ArtifactPart)
 
@@ -50,6 +51,9 @@ _seen: dict[tuple[str, str], Arrays] = {}
 
 _last: dict[str, ProcessState] = {}
 """The state that the last trial has left in this process; none if it is not clean."""
+
+_short: set[str] = set()
+"""The experiment of this process's last trial, if that took less than SHORT_S."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,9 @@ def stream(
     finished = 0
     shared = _shared(call, printed) if call.pack else printed
     epochs = None if call.pack else call.jobs[0].epochs
-    for batch in batches(_in_context(messages), epochs=epochs):
+    began_s, short = time.monotonic(), call.jobs[0].experiment in _short
+    _short.clear()
+    for batch in batches(_in_context(messages), epochs=epochs, short=short):
         finished += sum(isinstance(message_of(each), Finished) for each in batch)
         ends = [
             n for n, each in enumerate(batch) if isinstance(message_of(each), Finished | Failure)
@@ -121,6 +127,8 @@ def stream(
     clean = finished == len(call.jobs) and not left
     if clean:
         _last["state"] = state
+    if not call.pack and time.monotonic() - began_s < SHORT_S:
+        _short.add(call.jobs[0].experiment)
     return clean
 
 
@@ -287,6 +295,7 @@ def batches(
     clock: Callable[[], float] = time.monotonic,
     *,
     epochs: int | None = None,
+    short: bool = False,
 ) -> Iterator[list[_M]]:
     """Group the messages in order. Those of `_AT_ONCE` leave at once; others may wait.
 
@@ -295,15 +304,19 @@ def batches(
         clock: a clock in seconds.
         epochs: the trial's number of epochs. If they took less than SHORT_S, the checkpoint after
             the last one leaves with the final estimate. None for a pack.
+        short: whether the trial is expected to take less than SHORT_S. Then Started leaves with
+            the message that follows it, however long that takes.
     """
     batch: list[_M] = []
     sent_s = clock()
     for each in messages:
         batch.append(each)
         message, waited_s = message_of(each), clock() - sent_s
-        if _is_last_checkpoint(message, epochs) and waited_s < SHORT_S:
+        expected = isinstance(message, Started) and short
+        if waited_s < SHORT_S and (expected or _is_last_checkpoint(message, epochs)):
             continue
-        if isinstance(message, _AT_ONCE) or waited_s >= EVERY_S:
+        longest_s = SHORT_S if isinstance(message_of(batch[0]), Started) else EVERY_S
+        if isinstance(message, _AT_ONCE) or waited_s >= longest_s:
             yield batch
             batch, sent_s = [], clock()
     if batch:

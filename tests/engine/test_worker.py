@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.engine import worker
 from harness.engine.interface import Placed, Refused
 from harness.engine.nodes import software
 from harness.engine.tasks import placed_stream
@@ -62,6 +63,40 @@ def test_the_last_checkpoint_of_a_short_trial_leaves_with_its_end(
 
     found = batches(timed(), lambda: now[0], epochs=2)
     assert [len(batch) for batch in found] == sizes
+
+
+@pytest.mark.parametrize(("took_s", "sizes"), [(0.001, [6]), (SHORT_S, [2, 2, 2])])
+def test_the_start_of_a_trial_that_should_be_short_leaves_with_what_comes_next(
+    took_s: float, sizes: list[int]
+) -> None:
+    """If it is not short after all, the start is no later than its first epoch."""
+    now = [0.0]
+
+    def timed() -> Iterator[Message]:
+        for message in sent(job(epochs=2)):
+            now[0] += took_s if isinstance(message, EpochRecord | Checkpoint) else 0
+            yield message
+
+    found = batches(timed(), lambda: now[0], epochs=2, short=True)
+    assert [len(batch) for batch in found] == sizes
+
+
+def test_a_trial_is_expected_to_be_short_after_a_short_one_of_its_experiment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def sizes(experiment: str, *, short_s: float) -> list[int]:
+        monkeypatch.setattr(worker, "SHORT_S", short_s)
+        call = Call(
+            (replace(job(epochs=1), experiment=experiment),),
+            *(SOURCE, software(), "cpu", {}, (None,), 1000.0),
+        )
+        return [len(batch) for batch in stream(call, pickle.dumps(Toy()), folder=tmp_path)]
+
+    assert sizes("a", short_s=60.0) == [1, 4]
+    assert sizes("a", short_s=60.0) == [5]
+    assert sizes("b", short_s=60.0) == [1, 4]
+    assert sizes("b", short_s=0.0)[0] == 1
+    assert sizes("b", short_s=60.0) == [1, 4]
 
 
 def test_a_checkpoint_between_epochs_leaves_at_once_however_short_they_are() -> None:
