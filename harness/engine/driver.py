@@ -54,6 +54,9 @@ _log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
 
+_AT_ONCE = 1000
+"""About how many messages the sink gets at a time, at most."""
+
 _LOOK_S = 2.0
 """How often the driver checks whether some node can run the waiting trials, in seconds."""
 
@@ -306,10 +309,15 @@ class Driver:
     def _take_in(self) -> None:
         """Wait for messages, and give the sink all that have arrived, so that it writes once."""
         batch: list[tuple[Job, Message]] = []
-        for stream in self._tasks.ready(list(self._running), timeout_s=_POLL_S):
-            # The loss of another attempt may have just cancelled this one.
-            if attempt := self._running.get(stream):
-                batch.extend(self._next(attempt))
+        ready = self._tasks.ready(list(self._running), timeout_s=_POLL_S)
+        while ready:
+            for stream in ready:
+                # The loss of another attempt may have just cancelled this one.
+                if attempt := self._running.get(stream):
+                    batch.extend(self._next(attempt))
+            # Read on at once: if a worker is lost, so is what it has sent and nobody has read.
+            more = [stream for stream in ready if stream in self._running]
+            ready = self._tasks.ready(more, timeout_s=0) if len(batch) < _AT_ONCE else []
         if batch:
             self._sink.receive(batch)
 

@@ -232,12 +232,14 @@ class Tasks:
 
     def ready(self, streams: Sequence[Stream], *, timeout_s: float) -> Sequence[Stream]:
         """Wait until a stream can be read, and return all streams that can be read."""
-        ready, _ = ray.wait(list(streams), num_returns=1, timeout=timeout_s)
-        if ready:
-            if not self._in_parts:
+        if not streams or (self._in_parts and not timeout_s):
+            return []  # the sink takes each part of a file before the next is read
+        if timeout_s:
+            ready, _ = ray.wait(list(streams), num_returns=1, timeout=timeout_s)
+            if ready and not self._in_parts:
                 time.sleep(_GATHER_S)
             self._in_parts = False
-            ready, _ = ray.wait(list(streams), num_returns=len(streams), timeout=0)
+        ready, _ = ray.wait(list(streams), num_returns=len(streams), timeout=0)
         return ready
 
     def read(self, stream: Stream, *, placed: bool) -> Sequence[Sent]:

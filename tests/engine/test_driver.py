@@ -299,3 +299,16 @@ def test_a_node_that_was_unfit_before_the_run_gets_no_trial() -> None:
 
 def test_waits_double_up_to_a_minute() -> None:
     assert [backoff_s(number, 1.0) for number in (1, 2, 3, 6, 7, 50)] == [1, 2, 4, 32, 60, 60]
+
+
+def test_what_a_worker_has_sent_is_read_without_a_wait_in_between() -> None:
+    """If the worker is lost, Ray loses what it has sent and nobody has read."""
+    waits: list[float] = []
+
+    class Waiting(FakeCluster):
+        def ready(self, streams: Sequence[Attempt], *, timeout_s: float) -> Sequence[Attempt]:
+            waits.append(timeout_s)
+            return super().ready(streams, timeout_s=timeout_s)
+
+    Waiting(succeeds).run([job(epochs=5)])
+    assert sum(wait > 0 for wait in waits) == 1
