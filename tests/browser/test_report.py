@@ -309,3 +309,15 @@ def test_the_report_on_the_first_paper_takes_some_ten_sheets(
     """Ten with Liberation's fonts; two more are left for a machine that has wider ones only."""
     paper = open_page(committed(tmp_path, *FIRST_PAPER)).pdf(prefer_css_page_size=True)
     assert 1 < len(re.findall(rb"/Type /Page\b", paper)) <= 12
+
+
+def test_many_figures_stand_side_by_side_on_paper(open_page: Open, tmp_path: Path) -> None:
+    """Below one another they took three sheets, and ran over the tables that followed."""
+    page = open_page(committed(tmp_path, REPOSITORY / "experiments" / "psa.yaml"))
+    paper = page.pdf(prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type /Page\b", paper)) <= 4
+    page.emulate_media(media="print")
+    figures = page.locator(".experiment .figures:has(> figure:nth-of-type(5)) > figure")
+    tops = [box["y"] for figure in figures.all() if (box := figure.bounding_box())]
+    assert len(tops) == 12
+    assert len(set(tops)) == 3
