@@ -219,7 +219,7 @@ class Archive:
             file = self.root / f"{stem}{ENDING}"
             data = files.read_file(file)
             try:
-                self._read[stem] = {} if data is None else decoded_file(data, stem)
+                self._read[stem] = {} if data is None else decoded(data, stem)
             except _LineError as error:
                 raise StoreError(f"{file}:{error.line}: {error}") from None
         return self._read[stem]
@@ -267,38 +267,24 @@ def _sealed(format_: int, lines: Iterable[str]) -> bytes:
     return head.encode() + b"\n" + body
 
 
-def decoded(data: bytes) -> Kept:
-    """Decode the bytes that `encoded` returned.
-
-    Raises:
-        CorruptError: the digest does not match, the format is another one, or a line is invalid.
-            Its attribute `line` holds the line number.
-    """
-    (kept,) = _decoded(data, "", (FORMAT,)).values()
-    return kept
-
-
-def decoded_file(data: bytes, experiment_id: str) -> Mapping[str, Kept]:
-    """Decode a file of either format; return the records by experiment.
+def decoded(data: bytes, experiment_id: str = "") -> Mapping[str, Kept]:
+    """Decode the bytes that `encoded` or `encoded_grid` returned; return the records by experiment.
 
     Args:
         data: the file's bytes.
         experiment_id: whose records it holds, if it is no grid's.
 
     Raises:
-        CorruptError: as `decoded` does.
+        CorruptError: the digest does not match, the format is another one, or a line is invalid.
+            Its attribute `line` holds the line number.
     """
-    return _decoded(data, experiment_id, (FORMAT, GRID_FORMAT))
-
-
-def _decoded(data: bytes, experiment_id: str, formats: Sequence[int]) -> dict[str, Kept]:
     head, _, body = data.partition(b"\n")
     try:
         said = _HEAD.validate_json(head)
     except ValidationError:
         raise _LineError(1, "not the first line of a file of committed records") from None
-    if said.format not in formats:
-        known = " or ".join(map(str, formats))
+    if said.format not in (FORMAT, GRID_FORMAT):
+        known = f"{FORMAT} or {GRID_FORMAT}"
         raise _LineError(1, f"format {said.format} is not {known}, which this version reads")
     if hashlib.sha256(body).hexdigest() != said.sha256:
         raise _LineError(1, "truncated or damaged; take the file from version control again")

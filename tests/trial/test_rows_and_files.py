@@ -115,7 +115,7 @@ def test_rows_that_skip_epochs_come_back_from_store_and_archive(tmp_path: Path) 
     assert [(each.epoch, each.metrics) for each in trial.epochs] == recorded(sent)
     assert (trial.done, trial.reached) == (1000, 1000)
     kept = archive.Kept(archive.Declaration(), (trial,))
-    assert archive.decoded(archive.encoded(kept)) == kept
+    assert archive.decoded(archive.encoded(kept), "a") == {"a": kept}
     other = Store(tmp_path / "other")
     with other.lock():
         other.adopt(trial)
@@ -132,7 +132,7 @@ def test_a_trial_with_final_metrics_alone_comes_back_from_store_and_archive(tmp_
     assert trial is not None
     assert (trial.epochs, trial.done, trial.reached) == ((), 1, 1)
     kept = archive.Kept(archive.Declaration(), (trial,))
-    assert archive.decoded(archive.encoded(kept)) == kept
+    assert archive.decoded(archive.encoded(kept), "a") == {"a": kept}
 
 
 class Filed(Walk):

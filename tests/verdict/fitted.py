@@ -46,7 +46,8 @@ TINY = 1e-6
 
 def records(name: str) -> tuple[StoredTrial, ...]:
     """The committed trials of a file."""
-    return tuple(decoded((EXPERIMENTS / "records" / f"{name}.jsonl").read_bytes()).trials)
+    (kept,) = decoded((EXPERIMENTS / "records" / f"{name}.jsonl").read_bytes()).values()
+    return kept.trials
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from harness import workloads
 from harness.manifest import Experiment, load
 from harness.record import StoredTrial
-from harness.store.archive import decoded_file
+from harness.store.archive import decoded
 from harness.verdict import Case, Outcome, judge
 from tests.verdict.fitted import (
     CONSTANT,
@@ -44,7 +44,7 @@ def runs_of(experiment: Experiment) -> tuple[StoredTrial, ...]:
     if not experiment.cell:
         return records(experiment.id)
     file = experiment.path.parent / "records" / f"{experiment.cell.grid}.jsonl"
-    kept = decoded_file(file.read_bytes(), experiment.cell.grid).get(experiment.id)
+    kept = decoded(file.read_bytes(), experiment.cell.grid).get(experiment.id)
     return tuple(kept.trials) if kept else ()
 
 
