@@ -108,8 +108,8 @@ class AttemptTasks(Protocol):
     def ready(self, streams: Sequence[Stream], *, timeout_s: float) -> Sequence[Stream]:
         """Wait until a stream can be read, and return all streams that can be read.
 
-        With a timeout of 0 nothing waits. Then a file whose parts are on their way counts as
-        nothing to read, so that its parts do not gather in memory.
+        With a timeout of 0 it does not wait, and returns nothing after a large message, so that
+        large ones do not gather in memory.
         """
 
     def read(self, stream: Stream, *, placed: bool) -> Sequence[Sent]:

@@ -13,13 +13,14 @@ from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from harness.engine.interface import Lost, Placed, Refused, Sent, Stream
+from harness.engine.interface import Lost, OfTrial, Placed, Refused, Sent, Stream
 from harness.engine.nodes import alive, software
 from harness.engine.packs import Measured, measured
 from harness.engine.trial_output import capture
 from harness.engine.worker import Call, for_all, machines_failure, stream
 from harness.engine.worker_process import (
     MANY_CALLS,
+    MIB,
     attempt_folder,
     retire,
     session_folder,
@@ -146,8 +147,9 @@ class Tasks:
         """References by `TrialSpec.program`."""
         self._data_refs: dict[tuple[str, str], Any] = {}
         """References by name and digest, so that workloads that read the same data set share it."""
-        self._in_parts = False
-        """Whether a part of a file has just come, so that more of them wait."""
+        self._large = False
+        """Whether the last message read was large. The sink must take it before the next is read,
+        and if it was a part of a file, more of them wait."""
 
     def start(
         self,
@@ -232,13 +234,13 @@ class Tasks:
 
     def ready(self, streams: Sequence[Stream], *, timeout_s: float) -> Sequence[Stream]:
         """Wait until a stream can be read, and return all streams that can be read."""
-        if not streams or (self._in_parts and not timeout_s):
-            return []  # the sink takes each part of a file before the next is read
+        if not streams or (self._large and not timeout_s):
+            return []
         if timeout_s:
             ready, _ = ray.wait(list(streams), num_returns=1, timeout=timeout_s)
-            if ready and not self._in_parts:
+            if ready and not self._large:
                 time.sleep(_GATHER_S)
-            self._in_parts = False
+            self._large = False
         ready, _ = ray.wait(list(streams), num_returns=len(streams), timeout=0)
         return ready
 
@@ -254,8 +256,7 @@ class Tasks:
             if placed:
                 raise  # a workload's exceptions come as messages, so this is our bug
             return [_unloaded(error)]
-        if isinstance(messages[-1], CheckpointPart | ArtifactPart):
-            self._in_parts = True
+        self._large |= any(map(_is_large, messages))
         return messages
 
     def cancel(self, streams: Sequence[Stream], *, wait_s: float = 0.0) -> None:
@@ -295,6 +296,14 @@ _measured = ray.remote(max_calls=1, max_retries=0)(measured)
 _parts: Any = ray.remote(num_cpus=0, max_retries=0, max_calls=1, num_returns="streaming")(
     FileSlice.parts
 )
+
+
+def _is_large(sent: Sent) -> bool:
+    """Whether it is part of a file, or a checkpoint in memory of more than a MiB."""
+    message = sent.message if isinstance(sent, OfTrial) else sent
+    if isinstance(message, Checkpoint):
+        return not isinstance(message.payload, FileSlice) and len(message.payload) > MIB
+    return isinstance(message, CheckpointPart | ArtifactPart)
 
 
 def _unloaded(error: RayTaskError) -> Refused | Lost:
