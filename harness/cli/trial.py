@@ -51,7 +51,10 @@ def trial(
 def _print_listing(
     experiment: Experiment, job: Job, workload: Workload, data: Path | None, *, gpu: bool
 ) -> None:
-    """Print the claims' metrics: a line per epoch and a line for the final estimates."""
+    """Print the claims' metrics: a line per epoch and a line for the final estimates.
+
+    A line with none of them has all of the workload's, so that no line is empty.
+    """
     columns = [name for name in workload.metrics if name in experiment.manifest.metrics]
     for message in attempt(
         job,
@@ -72,4 +75,5 @@ def _print_listing(
 
 
 def _line(label: str, columns: Sequence[str], metrics: Mapping[str, float]) -> str:
-    return " ".join([label, *(f"{metrics[name]:.4f}" for name in columns if name in metrics)])
+    shown = [name for name in columns if name in metrics] or metrics
+    return " ".join([label, *(f"{metrics[name]:.4f}" for name in shown)])

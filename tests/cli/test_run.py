@@ -304,3 +304,36 @@ def test_each_signal_asks_for_a_stop_and_names_its_exit_code(
         assert stop.exit_code == code
         assert signal.getsignal(number) is signal.SIG_DFL
     assert signal.getsignal(number) is before
+
+
+HALVES = """
+from harness import workload
+
+@workload(metrics={"share": "1"}, final={"sum": "1"})
+def halves(seed: int, epochs: int):
+    yield from ({"share": 0.5**n} for n in range(1, epochs + 1))
+    return {"sum": 1.0}
+"""
+
+CLAIM_ON_THE_SUM = """
+format: 1
+title: halves
+paper: {title: Halves, author: nobody, listing: "1", command: none}
+unit: "1"
+workload: {name: function, file: halves.py}
+epochs: {value: 2, stated: here}
+seeds: [0]
+claims:
+  - {name: sum, kind: value, metric: sum, source: here, reported: 1.0,
+     tolerance: {value: 0.1, reason: made up}}
+"""
+
+
+def test_a_trial_prints_its_epochs_even_if_no_claim_is_about_them(
+    harness: Harness, tmp_path: Path
+) -> None:
+    (tmp_path / "halves.py").write_text(HALVES)
+    manifest = tmp_path / "halves.yaml"
+    manifest.write_text(CLAIM_ON_THE_SUM)
+    done = harness("trial", manifest, "--seed", "0", "--allow-commands")
+    assert done.stdout.splitlines()[-3:] == ["1 0.5000", "2 0.2500", "test 1.0000"], done.stderr
