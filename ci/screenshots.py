@@ -75,6 +75,7 @@ def picture_report(browser: Browser, folder: Path) -> None:
         for scheme in SCHEMES:
             page = opened(browser, report.as_uri(), width=width, scheme=scheme)
             page.screenshot(path=folder / f"report-{width}-{scheme}.png")
+            page.locator(".forest").screenshot(path=folder / f"overview-{width}-{scheme}.png")
             page.locator(".experiment figure").first.scroll_into_view_if_needed()
             page.locator(".live.drawn canvas").first.wait_for()
             page.screenshot(path=folder / f"curves-{width}-{scheme}.png")
