@@ -88,9 +88,11 @@ class InfrastructureError(HarnessError):
 class StoppedError(HarnessError):
     """A signal stopped the run. Durable records stay, and the same call resumes from them."""
 
-    def __init__(self, exit_code: Exit) -> None:
+    def __init__(
+        self, exit_code: Exit, text: str = "stopped; the same command goes on from here"
+    ) -> None:
         self.exit_code = exit_code
-        super().__init__("stopped; the same command goes on from here")
+        super().__init__(text)
 
 
 _SECRETS = (

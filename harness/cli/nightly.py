@@ -122,8 +122,9 @@ def _trouble(run: Callable[[], object]) -> Trouble:
     """
     try:
         run()
-    except StoppedError:
-        raise
+    except StoppedError as stopped:
+        text = "stopped; this night has no result, and the same command begins a new one"
+        raise StoppedError(stopped.exit_code, text) from None
     except Exception as error:  # noqa: BLE001 - it is logged, and is part of the night's result
         return Trouble.of(error)
     return Trouble()

@@ -44,9 +44,11 @@ def test_a_night_whose_trials_could_not_run_is_told_with_the_code_of_the_contrac
     assert bool(with_traceback) is (code is Exit.BUG)
 
 
-def test_a_signal_ends_the_night_itself() -> None:
-    with pytest.raises(StoppedError):
+def test_a_signal_ends_the_night_itself_and_promises_no_resumption() -> None:
+    """The next night begins in a folder of its own."""
+    with pytest.raises(StoppedError, match="begins a new one") as stopped:
         _raises(StoppedError(Exit.TERMINATED))
+    assert stopped.value.exit_code is Exit.TERMINATED
 
 
 @pytest.mark.parametrize(
