@@ -13,6 +13,12 @@ HERE = Path(__file__).parent
 TINY = HERE / "tiny.yaml"
 REPOSITORY = HERE.parents[1]
 
+ONE_CORE = {"RAY_OVERRIDE_RESOURCES": '{"CPU": 1}'}
+"""Runs one trial after the other, so that the second takes the worker of the first.
+
+A process of its own would import torch again.
+"""
+
 Harness = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -31,9 +37,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("HARNESS_", "MLFLOW_", "RAY_"))
     }
-    # One trial after the other, so that the second takes the worker of the first: a process of its
-    # own would import torch again.
-    return kept | {"HOME": str(home), "COLUMNS": "200", "RAY_OVERRIDE_RESOURCES": '{"CPU": 1}'}
+    return kept | ONE_CORE | {"HOME": str(home), "COLUMNS": "200"}
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import ONE_CORE
+
 PAGE = Path(__file__).parents[2] / "experiments" / "ADD-YOUR-PAPER.md"
 _BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -58,7 +60,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("HARNESS_", "MLFLOW_", "RAY_", "GITHUB_", "PYTHON"))
     }
-    return kept | {
+    return {
+        **kept,
+        **ONE_CORE,
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "COLUMNS": "200",

@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import harness
 from harness import function, record
 from harness.session import api
+from tests.cli.conftest import ONE_CORE
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 FUNCTIONS = [name for name in harness.__all__ if inspect.isfunction(getattr(harness, name))]
@@ -65,6 +67,7 @@ def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
+        env=os.environ | ONE_CORE,
         capture_output=True,
         text=True,
         check=False,
