@@ -92,7 +92,7 @@ def test_the_cpu_time_is_that_of_the_trial_and_its_children(
     by_itself = messages(job(epochs=1), ForkingToy())[-2]
     assert isinstance(by_itself, FinalRecord)
     assert by_itself.cpu_seconds is not None
-    assert by_itself.cpu_seconds >= 0.29  # the clock has ticks of 0.01 s
+    assert by_itself.cpu_seconds >= 0.26  # four counters with ticks of 0.01 s each
     assert by_itself.peak_gpu_memory_bytes == 5 << 20
 
 
