@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
 
-_AT_ONCE = 1000
+_MOST_MESSAGES = 1000
 """About how many messages the sink gets at a time, at most."""
 
 _LOOK_S = 2.0
@@ -317,7 +317,7 @@ class Driver:
                     batch.extend(self._next(attempt))
             # Read on at once: if a worker is lost, so is what it has sent and nobody has read.
             more = [stream for stream in ready if stream in self._running]
-            ready = self._tasks.ready(more, timeout_s=0) if len(batch) < _AT_ONCE else []
+            ready = self._tasks.ready(more, timeout_s=0) if len(batch) < _MOST_MESSAGES else []
         if batch:
             self._sink.receive(batch)
 
