@@ -197,6 +197,8 @@ class Driver:
         for together in self._together(jobs):
             self._queues[request(together[0])].append(together)
         self._running: dict[Stream, _Attempt] = {}
+        self._batch: list[tuple[Job, Message]] = []
+        """Messages that were read and that the sink has not got yet."""
         self._again: list[tuple[float, _Trial]] = []
         """Trials to retry, each with the time of its next attempt."""
         self._health = NodeHealth()
@@ -308,41 +310,48 @@ class Driver:
 
     def _take_in(self) -> None:
         """Wait for messages, and give the sink all that have arrived, so that it writes once."""
-        batch: list[tuple[Job, Message]] = []
         ready = self._tasks.ready(list(self._running), timeout_s=_POLL_S)
-        while ready:
-            for stream in ready:
-                # The loss of another attempt may have just cancelled this one.
-                if attempt := self._running.get(stream):
-                    batch.extend(self._next(attempt))
-            # Read on at once: if a worker is lost, so is what it has sent and nobody has read.
-            more = [stream for stream in ready if stream in self._running]
-            ready = self._tasks.ready(more, timeout_s=0) if len(batch) < _MOST_MESSAGES else []
-        if batch:
+        try:
+            while ready:
+                for stream in ready:
+                    # The loss of another attempt may have just cancelled this one.
+                    if attempt := self._running.get(stream):
+                        self._next(attempt)
+                # Read on at once: if a worker is lost, so is what it has sent and nobody has read.
+                more = [stream for stream in ready if stream in self._running]
+                few = len(self._batch) < _MOST_MESSAGES
+                ready = self._tasks.ready(more, timeout_s=0) if few else []
+        finally:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Give the sink what was read, also before it hears of a retry that came later."""
+        if self._batch:
+            batch, self._batch = self._batch, []
             self._sink.receive(batch)
 
-    def _next(self, attempt: _Attempt) -> list[tuple[Job, Message]]:
-        """Read the attempt's next messages and act on ends. Return the messages to record."""
-        kept: list[tuple[Job, Message]] = []
+    def _next(self, attempt: _Attempt) -> None:
+        """Read the attempt's next messages, act on ends, and keep what is to be recorded."""
         for sent in self._tasks.read(attempt.stream, placed=bool(attempt.node)):
             attempt.heard_s = self._clock()
+            kept: Sequence[tuple[Job, Message]] = ()
             match sent:
                 case Placed():
                     attempt.node, attempt.host = sent.node, sent.host
                 case Refused():
                     self._refused(attempt, sent)
                 case Lost():
-                    kept += self._lost_whole(attempt, sent.error, sent.message)
+                    kept = self._lost_whole(attempt, sent.error, sent.message)
                 case OfTrial(index, message) if index is not None:
-                    kept += self._hear(attempt, index, message)
+                    kept = self._hear(attempt, index, message)
                 case OfTrial(_, Output() as printed):
-                    kept += [(trial.job, printed) for trial in attempt.trials.values()]
+                    kept = [(trial.job, printed) for trial in attempt.trials.values()]
                 case OfTrial(_, message):
                     assert isinstance(message, Failure), "nothing else has no trial"  # noqa: S101
-                    kept += self._pack_failed(attempt, message)
+                    kept = self._pack_failed(attempt, message)
                 case _:
-                    kept += self._hear(attempt, 0, sent)
-        return kept
+                    kept = self._hear(attempt, 0, sent)
+            self._batch += kept
 
     def _hear(
         self, attempt: _Attempt, index: int, message: Message
@@ -484,6 +493,7 @@ class Driver:
         number = trial.attempts.number
         wait_s = backoff_s(number - 1, self._options.backoff_s)
         self._again.append((self._clock() + wait_s, trial))
+        self._deliver()
         self._sink.retrying(trial.job, failure, attempt=number, wait_s=wait_s)
 
     def _remember_all(self, trial: _Trial) -> None:
@@ -494,6 +504,7 @@ class Driver:
     def _remember(self, job: Job, suspicion: Suspicion, why: Overruled) -> None:
         now_ms = time.time_ns() // 1_000_000
         past = PastFailure(suspicion.failure, why, now_ms, suspicion.host, suspicion.attempt)
+        self._deliver()
         self._sink.remember(job, past)
 
     def _judge_node(self, node: str, job: Job, error: str) -> None:

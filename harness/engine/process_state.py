@@ -66,7 +66,7 @@ class _Part:
     """Whether modules that are imported later belong to this part too."""
     lasts: bool = True
     """Whether only a trial changes it, so that what the last one left holds for the next one. Ray
-    changes the others when it begins a task."""
+    changes the others when it begins a task, or somebody from outside."""
 
 
 def _always(before: object, after: object) -> bool:
@@ -418,7 +418,7 @@ _PROCESS = (
         _modules_changed,
         enough=False,
     ),
-    _Part("resource limits", _limits, _limits_write),
+    _Part("resource limits", _limits, _limits_write, lasts=False),
     _Part("working directory", _directory, lambda before: os.chdir(before[0]), lasts=False),
     _Part(
         "environment variables",
@@ -440,11 +440,13 @@ _PROCESS = (
         "priority",
         lambda: os.getpriority(os.PRIO_PROCESS, 0),
         lambda before: os.setpriority(os.PRIO_PROCESS, 0, before),
+        lasts=False,
     ),
     _Part(
         "processor affinity",
         lambda: os.sched_getaffinity(0),
         lambda before: os.sched_setaffinity(0, before),
+        lasts=False,
     ),
     _Part("user", lambda: (os.getresuid(), os.getresgid())),
     _Part(

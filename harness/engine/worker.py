@@ -127,7 +127,8 @@ def stream(
     clean = finished == len(call.jobs) and not left
     if clean:
         _last["state"] = state
-    if not call.pack and time.monotonic() - began_s < SHORT_S:
+    whole = not call.pack and call.checkpoints[0] is None  # a resumed one may have little left
+    if whole and time.monotonic() - began_s < SHORT_S:
         _short.add(call.jobs[0].experiment)
     return clean
 

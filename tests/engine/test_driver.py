@@ -1,6 +1,7 @@
 """What the driver does with failures and with nodes, on a cluster in memory."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -299,6 +300,38 @@ def test_a_node_that_was_unfit_before_the_run_gets_no_trial() -> None:
 
 def test_waits_double_up_to_a_minute() -> None:
     assert [backoff_s(number, 1.0) for number in (1, 2, 3, 6, 7, 50)] == [1, 2, 4, 32, 60, 60]
+
+
+def test_the_sink_hears_of_a_retry_after_what_came_before_it() -> None:
+    told: list[str] = []
+
+    class Ordered(FakeCluster):
+        def receive(self, batch: Any) -> None:
+            told.extend(type(message).__name__ for _, message in batch)
+            super().receive(batch)
+
+        def retrying(self, *arguments: Any, **named: Any) -> None:
+            told.append("retry")
+            super().retrying(*arguments, **named)
+
+    def script(attempt: Attempt) -> Sequence[Step]:
+        return [*succeeds(attempt)[:3], CRASH] if attempt.number == 1 else succeeds(attempt)
+
+    Ordered(script).run([job(epochs=2)])
+    assert told[:4] == ["Started", "EpochRecord", "EpochRecord", "retry"]
+
+
+def test_nothing_that_was_read_is_lost_when_reading_fails() -> None:
+    class Broken(FakeCluster):
+        def read(self, stream: Attempt, *, placed: bool) -> Sequence[Any]:
+            if len(stream.steps) == 1:
+                raise RuntimeError("a fault of ours")
+            return super().read(stream, placed=placed)
+
+    cluster = Broken(succeeds)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        cluster.run([job(epochs=5)])
+    assert len(cluster.received) == 7
 
 
 def test_what_a_worker_has_sent_is_read_without_a_wait_in_between() -> None:
