@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Reversible, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -65,8 +65,8 @@ class _Part:
     grows: bool = False
     """Whether modules that are imported later belong to this part too."""
     lasts: bool = True
-    """Whether only a trial changes it, so that what the last one left holds for the next one. Ray
-    changes the others when it begins a task, or somebody from outside."""
+    """Whether nothing but a trial changes it. Then the next trial takes over what was read after
+    the last one. The others may be changed by Ray when it begins a task, or from outside."""
 
 
 def _always(before: object, after: object) -> bool:
@@ -280,17 +280,17 @@ class _Attributes:
     def __init__(self) -> None:
         self._modules: list[Any] = []
         self._found: dict[Any, Mapping[str, Any]] = {}
-        self._variables: list[Iterable[Any]] = []
-        """Views of the variables of each module and class. They show what these are now."""
+        self._views: tuple[list[Iterable[Any]], list[Reversible[str]]] = ([], [])
+        """Views of the values and names in each module and class. They show what these are now."""
         self._values: list[Any] = []
-        """All values of the variables when they were read, and `_END`."""
+        """What `_now` returned when the variables were read."""
 
     def __call__(self) -> Mapping[Any, Mapping[str, Any]]:
         """Return the functions, classes, methods and properties by module or class."""
         modules = list(filter(None, map(sys.modules.get, _PATCHED)))
         same = len(modules) == len(self._modules) and all(map(is_, modules, self._modules))
         if not same or not all(map(is_, self._now(), self._values)):
-            self._modules, self._found, self._variables = modules, {}, []
+            self._modules, self._found, self._views = modules, {}, ([], [])
             for module in modules:
                 for value in self._read(module).values():
                     if isinstance(value, type) and not value.__flags__ & _IMMUTABLE_TYPE:
@@ -299,18 +299,22 @@ class _Attributes:
         return self._found
 
     def _now(self) -> Iterable[Any]:
-        """Return all values and `_END`, so that longer and shorter ones differ.
+        """Return all values, the last name of each owner, and `_END`, so that no end is missed.
 
         The values are compared by identity, because what wraps a function may compare equal to it.
         They are all compared, not just the code, and without their names: to look the names up
-        reads three times as much memory.
+        reads three times as much memory. A value that gets another name moves to the end of its
+        owner, so a changed name shows in the order, or it is the last one.
         """
-        return chain(chain.from_iterable(self._variables), _END)
+        values, names = self._views
+        return chain(chain.from_iterable(values), map(next, map(reversed, names)), _END)
 
     def _read(self, owner: Any) -> Mapping[str, Any]:
         held = {name: value for name, value in vars(owner).items() if _is_code(value)}
         self._found[owner] = held
-        self._variables.append(vars(owner).values())
+        values, names = self._views
+        values.append(vars(owner).values())
+        names.append(vars(owner).keys())
         return held
 
 

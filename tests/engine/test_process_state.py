@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -144,6 +145,25 @@ def test_a_wrapper_that_equals_what_it_wraps_is_noticed() -> None:
     json.dumps = Equal(before)  # type: ignore[assignment]
     assert state.restore() == ["replaced functions"]
     assert json.dumps is before
+
+
+@pytest.mark.parametrize("owner", [json, json.JSONDecoder], ids=["module", "class"])
+@pytest.mark.parametrize("place", [0, -1], ids=["first", "last"])
+def test_a_function_that_got_another_name_is_noticed(owner: Any, place: int) -> None:
+    """The values are the same then, and those of the last one are in the same order."""
+    names = [name for name, value in vars(owner).items() if isinstance(value, FunctionType)]
+    if place == -1:  # make it the last variable of all
+        value = getattr(owner, names[-1])
+        delattr(owner, names[-1])
+        setattr(owner, names[-1], value)
+    name = names[place]
+    state = ProcessState(0)
+    before = getattr(owner, name)
+    delattr(owner, name)
+    owner.renamed = before
+    assert state.restore() == ["replaced functions"]
+    assert getattr(owner, name) is before
+    del owner.renamed
 
 
 def test_the_global_generator_is_seeded_also_if_a_trial_has_hidden_it(
