@@ -33,7 +33,17 @@ from harness.manifest.claims import (
     Takeoff,
     by_interest,
 )
-from harness.manifest.fields import MAX_EPOCHS, Epoch, Frozen, Line, Number, Seeds, Sourced, Text
+from harness.manifest.fields import (
+    MAX_EPOCHS,
+    Epoch,
+    Frozen,
+    Line,
+    Number,
+    Seeds,
+    Sourced,
+    Text,
+    of_format,
+)
 from harness.manifest.grid import Cell
 from harness.record import Json
 from harness.workload import Parameters, Workload
@@ -375,16 +385,10 @@ class WorkloadChoice(Frozen):
     """Every parameter of the workload: there are no defaults. The workload gives the types."""
 
 
-def _supported(version: int) -> int:
-    if version != FORMAT:
-        raise ValueError(f"format {version} is unknown; this harness reads format {FORMAT}")
-    return version
-
-
 class Manifest(Frozen):
     """One experiment: one run that a paper reports, and every claim about it."""
 
-    format: Annotated[int, AfterValidator(_supported), Field(json_schema_extra={"const": FORMAT})]
+    format: Annotated[int, of_format(FORMAT), Field(json_schema_extra={"const": FORMAT})]
     """Version of the manifest's format."""
     title: Line
     paper: Paper

@@ -61,6 +61,17 @@ Text = Annotated[str, Field(pattern=r"\S")]
 """A reason or a source; it must not be blank."""
 
 
+def of_format(known: int) -> AfterValidator:
+    """Return a check that a file's `format` is the version that this harness reads."""
+
+    def check(version: int) -> int:
+        if version != known:
+            raise ValueError(f"format {version} is unknown; this harness reads format {known}")
+        return version
+
+    return AfterValidator(check)
+
+
 class Frozen(BaseModel):
     """Base of the manifest's parts: immutable, and refuses unknown fields."""
 

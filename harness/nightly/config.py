@@ -10,7 +10,7 @@ from pydantic import PositiveInt as Count
 
 from harness.errors import Fault, ManifestError, UsageError
 from harness.manifest.experiment import IDENTIFIER
-from harness.manifest.fields import Frozen, Line, Seeds, Text
+from harness.manifest.fields import Frozen, Line, Seeds, Text, of_format
 from harness.manifest.loader import read_model
 from harness.options import ClusterOptions, RunOptions
 
@@ -65,12 +65,6 @@ class Night(ClusterOptions):
         )
 
 
-def _supported(version: int) -> int:
-    if version != FORMAT:
-        raise ValueError(f"format {version} is unknown; this harness reads format {FORMAT}")
-    return version
-
-
 def _named(nights: Mapping[str, Night]) -> Mapping[str, Night]:
     """Check the names of nights, because each names a folder."""
     for name in nights:
@@ -82,7 +76,7 @@ def _named(nights: Mapping[str, Night]) -> Mapping[str, Night]:
 class Nights(Frozen):
     """The content of the configuration file."""
 
-    format: Annotated[int, AfterValidator(_supported)]
+    format: Annotated[int, of_format(FORMAT)]
     nights: Annotated[Mapping[str, Night], Field(min_length=1), AfterValidator(_named)]
     """The nights by name: small letters, digits and single hyphens."""
     quarantine: tuple[Quarantine, ...] = ()

@@ -1,7 +1,7 @@
 """How a worker sends its messages."""
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
@@ -17,6 +17,7 @@ from harness.engine.interface import Placed, Refused
 from harness.engine.nodes import software
 from harness.engine.tasks import placed_stream
 from harness.engine.worker import EVERY_S, SHORT_S, Call, batches, stream
+from harness.plan import Job
 from harness.record import Checkpoint, EpochRecord, Message
 from harness.variables import Variables
 from harness.workload import Arrays, Context
@@ -43,6 +44,20 @@ def test_batches_lose_nothing_and_keep_the_order(
         assert not any(isinstance(message, Checkpoint) for message in batch[:-1])
 
 
+def timed(
+    job: Job, took_s: Mapping[type[Message], float]
+) -> tuple[Iterator[Message], Callable[[], float]]:
+    """Return the messages of a trial, and a clock on which those of each kind take their time."""
+    now = [0.0]
+
+    def messages() -> Iterator[Message]:
+        for message in sent(job):
+            now[0] += took_s.get(type(message), 0)
+            yield message
+
+    return messages(), lambda: now[0]
+
+
 def test_started_leaves_at_once_and_fast_epochs_leave_together() -> None:
     messages = list(sent(job(epochs=100)))
     sizes = [len(batch) for batch in batches(messages, lambda: 0.0)]
@@ -54,15 +69,8 @@ def test_the_last_checkpoint_of_a_short_trial_leaves_with_its_end(
     took_s: float, sizes: list[int]
 ) -> None:
     """Each batch costs as much as a short trial, and the loss of one costs what it took."""
-    now = [0.0]
-
-    def timed() -> Iterator[Message]:
-        for message in sent(job(epochs=2)):
-            now[0] += took_s if isinstance(message, Checkpoint) else 0
-            yield message
-
-    found = batches(timed(), lambda: now[0], epochs=2)
-    assert [len(batch) for batch in found] == sizes
+    messages, clock = timed(job(epochs=2), {Checkpoint: took_s})
+    assert [len(batch) for batch in batches(messages, clock, epochs=2)] == sizes
 
 
 @pytest.mark.parametrize(("took_s", "sizes"), [(0.001, [6]), (SHORT_S, [2, 2, 2])])
@@ -70,15 +78,8 @@ def test_the_start_of_a_trial_that_should_be_short_leaves_with_what_comes_next(
     took_s: float, sizes: list[int]
 ) -> None:
     """If it is not short after all, the start is no later than its first epoch."""
-    now = [0.0]
-
-    def timed() -> Iterator[Message]:
-        for message in sent(job(epochs=2)):
-            now[0] += took_s if isinstance(message, EpochRecord | Checkpoint) else 0
-            yield message
-
-    found = batches(timed(), lambda: now[0], epochs=2, short=True)
-    assert [len(batch) for batch in found] == sizes
+    messages, clock = timed(job(epochs=2), {EpochRecord: took_s, Checkpoint: took_s})
+    assert [len(batch) for batch in batches(messages, clock, epochs=2, short=True)] == sizes
 
 
 def test_a_trial_is_expected_to_be_short_after_a_short_one_of_its_experiment(
@@ -105,15 +106,8 @@ def test_a_checkpoint_between_epochs_leaves_at_once_however_short_they_are() -> 
 
 
 def test_a_slow_epoch_waits_for_no_other() -> None:
-    now = [0.0]
-
-    def slowly() -> Iterator[Message]:
-        for message in sent(job(epochs=3)):
-            now[0] += EVERY_S if isinstance(message, EpochRecord) else 0
-            yield message
-
-    sizes = [len(batch) for batch in batches(slowly(), lambda: now[0])]
-    assert sizes == [1, 1, 1, 1, 1, 2]
+    messages, clock = timed(job(epochs=3), {EpochRecord: EVERY_S})
+    assert [len(batch) for batch in batches(messages, clock)] == [1, 1, 1, 1, 1, 2]
 
 
 class Watched(Toy):
