@@ -143,8 +143,9 @@ def _farthest(result: VariantVerdict) -> str:
     return f"{row}: {_tolerances(far)}" if row else ""
 
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's colours; dashes repeat the distinction for readers who cannot see it."""
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6100", "#6a51a3")
+"""Okabe and Ito's colours, and two of ours, because the rest of theirs is too light for lines.
+Dashes repeat the distinction for readers who cannot see it."""
 _DASHES = ("-", "--", "-.", ":")
 _WIDTH, _HEIGHT = 8.4, 3.4
 """The size of a row in inches."""
@@ -259,8 +260,8 @@ _SHOWN = 30
 """Most settings of the page's table, the nearest first; the JSON file has all."""
 _BINS = 24
 _COLUMNS = 3
-_BLUE, _ORANGE, _GREEN = "#0072b2", "#e69f00", "#009e73"
-"""Of Okabe and Ito's colours; the markers differ too."""
+SEARCH_COLOURS = ("#0072b2", "#d55e00", "#009e73")
+"""Of settings that ran in full, were stopped early and are compatible; the markers differ too."""
 
 
 def search_sentences(region: Region) -> Iterator[str]:
@@ -412,10 +413,10 @@ def search_figure(region: Region) -> Figure:
 def _panel(axes: Axes, region: Region, profile: Profile, at: int) -> None:
     values = region.space.search.parameters[profile.name]
     place = region.space.place(profile.name)
+    names, markers = ("ran in full", "stopped early", "compatible"), "oxD"
     kinds: dict[str, tuple[list[Tried], dict[str, Any]]] = {
-        "ran in full": ([], {"marker": "o", "color": _BLUE}),
-        "stopped early": ([], {"marker": "x", "color": _ORANGE}),
-        "compatible": ([], {"marker": "D", "color": _GREEN}),
+        name: ([], {"marker": marker, "color": colour})
+        for name, marker, colour in zip(names, markers, SEARCH_COLOURS, strict=True)
     }
     for one in region.found.tried:
         full = "compatible" if region.accepts(one) else "ran in full"

@@ -18,6 +18,7 @@ from harness.session import CommittedUse, Session
 from harness.store import Store
 from harness.workloads import registry
 from tests.browser.conftest import Open
+from tests.colours import RGB, contrast, luminance, of_a_browser
 from tests.conftest import FIRST_PAPER, REPOSITORY
 from tests.report import studies
 from tests.verdict.builders import curve, experiment, onset, trial, value, verdict_on
@@ -41,21 +42,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.as_uri()
 
 
-def luminance(colour: str) -> float:
-    """Of a colour as a browser names it, by WCAG 2."""
-    parts = [float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: str, other: str) -> float:
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
 def style(page: Page, selector: str, what: str) -> str:
     script = "([selector, what]) => getComputedStyle(document.querySelector(selector))[what]"
     return str(page.evaluate(script, [selector, what]))
+
+
+def colour(page: Page, selector: str, what: str = "color") -> RGB:
+    return of_a_browser(style(page, selector, what))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -65,11 +58,11 @@ def test_the_page_reads_well_at_any_width_and_in_any_light(
 ) -> None:
     page = open_page(address, width=width, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    ground = style(page, "body", "backgroundColor")
+    ground = colour(page, "body", "backgroundColor")
     assert (luminance(ground) < 0.2) is (scheme == "dark")
-    inks = [style(page, place, "color") for place in ("body", "a[href]", ".hint", ".badge.fails")]
-    inks += [style(page, f".badge.{tone}", "color") for tone in ("holds", "open", "none")]
-    inks.append(style(page, "figure svg text", "fill"))
+    inks = [colour(page, place) for place in ("body", "a[href]", ".hint", ".badge.fails")]
+    inks += [colour(page, f".badge.{tone}") for tone in ("holds", "open", "none")]
+    inks.append(colour(page, "figure svg text", "fill"))
     assert min(contrast(ink, ground) for ink in inks) >= 4.5
 
 
@@ -77,8 +70,8 @@ def test_on_paper_all_is_dark_on_white_and_landscape(open_page: Open, address: s
     page = open_page(address, color_scheme="dark")
     drawn(page)
     page.emulate_media(media="print", color_scheme="dark")
-    assert luminance(style(page, "body", "color")) < 0.01
-    assert luminance(style(page, "figure svg text", "fill")) < 0.01
+    assert luminance(colour(page, "body")) < 0.01
+    assert luminance(colour(page, "figure svg text", "fill")) < 0.01
     assert style(page, "thead", "display") == "table-header-group"
     # Chromium repeats no header on the next page that holds a button's box.
     assert style(page, "thead button", "display") == "contents"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from rich.cells import cell_len
 from rich.console import Console
@@ -22,6 +23,7 @@ from harness.report.study_page import study_markdown, tables
 from harness.study import Hinge, Study, claim_outcome
 from harness.study.sensitivity import _hinge, named, sentences
 from harness.verdict import Outcome
+from tests.colours import contrast
 from tests.study.conftest import Make, walked
 
 RAN = [outcome for outcome in Outcome if outcome is not Outcome.NOT_RUN]
@@ -174,6 +176,14 @@ def test_the_figure_draws_every_variant_and_the_paper(studied: Make, grid: bool)
         assert "reported" in labels
         assert any("(the manifest's)" in label for label in labels)
     assert np.ptp(imread(io.BytesIO(figures.image(made, "png"))), axis=(0, 1)).any()
+
+
+def test_the_curves_of_twelve_variants_differ_and_all_show_on_paper() -> None:
+    """WCAG asks for a contrast of 3:1 with the ground of what a figure draws."""
+    styles = [study_page._style(number) for number in range(12)]
+    assert len({(style["color"], style["linestyle"]) for style in styles}) == 12
+    colours = {*(style["color"] for style in styles), *study_page.SEARCH_COLOURS}
+    assert min(contrast(to_rgb(colour), (1.0, 1.0, 1.0)) for colour in colours) >= 3
 
 
 def test_nothing_recorded_is_nothing_to_draw(studied: Make) -> None:
