@@ -439,8 +439,8 @@ class _Reader:
         for axis, labels in axes.items():
             names = next(iter(labels.values()))
             if not names.keys() & set(used):
-                said = " or ".join(f"${name}" for name in names)
-                self.find(("grid", axis), f"changes nothing: no field holds {said}")
+                either = " or ".join(f"${name}" for name in names)
+                self.find(("grid", axis), f"changes nothing: no field holds {either}")
         for place, (_, names) in enumerate(entries):
             for name in names:
                 if name not in used:

@@ -280,16 +280,16 @@ def decoded(data: bytes, experiment_id: str = "") -> Mapping[str, Kept]:
     """
     head, _, body = data.partition(b"\n")
     try:
-        said = _HEAD.validate_json(head)
+        header = _HEAD.validate_json(head)
     except ValidationError:
         raise _LineError(1, "not the first line of a file of committed records") from None
-    if said.format not in (FORMAT, GRID_FORMAT):
+    if header.format not in (FORMAT, GRID_FORMAT):
         known = f"{FORMAT} or {GRID_FORMAT}"
-        raise _LineError(1, f"format {said.format} is not {known}, which this version reads")
-    if hashlib.sha256(body).hexdigest() != said.sha256:
+        raise _LineError(1, f"format {header.format} is not {known}, which this version reads")
+    if hashlib.sha256(body).hexdigest() != header.sha256:
         raise _LineError(1, "truncated or damaged; take the file from version control again")
     lines = list(enumerate(body.removesuffix(b"\n").split(b"\n"), start=2))
-    if said.format == FORMAT:
+    if header.format == FORMAT:
         (number, declared), *trials = lines
         return {experiment_id: _kept(_parsed(number, declared, _DECLARED), trials)}
     starts = [at for at, (_, text) in enumerate(lines) if text.startswith(_SECTION_START)]

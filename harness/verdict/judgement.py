@@ -401,9 +401,9 @@ def _alignments(manifest: Manifest, evidence: Evidence) -> Iterator[str]:
     """Say by how much curves were shifted before they were compared."""
     for claim in manifest.claims:
         if claim.line_up_at is not None:
-            said = Alignment.of(claim, claim.line_up_at, evidence).sentence(evidence)
-            if said:
-                yield f"{claim.name}: {said}"
+            sentence = Alignment.of(claim, claim.line_up_at, evidence).sentence(evidence)
+            if sentence:
+                yield f"{claim.name}: {sentence}"
 
 
 def _conversions(experiment: Experiment) -> Iterator[str]:

@@ -62,8 +62,8 @@ def _load(entry: EntryPoint) -> Workload | str:
         workload: Workload = entry.load()
         fault = next(_faults(workload, entry.name), None)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, others go on
-        said = traceback.format_exception_only(error)[-1]  # works even where `str(error)` raises
-        fault = " ".join(said.split())[:200]
+        raised = traceback.format_exception_only(error)[-1]  # works even where `str(error)` raises
+        fault = " ".join(raised.split())[:200]
     return workload if fault is None else f"{_source(entry)}: {fault}"
 
 

@@ -279,9 +279,9 @@ def metrics_of(section: CommandSection, manifest: Mapping[str, Json]) -> dict[st
     for name, each in (declared | implied).items():
         unit, *others = [each.unit] if each.unit else units(name)
         if others:
-            said = " and ".join([unit, *others])
+            several = " and ".join([unit, *others])
             faults["metrics", name] = (
-                f"claims report it in {said}; add the unit in which it is recorded"
+                f"claims report it in {several}; add the unit in which it is recorded"
             )
         found[name] = Metric(unit, each.description, final=each.final, sparse=True)
     if faults:
