@@ -576,6 +576,16 @@ SECTION_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"epochs": None}, "epochs: required"),
     ({"infrastructure": "["}, "workload.infrastructure: is no regular expression"),
     ({"environment": ["A B"]}, "workload.environment[0]: must match"),
+    ({"root": "codee"}, "workload.root: no such folder: "),
+    ({"root": "train.py"}, "workload.root: no such folder: "),
+    ({"root": "a\0"}, "workload.root: must not hold the character"),
+    ({"rows": {"file": "a\0.csv"}}, "workload.rows: must not hold the character"),
+    ({"rows": {"tensorboard": "a\0"}}, "workload.rows: must not hold the character"),
+    ({"argv": ["python", "train.py", "{seed}", "\0"]}, "argv[3]: must not hold the character"),
+    (
+        {"argv": ["x", "{seed}", "{x}"], "parameters": parameter(["a", "\0"])},
+        "workload.parameters.x.value: must not hold the character",
+    ),
     ({"code": ["nowhere.py"]}, "workload.code[0]: no such file or folder"),
     ({"code": ["train.py", "../x"]}, "workload.code[1]: must be below"),
     ({"checkpoint": {"file": "m", "resume": ["-r"]}}, 'resume: nowhere has "{checkpoint}"'),
@@ -596,12 +606,70 @@ def test_a_fault_of_the_section_is_named_with_its_line(
     assert all(fault.line > 0 or fault.field == "epochs" for fault in caught.value.faults)
 
 
+MISSING = [
+    (["python", "tarin.py"], 1, "tarin.py; did you mean train.py?"),
+    (["python3.12", "-u", "-W", "ignore", "./tarin.py"], 4, "tarin.py; did you mean train.py?"),
+    (["/usr/bin/python3", "-Im", "train"], None, ""),
+    (["python", "-Xutf8", "tarin.py"], None, ""),
+    (["python", "train"], 1, "train; did you mean train.py?"),
+    (["python", "-c", "import tarin", "tarin.py"], None, ""),
+    (["python", "-m", "tarin", "tarin.py"], None, ""),
+    (["python", "-", "tarin.py"], None, ""),
+    (["python", "{seed}.py"], None, ""),
+    (["python", "{file}"], 1, "nowhere.py"),
+    (["python", "/opt/tarin.py"], None, ""),
+    (["python", "lib"], None, ""),
+    (["python", "train.py", "tarin.py"], None, ""),
+    (["torchrun", "--standalone", "--nproc_per_node", "2", "tarin.py"], 4, "tarin.py"),
+    (["torchrun", "--nnodes=1", "train.py", "--config", "tarin.py"], None, ""),
+    (["torchrun", "--no-python", "tarin.py"], None, ""),
+    (["stdbuf", "-oL", "python", "tarin.py"], 3, "tarin.py"),
+    (["nice", "./tarin", "train.py"], None, ""),
+    (["node", "tarin.mjs"], 1, "tarin.mjs"),
+    (["node", "--require", "./tarin.js", "x.js"], None, ""),
+    (["node", "inspect", "train.js"], None, ""),
+    (["Rscript", "lib/tarin.R"], 1, "lib/tarin.R"),
+    (["sh", "-c", "tarin.sh"], None, ""),
+    (["bash", "-e", "tarin.sh"], None, ""),
+    (["bash", "tarin.sh"], 1, "tarin.sh"),
+    (["./tarin.sh"], 0, "tarin.sh"),
+    (["tarin.sh"], None, ""),
+    (["julia", "tarin.jl"], 1, "tarin.jl"),
+]
+
+
+@pytest.mark.parametrize(("words", "place", "named"), MISSING)
+def test_a_script_that_does_not_exist_is_a_fault_of_the_manifest(
+    write: Write, tmp_path: Path, words: list[str], place: int | None, named: str
+) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/__main__.py").touch()
+    parameters = {"file": {"value": "nowhere.py", "stated": "p"}} if "{file}" in words else {}
+    code = ["train.py", "lib"]
+    if place is None:
+        write(argv=[*words, "{seed}"], parameters=parameters, code=code)
+        return
+    with pytest.raises(ManifestError) as caught:
+        write(argv=[*words, "{seed}"], parameters=parameters, code=code)
+    (fault,) = caught.value.faults
+    assert (fault.field, fault.line > 0) == (f"workload.argv[{place}]", True)
+    assert fault.message.startswith(f"no such file: {tmp_path}/")
+    assert named in fault.message
+
+
+def test_a_script_that_is_left_out_of_code_is_a_fault_of_the_manifest(
+    write: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "lib").mkdir()
+    with pytest.raises(ManifestError, match=r"argv\[1\]: ./train.py is not in code, so no trial"):
+        write(argv=["python", "./train.py", "{seed}"], code=["lib"])
+
+
 WARNINGS: list[tuple[list[str], list[str] | None, str]] = [
     (["python", "train.py"], None, ""),
     (["python", "train.py", "--config=lib/a.ini"], None, "lib/a.ini"),
     (["python", "train.py", "lib/"], None, "lib/"),
     (["python", "train.py", "./lib"], ["train.py", "lib/"], ""),
-    (["python", "./train.py"], ["lib"], "./train.py"),
     (["python", "train.py", "../elsewhere.py"], None, ""),
     (["python", "lib/../train.py"], None, "lib/../train.py"),
     (["/opt/train.py"], [], "/opt/train.py"),

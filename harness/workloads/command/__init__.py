@@ -11,6 +11,7 @@ The workload `function` is a command as well, which runs one function of a Pytho
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from shlex import join
@@ -102,7 +103,7 @@ class Command:
         """Return the workload that a manifest describes; see `harness.workload.Template`."""
         values = _parameter_values(manifest)
         check_placeholders(section, values)
-        root = folder / section.root
+        root = _folder_of_code(folder, section.root)
         entries = section.code
         if entries is None:  # what the command names, each file once
             below = filter(stays_below, section.argv)
@@ -110,6 +111,7 @@ class Command:
         files, faults = code.read_code(root, entries)
         if faults:
             raise SectionError({("code", place): text for place, text in faults.items()})
+        _check_script(root, files, section.argv, values)
         return replace(
             self,
             metrics=metrics_of(section, manifest),
@@ -165,6 +167,44 @@ def _parameter_values(manifest: Mapping[str, Json]) -> dict[str, Json]:
     }
 
 
+def _folder_of_code(folder: Path, name: str) -> Path:
+    """Return the folder of the code.
+
+    Raises:
+        SectionError: there is no such folder.
+    """
+    root = folder / name
+    if not os.path.isdir(root):
+        message = f"no such folder: {root}; it is relative to the folder of the manifest"
+        raise SectionError({("root",): message})
+    return root
+
+
+def _check_script(
+    root: Path, files: Sequence[code.File], argv: Sequence[str], values: Mapping[str, Json]
+) -> None:
+    """Check that the script which a command runs is in its code.
+
+    Raises:
+        SectionError: every trial would fail, because the script does not exist there.
+    """
+    known = {name: value for name, value in values.items() if isinstance(value, str)}
+    names = {name: f"{{{name}}}" for _, name in placeholders(argv)} | known
+    words = [" ".join(fill([word], names)) for word in argv]
+    place = code.missing_script(files, words)
+    if place is None:
+        return
+    path = root / words[place]
+    if os.path.isfile(path):
+        message = f"{words[place]} is not in code, so no trial has it; add it to code"
+    else:
+        beside = os.listdir(path.parent) if os.path.isdir(path.parent) else ()
+        near = get_close_matches(path.name, beside, n=1)
+        hint = f"; did you mean {PurePosixPath(words[place]).with_name(near[0])}?" if near else ""
+        message = f"no such file: {path}{hint}"
+    raise SectionError({("argv", place): message})
+
+
 def _warnings(
     root: Path, files: Sequence[code.File], argv: Sequence[str], values: Mapping[str, Json]
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -191,7 +231,7 @@ class Function(Command):
 
     def complete(self, section: Any, manifest: Mapping[str, Json], folder: Path) -> Command:
         """Return the workload that a manifest and the text of its file describe."""
-        root = folder / section.root
+        root = _folder_of_code(folder, section.root)
         files, faults = code.read_code(root, (section.file, *section.code))
         if faults:
             places = (("file",), *(("code", place) for place in range(len(section.code))))

@@ -138,6 +138,84 @@ def outside(folder: Path, files: Sequence[File], words: Sequence[str]) -> Iterat
                 break
 
 
+_ENDINGS: Mapping[str, tuple[str, ...]] = {
+    "node": (".js", ".mjs", ".cjs", ".ts"),
+    "Rscript": (".R", ".r"),
+    "bash": (".sh", ".bash"),
+    "sh": (".sh",),
+    "zsh": (".sh", ".zsh"),
+    "perl": (".pl",),
+    "ruby": (".rb",),
+    "julia": (".jl",),
+    "php": (".php",),
+}
+"""How the names of scripts end, by the program that runs them. A name without such an ending may
+mean something else to the program: a command of its own, or a file whose name it completes."""
+
+_PYTHON = re.compile(r"(python|pypy)[0-9.]*")
+_PYTHON_FLAGS = re.compile(r"-[bBdEiIOPqRsSuvx]+")
+"""Options of Python that take no value."""
+
+_TORCHRUN_OTHERS = frozenset(("-m", "--module", "--no_python", "--no-python", "--run_path"))
+"""Options of torchrun after which its first argument is no Python file."""
+
+_WRAPPERS = frozenset(("nice", "nohup", "stdbuf", "time", "timeout"))
+"""Programs that run another program, which their arguments name, in the same folder."""
+
+
+def missing_script(files: Sequence[File], words: Sequence[str]) -> int | None:
+    """Find a script that a command is sure to run and that is not in its code.
+
+    In doubt nothing is found: an option that is not known may take the next word as its value.
+
+    Args:
+        files: the code.
+        words: the command. A word with a brace in it is not known yet.
+
+    Returns:
+        The place of the script's name among the words.
+    """
+    place = _script(words)
+    if place is None or "{" in words[place] or not stays_below(words[place]):
+        return None
+    paths = [PurePosixPath(file.name) for file in files]
+    # Python also runs a folder or an archive.
+    names = {str(each) for path in paths for each in (path, *path.parents)}
+    return None if str(PurePosixPath(words[place])) in names else place
+
+
+def _script(words: Sequence[str]) -> int | None:
+    """Return the place of the script's name in a command; None if that is not certain."""
+    start = 0
+    if PurePosixPath(words[0]).name in _WRAPPERS:
+        known = (at for at, word in enumerate(words) if _is_interpreter(PurePosixPath(word).name))
+        start = next(known, 0)
+    program = PurePosixPath(words[start]).name
+    if not _is_interpreter(program):
+        return start if "/" in words[start] else None  # else it is looked for on the PATH
+    place = start + 1
+    while place < len(words) and words[place].startswith("-"):
+        word = words[place]
+        if program == "torchrun":
+            if word in _TORCHRUN_OTHERS:
+                return None
+            takes_value = "=" not in word and word != "--standalone"
+        elif _PYTHON.fullmatch(program) and word in ("-W", "-X"):
+            takes_value = True
+        elif _PYTHON.fullmatch(program) and _PYTHON_FLAGS.fullmatch(word):
+            takes_value = False
+        else:
+            return None
+        place += 1 + takes_value
+    if place >= len(words):
+        return None
+    return place if words[place].endswith(_ENDINGS.get(program, "")) else None
+
+
+def _is_interpreter(program: str) -> bool:
+    return bool(_PYTHON.fullmatch(program)) or program == "torchrun" or program in _ENDINGS
+
+
 def _runs_module(words: Sequence[str]) -> bool:
     """Whether the option -m after these words names a module of Python."""
     program, *options = words or ("",)

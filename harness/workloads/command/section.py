@@ -85,13 +85,21 @@ def _of_patterns(texts: Sequence[str]) -> Where:
     return Where(tuple(texts))
 
 
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError(f"must not hold the character \\0, got {text[:40]!a}")
+    return text
+
+
 def _inside(name: str) -> str:
+    _without_nul(name)
     if not stays_below(name):
         raise ValueError(f"{name!r} must be a path below the folder in which the command runs")
     return name
 
 
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
+"""A word, path or expression. The system takes no word with a NUL character."""
 _FORM: Any = str | tuple[str, ...] | dict[str, str]
 Place = Annotated[Where, BeforeValidator(_where, json_schema_input_type=_FORM)]
 
@@ -224,8 +232,8 @@ def check_placeholders(section: CommandSection, parameters: Mapping[str, Json]) 
             faults["parameters", name] = "the trial fills this in; give the parameter another name"
         elif name not in used:
             faults["parameters", name] = f'unused: put "{{{name}}}" into argv, or leave it out'
-        elif not isinstance(value, str | int | float | list):
-            faults["parameters", name, "value"] = "must be text, a number, true, false or a list"
+        elif fault := _fault_of_value(value):
+            faults["parameters", name, "value"] = fault
     if section.seeded and SEED not in used:
         faults[("argv",)] = (
             'nowhere has "{seed}"; add it, or say seeded: false if the command takes no seed '
@@ -241,6 +249,14 @@ def check_placeholders(section: CommandSection, parameters: Mapping[str, Json]) 
         faults["checkpoint", "resume"] = 'nowhere has "{checkpoint}"'
     if faults:
         raise SectionError(faults)
+
+
+def _fault_of_value(value: Json) -> str:
+    """Say why a parameter's value cannot be a word of a command; empty if it can be."""
+    if not isinstance(value, str | int | float | list):
+        return "must be text, a number, true, false or a list"
+    words = value if isinstance(value, list) else [value]
+    return "must not hold the character \\0" if any("\0" in str(word) for word in words) else ""
 
 
 def _unknown(name: str, known: Collection[str]) -> str:
