@@ -12,7 +12,7 @@ from harness.errors import Exit, UsageError
 from harness.manifest import Experiment
 from harness.options import data_folder
 from harness.plan import Job, Selection, jobs
-from harness.record import EpochRecord, Failure, FinalRecord
+from harness.record import EpochRecord, Failure, FailureKind, FinalRecord
 from harness.session import load_experiments
 from harness.session.permission import executions, require_permission
 from harness.source import source, workload_code
@@ -32,6 +32,8 @@ def trial(
     allow_commands: options.AllowCommands = False,
 ) -> None:
     """Run one trial in this process and print its metrics. Nothing is stored.
+
+    Exit 1: the method failed; 4: a machine failed, which says nothing about the method.
 
     Example: harness trial experiments/image-pair-4.yaml --seed 0 --epochs 10
     """
@@ -71,6 +73,9 @@ def _print_listing(
                 typer.echo(_line("test", columns, message.metrics))
             case Failure():
                 typer.echo(f"{message.error}: {message.message}", err=True)
+                if message.kind is FailureKind.INFRASTRUCTURE:
+                    typer.echo("a machine failed, not the method; run the trial again", err=True)
+                    raise typer.Exit(Exit.INCOMPLETE)
                 raise typer.Exit(Exit.NOT_AS_EXPECTED)
 
 

@@ -726,6 +726,22 @@ def test_validate_and_plan_print_each_warning_once_and_exit_0(
         )
 
 
+@pytest.mark.parametrize(
+    ("script", "code", "hint"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 4, True),
+        ("raise SystemExit(3)", 1, False),
+    ],
+)
+def test_one_trial_exits_4_if_the_machine_failed_and_1_if_the_method_did(
+    tmp_path: Path, script: str, code: int, hint: bool
+) -> None:
+    path = write_manifest(tmp_path, script)
+    done = CliRunner().invoke(app, ["trial", str(path), "--seed", "0", "--allow-commands"])
+    assert done.exit_code == code, done.output
+    assert ("a machine failed" in done.output) == hint
+
+
 def test_another_workload_has_no_such_fields(tmp_path: Path) -> None:
     from harness.workloads import registry  # noqa: PLC0415 - only this test needs the others
 
