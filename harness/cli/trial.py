@@ -53,7 +53,7 @@ def trial(
 def _print_listing(
     experiment: Experiment, job: Job, workload: Workload, data: Path | None, *, gpu: bool
 ) -> None:
-    """Print the claims' metrics: a line per epoch and a line for the final estimates.
+    """Print the claims' metrics: a line per epoch and, if there are any, the final estimates.
 
     A line with none of them has all of the workload's, so that no line is empty.
     """
@@ -69,7 +69,7 @@ def _print_listing(
         match message:
             case EpochRecord():
                 typer.echo(_line(str(message.epoch), columns, message.metrics))
-            case FinalRecord():
+            case FinalRecord() if message.metrics:
                 typer.echo(_line("test", columns, message.metrics))
             case Failure():
                 typer.echo(f"{message.error}: {message.message}", err=True)

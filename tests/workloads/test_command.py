@@ -742,6 +742,20 @@ def test_one_trial_exits_4_if_the_machine_failed_and_1_if_the_method_did(
     assert ("a machine failed" in done.output) == hint
 
 
+def test_a_trial_without_final_estimates_prints_its_epochs_only(tmp_path: Path) -> None:
+    script = 'import json; print(json.dumps({"epoch": 1, "loss": 2.0}))'
+    path = write_manifest(
+        tmp_path,
+        script,
+        claims=[EVERY_EPOCH],
+        epochs={"value": 1, "stated": "page 1"},
+    )
+    done = CliRunner().invoke(app, ["trial", str(path), "--seed", "0", "--allow-commands"])
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == "1 2.0000"
+    assert "test" not in done.output.splitlines()
+
+
 def test_another_workload_has_no_such_fields(tmp_path: Path) -> None:
     from harness.workloads import registry  # noqa: PLC0415 - only this test needs the others
 
