@@ -222,7 +222,11 @@ def cases(subject: Subject) -> Iterator[PlantedCase]:
     stale = missing_seed(seed, "digest")
     yield PlantedCase("stale record: another seed's", _other_seed, stale)
     yield PlantedCase("stale record: another seed's, spec replaced", _other_seed_renamed, stale)
-    yield PlantedCase("stale record: other parameters", _other_parameters, stale)
+    spec = subject.specs()[seed]
+    if spec.parameters:
+        yield PlantedCase("stale record: other parameters", _other_parameters, stale)
+    if spec.settings:
+        yield PlantedCase("stale record: other settings", _other_settings, stale)
     yield PlantedCase("stale record: another revision", _other_revision, stale)
     if margins(subject.experiment):
         changed = noted("changed since the records were made", "exact")
@@ -376,6 +380,13 @@ def _other_parameters(subject: Subject, store: Store) -> Sequence[Experiment]:
     spec = subject.specs()[_tampered(subject)]
     name, value = next(iter(spec.parameters.items()))
     return _stale(subject, store, replace(spec, parameters={**spec.parameters, name: [value]}))
+
+
+def _other_settings(subject: Subject, store: Store) -> Sequence[Experiment]:
+    """Change what the manifest's section adds to a trial's identity: the code that runs, say."""
+    spec = subject.specs()[_tampered(subject)]
+    other = {name: [value] for name, value in (spec.settings or {}).items()}
+    return _stale(subject, store, replace(spec, settings=other))
 
 
 def _other_revision(subject: Subject, store: Store) -> Sequence[Experiment]:

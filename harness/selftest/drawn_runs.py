@@ -242,13 +242,13 @@ def messages(
             ended_ms=1000 * epoch,
             seconds=1.0,
         )
-        for epoch in range(upto or run.epochs)
+        for epoch in range(run.epochs if upto is None else upto)
     ]
     sent = [Started(0, _provenance(spec)), *records]
     if failure is not None:
         return [*sent, failure]
     if upto is not None:
-        return [*sent, Checkpoint(upto, "drawn", b"")]
+        return [*sent, Checkpoint(upto, "drawn", b"")] if upto else sent
     final = FinalRecord(run.epochs, dict(run.finals), ended_ms=1000 * run.epochs, seconds=1.0)
     return [*sent, final, Finished(run.epochs)]
 
