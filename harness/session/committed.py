@@ -13,6 +13,16 @@ from harness.store import Archive, Kept, merge
 FOLDER = "records"
 """The folder of committed records, beside the manifests."""
 
+_DIFFERS = {
+    "workload": "another workload",
+    "revision": "another revision",
+    "parameters": "other parameters",
+    "data": "other data",
+    "length": "another number of epochs",
+    "settings": "other settings of the workload",
+}
+"""What a stale record was made with, by the field of its spec that differs from today's."""
+
 
 @dataclass(frozen=True)
 class Committed:
@@ -30,7 +40,7 @@ class Committed:
 
     @cached_property
     def stale(self) -> tuple[int, ...]:
-        """Seeds whose records were made with other parameters, data or revision than today's."""
+        """Seeds whose records were made with another spec than today's."""
         return tuple(trial.spec.seed for trial in self._all if not self._current(trial))
 
     @property
@@ -38,18 +48,45 @@ class Committed:
         """What the manifest declared when the records were made."""
         return self.archive.declared(self.experiment.id)
 
-    def notes(self) -> Iterator[str]:
-        """Yield notes for a verdict that uses these records."""
+    def notes(self, *, searched: bool) -> Iterator[str]:
+        """Yield notes for a verdict that uses these records.
+
+        Args:
+            searched: whether the workspace was searched first, and holds no trial of it.
+        """
         if self.trials:
             yield f"judged by the committed records in {self.file}, not by the workspace"
-        elif not self.stale:
-            yield f"the workspace holds no trial of it, and {self.file} holds no records"
+        elif searched:
+            epochs = self.spec.length  # None if a short trial is the beginning of a longer one
+            length = "" if epochs is None else f" of {number_of(epochs, 'epoch')}"
+            held = f"the workspace holds no trial{length} of it as the manifest is now"
+            yield "; ".join([held, *self._absence()])
+        else:
+            asked = "only committed records were asked for, so the workspace was not searched"
+            yield "; ".join([asked, *self._absence()])
         yield from self.warnings()
+
+    def _absence(self) -> Iterator[str]:
+        """Say that the file of the records, or its part for this experiment, does not exist."""
+        if self.stale:
+            return
+        if not self.file.exists():
+            yield f"there is no file {self.file}"
+            return
+        others = self.archive.count(self.file)
+        held = f", but {number_of(others, 'trial')} of other cells" if others else ""
+        yield f"{self.file} holds no trial of it{held}"
 
     def warnings(self) -> Iterator[str]:
         """Yield a warning if some records are stale."""
         if self.stale:
-            why = "were made with other parameters, data or revision, and are not used"
+            specs = [trial.spec for trial in self._all if not self._current(trial)]
+            differs = (
+                words
+                for name, words in _DIFFERS.items()
+                if any(getattr(spec, name) != getattr(self.spec, name) for spec in specs)
+            )
+            why = f"are not used: they were made with {' and '.join(differs)}"
             yield f"the records of {of_seeds(self.stale)} in {self.file} {why}"
 
     @property

@@ -443,7 +443,8 @@ class Session:
         (experiment,) = (item for item in self.experiments if item.id == verdict.id)
         committed = self.committed.get(verdict.id)
         added = [*remarks_of(experiment.workload(self.registry))]
-        added += committed.notes() if committed else ()
+        searched = self.use is CommittedUse.WHERE_EMPTY
+        added += committed.notes(searched=searched) if committed else ()
         stderr = {} if committed else dict(self._last_words(experiment, verdict.failures))
         return replace(verdict, notes=(*verdict.notes, *added), stderr=stderr)
 

@@ -192,6 +192,11 @@ class Archive:
         stem = self.file(experiment_id).name.removesuffix(ENDING)
         return self._sections(stem).get(experiment_id, Kept())
 
+    def count(self, file: Path) -> int:
+        """The number of trials in one of its files, of whatever experiment."""
+        sections = self._sections(file.name.removesuffix(ENDING))
+        return sum(len(kept.trials) for kept in sections.values())
+
     def write(self, experiment_id: str, kept: Kept) -> None:
         """Replace an experiment's records atomically."""
         self._replace(experiment_id, {experiment_id: kept}, encoded(kept))

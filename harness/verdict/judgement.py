@@ -453,7 +453,7 @@ def _losses(evidence: Evidence) -> Iterator[str]:
     absent = set(evidence.named(evidence.missing)) - set(evidence.failures)
     absent -= set(evidence.distrusted)
     if never := {seed for seed in absent if not recorded[seed]}:
-        yield f"{of_seeds(never)}: nothing recorded"
+        yield f"{of_seeds(never)}: no records to judge by"
     if unfinished := absent - never:
         yield f"{of_seeds(unfinished)}: not finished"
     if later := evidence.later_failures:

@@ -131,11 +131,20 @@ def test_stale_records_are_never_used_and_are_named(clone: Path, tmp_path: Path)
     assert list(session.store.trials()) == []
 
 
-def test_where_there_is_nothing_at_all_that_is_said(clone: Path, tmp_path: Path) -> None:
+def test_a_missing_file_is_said_and_whether_the_workspace_was_searched(
+    clone: Path, studied: Path, tmp_path: Path
+) -> None:
     shutil.rmtree(clone.parent / "records")
     found = document("check", clone, "--workspace", tmp_path / "nothing")
     assert found["verdict"] == "INCOMPLETE"
-    assert "the workspace holds no trial of it, and" in str(found["notes"])
+    (note,) = (each for each in found["notes"] if "workspace" in each)  # type: ignore[attr-defined]
+    assert note.startswith("the workspace holds no trial of it as the manifest is now; there is no")
+    assert note.endswith("records/tiny.jsonl")
+    # The workspace holds trials of it, but was not asked for them.
+    found = document("check", clone, "--workspace", studied, "--committed")
+    (note,) = (each for each in found["notes"] if "workspace" in each)  # type: ignore[attr-defined]
+    assert "the workspace was not searched; there is no file" in note
+    assert "holds no" not in note
 
 
 def test_export_wants_one_destination(clone: Path) -> None:

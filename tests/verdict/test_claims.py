@@ -300,7 +300,7 @@ def test_a_final_estimate_belongs_to_the_whole_run() -> None:
 @pytest.mark.parametrize(
     ("other", "note"),
     [
-        (None, "seed 1: nothing recorded"),
+        (None, "seed 1: no records to judge by"),
         (trial([0.0] * 3, unfinished=True), "seed 1: not finished"),
         (
             trial([0.0] * 3, failure=failed(3, FailureKind.INFRASTRUCTURE)),
