@@ -156,6 +156,11 @@ class Evidence:
         only = next(iter(found)) if len(found) == 1 < len(complete) else None
         return complete if only is not None and only.digits >= DIGITS else ()
 
+    def lacks(self, metric: str) -> bool:
+        """Whether a claim is about the metric, and no seed recorded it at any epoch."""
+        found = [held[metric] for held in (self.curves, self.finals) if metric in held]
+        return bool(found) and all(np.isnan(values).all() for values in found)
+
     def without(self, seeds: Collection[int]) -> "Evidence":
         """The evidence of the other seeds."""
         return self._only(~np.isin(self.seeds, list(seeds)))

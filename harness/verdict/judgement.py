@@ -280,6 +280,8 @@ def _decide(
         return Decision(outcome=Outcome.INCOMPLETE, why=f"{of_seeds(lacking)} missing")
     if silent := evidence.named(row.absent):
         why = f"{of_seeds(silent)} ran, but recorded no {claim.metric} here"
+        if evidence.lacks(claim.metric):
+            why += "; no trial gave this metric: check its name, and what the workload prints"
         return Decision(outcome=Outcome.INCONCLUSIVE, why=why)
     return rule.decide(claim, row, terms)
 

@@ -350,7 +350,10 @@ def test_a_metric_that_a_finished_trial_never_recorded_is_no_pass_and_is_named()
     verdict = verdict_on(experiment(exact({1: 0.0}), epochs=1), {0: trial([0.0])})
     assert verdict.verdict is INCONCLUSIVE
     (only,) = verdict.results
-    assert only.note == "seed 0 ran, but recorded no true_mi_bits here"
+    assert only.note == (
+        "seed 0 ran, but recorded no true_mi_bits here; no trial gave this metric: check its name, "
+        "and what the workload prints"
+    )
     assert exit_code([verdict]) is Exit.INCONCLUSIVE
 
 

@@ -16,7 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.errors import ManifestError
+from harness.errors import Exit, ManifestError
 from harness.manifest import Experiment, load
 from harness.record import (
     Checkpoint,
@@ -30,8 +30,10 @@ from harness.record import (
     TrialSpec,
 )
 from harness.source import cpu_name, source
+from harness.store import Store
 from harness.trial import attempt
 from harness.variables import Variables, trial_environment
+from harness.verdict import Case, Outcome, exit_code, judge
 from harness.workload import execution_of, remarks_of
 from tests.commands import AT_THE_END, EVERY_EPOCH, REGISTRY, SOUND, job_of, written
 from tests.commands import write as write_manifest
@@ -306,8 +308,6 @@ FAILURES: dict[str, tuple[str, FailureKind, str]] = {
         MACHINE,
         "a failure of the machine: HTTP 503",
     ),
-    "no output": ("print('hello')", METHOD, "nothing in the command's output gives"),
-    "one metric never": ("print('{\"loss\": 1}')", METHOD, "output gives accuracy"),
     "text for a number": ('print(\'{"loss": "low"}\')', METHOD, "loss: must be a number, got"),
     "NaN": ("print('{\"loss\": NaN}')", METHOD, "epoch 1: loss is nan"),
     "epoch 0": ('print(\'{"epoch": 0, "loss": 1}\')', METHOD, "say first_epoch: 0"),
@@ -326,6 +326,43 @@ def test_a_failure_is_the_method_s_or_the_machine_s(
     script, kind, said = FAILURES[name]
     found = failure(write(script, infrastructure=r"HTTP 5\d\d"), tmp_path / "trial")
     assert (found.kind, said in found.message) == (kind, True), found
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [("print('hello')", "loss, accuracy"), ("print('{\"loss\": 1}')", "accuracy")],
+)
+def test_a_metric_that_the_output_never_gives_is_named_and_is_no_failure(
+    write: Write, tmp_path: Path, capfd: pytest.CaptureFixture[str], script: str, named: str
+) -> None:
+    found = outcome(write(script), tmp_path / "trial")
+    assert final(found) == {}
+    assert rows(found) == ({} if "loss" in named else {1: {"loss": 1.0}})
+    said = capfd.readouterr().err
+    assert said.count("nothing in the command's output gives") == 1
+    assert f"output gives {named}: check the metric's name" in said
+
+
+@pytest.mark.parametrize("claim", [EVERY_EPOCH, AT_THE_END])
+def test_a_metric_that_a_claim_misspells_is_no_evidence_against_the_paper(
+    write: Write, tmp_path: Path, claim: dict[str, Any]
+) -> None:
+    experiment = write(claims=[{**claim, "metric": "lsos"}])
+    store = Store(tmp_path / "workspace")
+    specs = {seed: job_of(experiment, seed).spec for seed in (0, 1)}
+    with store.lock():
+        for seed, spec in specs.items():
+            found = outcome(experiment, tmp_path / str(seed), seed)
+            store.append([(spec, message) for message in found])
+    trials = {seed: store.read(spec.id) for seed, spec in specs.items()}
+    (verdict,) = judge([Case(experiment, (0, 1), 3)], lambda _, seed: trials[seed])
+    (result,) = verdict.results
+    assert result.verdict is Outcome.INCONCLUSIVE
+    assert result.note == (
+        "seeds 0-1 ran, but recorded no lsos here; no trial gave this metric: check its name, and "
+        "what the workload prints"
+    )
+    assert exit_code([verdict]) is Exit.INCONCLUSIVE
 
 
 def test_a_node_without_the_program_is_at_fault(write: Write, tmp_path: Path) -> None:

@@ -226,6 +226,8 @@ _COPY = ".checkpoint"
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
+_CHECK = "check the metric's name, and how the manifest reads the output"
+
 _POLL_S = 0.2
 """How often files are looked at while the command runs, in seconds."""
 
@@ -319,7 +321,9 @@ class CommandRun:
     def final(self) -> Mapping[str, float]:
         """Wait for the command's end, and return its final estimates.
 
-        A run that is shorter than the command's own number of epochs is cut off and has none.
+        A run that is shorter than the command's own number of epochs is cut off and has none. A
+        metric that the command never gave is named on standard error. It is missing in the records,
+        which is no evidence against the paper.
         """
         try:
             if self._shortened:
@@ -327,6 +331,9 @@ class CommandRun:
             while not self._ended:
                 self._read_more()
             self._check_end()
+            if missing := self._missing():
+                text = f"nothing in the command's output gives {', '.join(missing)}: {_CHECK}\n"
+                _write(2, text.encode())
             return {name: _number(name, value) for name, value in self._finals.items()}
         finally:
             self._end()
@@ -490,25 +497,26 @@ class CommandRun:
             self._child.require_success()
 
     def _check_end(self) -> None:
-        """Check how the command has ended, and that each metric had a value.
+        """Check how the command has ended.
 
         Raises:
             InfrastructureError, CommandFailedError: as of `Child.require_success`.
-            ValueError: a metric had no value, or a row follows the last epoch.
+            ValueError: a row follows the last epoch.
         """
         self._check_success()
         waiting = self._epochs.waiting
         if waiting is not None and waiting > self._length:
             self._refuse_beyond(waiting)
+
+    def _missing(self) -> list[str]:
+        """Return the metrics that never had a value."""
         # Rows that an earlier attempt has may be the last that give a metric of every epoch.
         resumed = self._epochs.must_name
-        missing = [
+        return [
             name
             for name, metric in self._metrics.items()
             if name not in self._seen and (metric.final or not resumed)
         ]
-        if missing:
-            raise ValueError(f"nothing in the command's output gives {', '.join(missing)}")
 
 
 def _hardware(device: str) -> dict[str, str]:
