@@ -9,12 +9,15 @@ modules keep in their variables. Nothing here imports a library: only the loaded
 
 import _signal  # type: ignore[import-not-found]
 import _thread
+import builtins
+import copyreg
 import decimal
 import faulthandler
 import gc
 import importlib.machinery
 import locale
 import logging
+import multiprocessing
 import os
 import random
 import resource
@@ -25,7 +28,15 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Reversible, Sequence
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Reversible,
+    Sequence,
+)
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +45,7 @@ from importlib.machinery import ModuleSpec
 from itertools import chain
 from operator import is_, is_not
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 _SOCKETS = 64
@@ -195,6 +206,11 @@ def _logging_write(before: tuple[Any, ...]) -> None:
     logging.root.handlers[:] = before[2]
 
 
+def _refill(table: MutableMapping[Any, Any], before: Mapping[Any, Any]) -> None:
+    table.clear()
+    table.update(before)
+
+
 def _children() -> frozenset[int]:
     """Return the ids of this process's children, running or ended."""
     try:
@@ -257,10 +273,17 @@ _PATCHED = (
     *("statistics", "sys", "threading", "time"),
     *("harness.record", "harness.returned_values", "harness.trial"),
     *("numpy", "numpy.fft", "numpy.linalg", "numpy.random"),
-    *("torch", "torch.fft", "torch.linalg", "torch.nn", "torch.nn.functional", "torch.nn.init"),
-    *("torch.optim", "torch.utils.data"),
+    *("numpy._core._methods", "numpy._core.fromnumeric"),
+    *("torch", "torch.autograd", "torch.fft", "torch.linalg"),
+    *("torch.nn", "torch.nn.functional", "torch.nn.init", "torch.nn.utils"),
+    *("torch.optim", "torch.optim.adam", "torch.optim.adamw", "torch.optim.lr_scheduler"),
+    *("torch.optim.optimizer", "torch.optim.sgd", "torch.utils.data"),
 )
-"""Modules whose functions, classes and methods a trial may have replaced."""
+"""Modules whose functions, classes, methods and constants a trial may have replaced. The bases of
+their classes belong to them."""
+
+_WATCHED = frozenset(name.partition(".")[0] for name in _PATCHED)
+"""The packages of these modules."""
 
 
 _FOLLOWING = ("Storage",)
@@ -286,15 +309,16 @@ class _Attributes:
         """What `_now` returned when the variables were read."""
 
     def __call__(self) -> Mapping[Any, Mapping[str, Any]]:
-        """Return the functions, classes, methods and properties by module or class."""
+        """Return the functions, classes, methods and constants by module or class."""
         modules = list(filter(None, map(sys.modules.get, _PATCHED)))
         same = len(modules) == len(self._modules) and all(map(is_, modules, self._modules))
         if not same or not all(map(is_, self._now(), self._values)):
             self._modules, self._found, self._views = modules, {}, ([], [])
             for module in modules:
                 for value in self._read(module).values():
-                    if isinstance(value, type) and not value.__flags__ & _IMMUTABLE_TYPE:
-                        self._read(value)
+                    for base in value.__mro__ if isinstance(value, type) else ():
+                        if base not in self._found and not base.__flags__ & _IMMUTABLE_TYPE:
+                            self._read(base)
             self._values = [*self._now()]
         return self._found
 
@@ -302,9 +326,10 @@ class _Attributes:
         """Return all values, the last name of each owner, and `_END`, so that no end is missed.
 
         The values are compared by identity, because what wraps a function may compare equal to it.
-        They are all compared, not just the code, and without their names: to look the names up
-        reads three times as much memory. A value that gets another name moves to the end of its
-        owner, so a changed name shows in the order, or it is the last one.
+        They are all compared, not just the code, and without their names: to compare these too
+        takes a third longer. A value that gets another name moves to the end of its owner. So the
+        order changes, or the last name does, unless whoever renames it also sets all later
+        variables anew.
         """
         values, names = self._views
         return chain(chain.from_iterable(values), map(next, map(reversed, names)), _END)
@@ -326,7 +351,9 @@ _ATTRIBUTES = _Attributes()
 def _replaced(
     before: Mapping[Any, Mapping[str, Any]], after: Mapping[Any, Mapping[str, Any]]
 ) -> Iterator[tuple[Any, str, Any]]:
-    """Find functions, classes and methods that were replaced or removed.
+    """Find functions, classes, methods and constants that were replaced, removed or hidden.
+
+    A new name hides a method that the class inherits, or a builtin that the module uses.
 
     Yields:
         The module or class, the name, and its present value.
@@ -337,11 +364,23 @@ def _replaced(
             new = now.get(name)
             if new is not value and name not in _FOLLOWING and not _is_hook_of_torch(new, value):
                 yield owner, name, new
+        if now is not held:
+            for name in now.keys() - held.keys():
+                new, value = now[name], _hidden(owner, name)
+                if _is_code(new) and value is not None and not _is_hook_of_torch(new, value):
+                    yield owner, name, new
+
+
+def _hidden(owner: Any, name: str) -> Any:
+    """Return what the name would mean without the owner's own variable; None if nothing."""
+    if not isinstance(owner, type):
+        return vars(builtins).get(name)
+    return next((vars(base)[name] for base in owner.__mro__[1:] if name in vars(base)), None)
 
 
 def _is_code(value: object) -> bool:
-    """Whether it is a function, a class, a method or a property."""
-    return callable(value) or isinstance(value, classmethod | property)
+    """Whether it is a function, a class, a method, a property, or a constant such as pi."""
+    return callable(value) or isinstance(value, classmethod | property | float)
 
 
 def _is_hook_of_torch(new: object, before: object) -> bool:
@@ -370,9 +409,33 @@ def _package(thing: Any) -> str:
     return str(name).partition(".")[0]
 
 
+_IN_PLACE = ("__code__", "__defaults__", "__kwdefaults__")
+"""What can be set in a function that stays the same object."""
+
+_changed_in_place: list[tuple[FunctionType, str, Any]] = []
+"""What the running trial has set in functions of the packages of `_PATCHED`, and what was there."""
+
+
+def _notice_in_place(event: str, args: tuple[Any, ...]) -> None:
+    """Hear of each attribute that Python lets nobody set unnoticed. An audit hook."""
+    if event != "object.__setattr__" or not _WATCH.runs_a_trial():
+        return
+    function, name, _ = args
+    if name in _IN_PLACE and isinstance(function, FunctionType) and _package(function) in _WATCHED:
+        _changed_in_place.append((function, name, getattr(function, name)))
+
+
+def _in_place_write(before: int) -> None:
+    while len(_changed_in_place) > before:
+        setattr(*_changed_in_place.pop())
+
+
 def _attributes_write(before: Mapping[Any, Mapping[str, Any]]) -> None:
     for owner, name, _ in list(_replaced(before, _ATTRIBUTES())):
-        setattr(owner, name, before[owner][name])
+        if name in before[owner]:
+            setattr(owner, name, before[owner][name])
+        else:
+            delattr(owner, name)
 
 
 class _Modules:
@@ -416,11 +479,27 @@ _PROCESS = (
         grows=True,
     ),
     _Part(
+        "functions changed in place",
+        lambda: len(_changed_in_place),
+        _in_place_write,
+    ),
+    _Part(
         "modules",
         _Modules(),
         sys.modules.update,
         _modules_changed,
         enough=False,
+    ),
+    _Part(
+        "pickling",
+        lambda: dict(copyreg.dispatch_table),
+        lambda before: _refill(copyreg.dispatch_table, before),
+        imports=_always,
+    ),
+    _Part(
+        "how processes start",
+        lambda: multiprocessing.get_start_method(allow_none=True),
+        lambda before: multiprocessing.set_start_method(before, force=True),
     ),
     _Part("resource limits", _limits, _limits_write, lasts=False),
     _Part("working directory", _directory, lambda before: os.chdir(before[0]), lasts=False),
@@ -459,6 +538,7 @@ _PROCESS = (
         lambda before: locale.setlocale(locale.LC_ALL, before),
     ),
     _Part("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    _Part("size of a thread's stack", threading.stack_size, threading.stack_size),
     _Part("switch interval", sys.getswitchinterval, sys.setswitchinterval),
     _Part("longest number", sys.get_int_max_str_digits, sys.set_int_max_str_digits),
     _Part("tracing", lambda: (sys.gettrace(), sys.getprofile())),
@@ -536,6 +616,24 @@ def _torch_parts(torch: Any) -> Iterator[_Part]:
     yield _Part("torch's threads between operations", torch.get_num_interop_threads)
     yield _Part("torch's gradients", torch.is_grad_enabled, torch.set_grad_enabled)
     yield _Part("torch's inference mode", torch.is_inference_mode_enabled)
+    yield from flag("_is_multithreading_enabled", "_set_multithreading_enabled")
+    yield _Part(
+        "torch's hooks of saved tensors", lambda: c._autograd._top_saved_tensors_default_hooks(True)
+    )
+    yield _Part(
+        "torch's checks of distributions",
+        lambda: torch.distributions.Distribution._validate_args,
+        torch.distributions.Distribution.set_default_validate_args,
+    )
+    for owner, name in (
+        (torch.__future__, "overwrite_module_params_on_conversion"),
+        (torch.__future__, "swap_module_params_on_conversion"),
+        (torch.serialization, "default_load_endianness"),
+        (torch.serialization, "default_mmap_options"),
+        (torch.multiprocessing, "sharing_strategy"),
+    ):
+        yield _Part(f"torch's {name}", getattr(owner, f"get_{name}"), getattr(owner, f"set_{name}"))
+    yield _Part("torch's operators", lambda: len(torch.library._impls), imports=_always)
     yield _Part(
         "torch's anomaly detection",
         lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
@@ -579,7 +677,8 @@ def _torch_parts(torch: Any) -> Iterator[_Part]:
     )
     yield _Part("torch's function modes", c._len_torch_function_stack)
     yield _Part("torch's dispatch modes", c._len_torch_dispatch_stack)
-    yield _Part("torch's module hooks", lambda: _module_hooks(torch))
+    hooks = _global_hooks()
+    yield _Part("torch's global hooks", lambda: sum(map(len, hooks)))
     yield _Part(
         "torch's printing",
         lambda: dict(vars(torch._tensor_str.PRINT_OPTS)),
@@ -628,10 +727,13 @@ def _torch_device(torch: Any) -> Any:
     return mode.device if mode is not None else None
 
 
-def _module_hooks(torch: Any) -> int:
-    held = vars(torch.nn.modules.module)
-    return sum(len(held[n]) for n in held if n.startswith("_global") and isinstance(held[n], dict))
+def _global_hooks() -> list[dict[Any, Any]]:
+    """Return the tables of hooks that torch calls for every module and every optimizer."""
+    held = chain(*(vars(sys.modules[f"torch.{name}"]).items() for name in _HOOKED))
+    return [value for name, value in held if name.startswith("_global") and isinstance(value, dict)]
 
+
+_HOOKED = ("nn.modules.module", "optim.optimizer")
 
 _LIBRARIES: Mapping[str, Callable[[Any], Iterator[_Part]]] = {
     "numpy": _numpy_parts,
@@ -777,8 +879,14 @@ class _ImportWatch(MetaPathFinder):
     def __init__(self) -> None:
         self.state: ProcessState | None = None
         """None while no trial runs."""
+        self.listens = False
+        """Whether `_notice_in_place` is an audit hook of this process."""
         self._depth = 0
         self._finding = False
+
+    def runs_a_trial(self) -> bool:
+        """Whether a trial runs, and not an import of it."""
+        return self.state is not None and self._depth == 0
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -823,6 +931,9 @@ _WATCH = _ImportWatch()
 
 
 def watch_imports() -> None:
-    """Notice all later imports of this process."""
+    """Notice all later imports of this process, and what is changed in functions."""
+    if not _WATCH.listens:
+        sys.addaudithook(_notice_in_place)  # never to be removed
+        _WATCH.listens = True
     if _WATCH not in sys.meta_path:
         sys.meta_path.insert(0, _WATCH)

@@ -1,9 +1,13 @@
 """A trial on a warm worker equals the same trial in a fresh process, whatever ran before it."""
 
+import copyreg
 import faulthandler
 import functools
 import json
+import math
+import multiprocessing
 import os
+import pickle
 import random
 import sys
 import threading
@@ -15,6 +19,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -164,6 +169,118 @@ def test_a_function_that_got_another_name_is_noticed(owner: Any, place: int) -> 
     assert state.restore() == ["replaced functions"]
     assert getattr(owner, name) is before
     del owner.renamed
+
+
+OPTIMIZER = sys.modules["torch.optim.optimizer"]
+
+REPLACED: dict[str, Callable[[], Any]] = {
+    "a method that hides an inherited one": lambda: setattr(torch.nn.Linear, "__call__", len),
+    "a method that hides one written in C": lambda: setattr(torch.Tensor, "sum", len),
+    "a method of a base": lambda: setattr(torch.nn.modules.conv._ConvNd, "reset_parameters", len),
+    "a function that hides a builtin": lambda: setattr(random, "len", lambda _: 0),
+    "a constant": lambda: setattr(math, "pi", 3.0),
+    "a function of numpy's own": lambda: setattr(np._core._methods, "_mean", len),  # type: ignore[attr-defined]
+    "an optimizer's function": lambda: setattr(sys.modules["torch.optim.sgd"], "sgd", len),
+}
+"""What the next trial may not see, so it gets another process. All of it is put back even so."""
+
+
+@pytest.mark.parametrize("what", REPLACED)
+def test_whatever_is_replaced_or_hidden_is_noticed_and_put_back(what: str) -> None:
+    before = _computed()
+    state = ProcessState(0)
+    REPLACED[what]()
+    assert state.restore() == ["replaced functions"]
+    assert _computed() == before
+    assert ProcessState(0).restore() == []
+
+
+def _computed() -> list[float]:
+    """Numbers that each of these changes would change, or keep from being computed."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    layer(torch.ones(2)).sum().backward()
+    optimizer.step()
+    found = [value.sum().item() for value in layer.parameters()]
+    found += [torch.nn.functional.dropout(torch.ones(9)).sum().item()]
+    found += [torch.nn.Conv1d(1, 1, 1).weight.item(), math.pi, float(np.mean(np.arange(3.0)))]
+    return [*found, random.Random(0).sample(range(9), 1)[0], random.Random(0).gauss()]
+
+
+SET: dict[str, Callable[[], Any]] = {
+    "a function's code": lambda: setattr(
+        torch.nn.functional.dropout, "__code__", torch.nn.functional.alpha_dropout.__code__
+    ),
+    "a function's defaults": lambda: setattr(
+        torch.nn.functional.dropout, "__defaults__", (0.0, True, False)
+    ),
+    "a method's defaults": lambda: setattr(random.Random.gauss, "__defaults__", (9.0, 1.0)),
+    "checks of distributions": lambda: torch.distributions.Distribution.set_default_validate_args(
+        value=False
+    ),
+    "how parameters are swapped": lambda: torch.__future__.set_swap_module_params_on_conversion(
+        value=True
+    ),
+    "how processes start": lambda: multiprocessing.set_start_method("spawn", force=True),
+    "what pickles": lambda: copyreg.pickle(complex, lambda _: (complex, ())),
+    "stacks": lambda: threading.stack_size(1 << 20),
+}
+"""Settings that are put back, so that the process stays as it was."""
+
+
+def _settings() -> list[Any]:
+    return [
+        torch.distributions.Distribution._validate_args,
+        torch.__future__.get_swap_module_params_on_conversion(),
+        multiprocessing.get_start_method(allow_none=True),
+        pickle.dumps(1j, 2),
+        threading.stack_size(),
+    ]
+
+
+@pytest.mark.parametrize("what", SET)
+def test_whatever_is_set_is_put_back(what: str) -> None:
+    watch_imports()
+    before = _settings(), _computed()
+    state = ProcessState(0)
+    SET[what]()
+    assert (_settings(), _computed()) != before
+    assert state.restore() == []
+    assert (_settings(), _computed()) == before
+
+
+HOOKS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], str]] = {
+    "optimizers": (
+        lambda: OPTIMIZER.register_optimizer_step_pre_hook(lambda *_: None),
+        lambda hook: hook.remove(),
+        "torch's global hooks",
+    ),
+    "saved tensors": (
+        lambda: torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x).__enter__(),
+        lambda _: torch._C._autograd._pop_saved_tensors_default_hooks(),
+        "torch's hooks of saved tensors",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HOOKS)
+def test_a_hook_that_torch_calls_in_every_trial_is_noticed(what: str) -> None:
+    register, remove, part = HOOKS[what]
+    state = ProcessState(0)
+    hook = register()
+    try:
+        assert state.restore() == [part]
+    finally:
+        remove(hook)
+
+
+@pytest.mark.parametrize("kind", ["Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "SGD", "Adagrad"])
+def test_an_optimizer_that_is_made_for_the_first_time_leaves_nothing(kind: str) -> None:
+    """Torch wraps its `step`, which some kinds inherit."""
+    state = ProcessState(0)
+    getattr(torch.optim, kind)([torch.nn.Parameter(torch.ones(2))], lr=0.1)
+    assert state.restore() == []
 
 
 def test_the_global_generator_is_seeded_also_if_a_trial_has_hidden_it(
