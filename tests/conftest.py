@@ -1,6 +1,8 @@
 """What tests share: real data, where it has been fetched."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,23 @@ FIRST_PAPER = tuple(
     path for path in sorted((REPOSITORY / "experiments").glob("*.yaml")) if path.stem != "psa"
 )
 """The manifests of the first paper: one experiment each."""
+
+
+def pytest_configure() -> None:
+    """Take SIGINT as a terminal's programs do: what a shell starts with `&` ignores it.
+
+    The tests' programs inherit that, also those that a fork server starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def _heeds_a_closed_terminal() -> Iterator[None]:
+    """What `nohup` starts ignores SIGHUP. So do its children, until this fixture is used."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -21,6 +21,7 @@ GONE_S = 6.0
 """How long the head may be silent in the test of a pause, which lasts longer."""
 
 
+@pytest.mark.usefixtures("_heeds_a_closed_terminal")
 def test_a_pause_is_no_loss_of_the_head_and_a_closed_terminal_stops_in_order(world: World) -> None:
     """Ctrl-Z and `fg` in the middle of a run; then its terminal is closed.
 

@@ -11,7 +11,7 @@ from harness.session.runner import stop_on_signals
 
 
 @pytest.fixture(autouse=True)
-def _handlers() -> Iterator[None]:
+def _handlers(_heeds_a_closed_terminal: None) -> Iterator[None]:
     """Put back what pytest itself handles."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
