@@ -2,9 +2,11 @@
 
 A trial on a warm worker must equal the same trial in a fresh process. So a worker captures its
 state before a trial and restores afterwards what the trial has changed. If it detects a change that
-it cannot restore, the worker runs no further trial. The state is what the standard library, numpy
-and torch keep for the whole process. It does not include what other packages and the workload's own
-modules keep in their variables. Nothing here imports a library: only the loaded ones are checked.
+it cannot restore, the worker runs no further trial. The state is what Python, numpy and torch offer
+to be set for the whole process, and the functions and classes of the modules in `_PATCHED`. It does
+not include what other modules, those of the workload among them, keep in their variables.
+`--isolate` starts a process for each trial instead. Nothing here imports a library: only the loaded
+ones are checked.
 """
 
 import _signal  # type: ignore[import-not-found]
