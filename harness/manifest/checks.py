@@ -30,6 +30,8 @@ def find_faults(root: Node, workload: Workload | None) -> Iterator[Finding]:
     yield from _alignments(root)
     yield from _trailing_zeros(root)
     yield from _bands(root)
+    if _lacks_unit(root, workload):
+        yield Finding(("unit",), "left blank: must be text, such as '%', bits or accuracy")
     if workload is not None:
         yield from _parameters(root, workload)
         yield from _metrics(root, workload)
@@ -363,6 +365,21 @@ def _in_place(finding: Finding, parameters: Node) -> Iterator[Finding]:
         yield Finding((*base, name), finding.message)
 
 
+def _lacks_unit(root: Node, workload: Workload | None) -> bool:
+    """Whether the manifest's unit is left blank and nothing else says the unit of some claim.
+
+    Before the workload is known, only the claims can say it.
+    """
+    given = root.get("unit")
+    if given is None or given.value is not None:
+        return False
+    unsaid = [_text(claim, "metric") for _, claim in _claims(root) if not _text(claim, "unit")]
+    if workload is None:
+        return bool(unsaid)
+    units = {name: metric.unit for name, metric in workload.metrics.items()}
+    return any(name in units and not units[name] for name in unsaid)
+
+
 def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
     """Find claims about a metric that the workload does not record, or not in this way."""
     unit = _text(root, "unit")
@@ -384,7 +401,9 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
             yield Finding((*path, "metric"), f"unknown metric {quote(name)}{message}")
             continue
         own = _text(claim, "unit")
-        if not metric.unit:
+        if not metric.unit and _lacks_unit(root, workload):
+            pass  # the manifest's blank is named
+        elif not metric.unit:
             message = f"nothing says the unit of {name}: give it here, or as the manifest's `unit`"
             yield Finding((*path, "unit"), message)
         elif decimal_shift(unit_written(own, unit, metric.unit), metric.unit) is None:

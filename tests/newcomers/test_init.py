@@ -12,6 +12,7 @@ from harness.cli import app
 from harness.errors import HarnessError, ManifestError, UsageError
 from harness.manifest import load
 from harness.manifest.draft import Reported, draft, read_table
+from harness.workloads.command import command
 from tests.toy import Toy
 
 REGISTRY = {"toy": Toy()}
@@ -53,6 +54,22 @@ def test_every_blank_is_named_in_plain_words(tmp_path: Path) -> None:
     assert "claims[0].tolerance.value: left blank: must be a number" in found
     assert "claims[1].tolerance.reason: left blank: must be text" in found
     assert not [fault for fault in found if "reported" in fault or "metric" in fault]
+
+
+def test_a_blank_unit_is_named_on_its_own_line_in_the_first_round(tmp_path: Path) -> None:
+    """Also once the workload is filled in, as long as nothing else says the unit."""
+    path = tmp_path / "walk.yaml"
+    text = draft(ROWS, command)
+    filled = text.replace("argv:", "argv: [./walk, '{seed}']")
+    for draft_ in (text, filled):
+        path.write_text(draft_)
+        with pytest.raises(ManifestError) as caught:
+            load([path], {"command": command})
+        (fault,) = (fault for fault in caught.value.faults if fault.field == "unit")
+        assert fault.message.startswith("left blank: must be text")
+        assert draft_.splitlines()[fault.line - 1].startswith("unit:")
+        assert not [each for each in caught.value.faults if each.field.endswith("].unit")]
+    assert not [each for each in faults(draft(ROWS, Toy()), tmp_path) if each.startswith("unit")]
 
 
 def test_a_draft_says_how_many_decimals_are_printed() -> None:
