@@ -95,15 +95,24 @@ def _several(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+def _rows_shape(rows: object) -> str:
+    return "<all>" if isinstance(rows, str) else "<epochs>"
+
+
+SearchedRows = Annotated[
+    Annotated[Literal["all"], Tag("<all>")]
+    | Annotated[Annotated[tuple[Epoch, ...], Field(min_length=1)], Tag("<epochs>")],
+    Discriminator(_rows_shape),
+]
+"""The epochs of a claim's rows, or `all`."""
+
+
 class Search(Frozen):
     """A search for values of open parameters under which some of the reported numbers come out."""
 
     parameters: Annotated[Mapping[Line, Values], Field(min_length=1)]
     """The parameters to vary, none of them stated by the paper, and their values."""
-    rows: Annotated[
-        Mapping[Line, Literal["all"] | Annotated[tuple[Epoch, ...], Field(min_length=1)]],
-        Field(min_length=1),
-    ]
+    rows: Annotated[Mapping[Line, SearchedRows], Field(min_length=1)]
     """The rows to search on, by claim: their epochs, or `all`. The others are held out."""
     epochs: Epoch
     """How many epochs each setting runs."""
@@ -343,6 +352,18 @@ class Calibration(Frozen):
     """Lower and upper limit by the row's printed name ('late rows @ 20'), in the metric's unit."""
 
 
+def _constant_shape(constant: object) -> str:
+    return "<metrics>" if isinstance(constant, Mapping) else "<number>"
+
+
+Constant = Annotated[
+    Annotated[Number, Tag("<number>")]
+    | Annotated[Annotated[Mapping[Line, Number], Field(min_length=1)], Tag("<metrics>")],
+    Discriminator(_constant_shape),
+]
+"""One number, or a number for each metric that is named."""
+
+
 class Rival(Frozen):
     """A variant that must not pass. A verdict that cannot reject it says little.
 
@@ -356,7 +377,7 @@ class Rival(Frozen):
     """The workload's parameters that differ. Its trials are those of a study that varies them."""
     experiment: Identifier | None = None
     """The id of another manifest in the same folder, whose records are the rival's."""
-    constant: Number | Annotated[Mapping[Line, Number], Field(min_length=1)] | None = None
+    constant: Constant | None = None
     """A run that gives the same number at every epoch: one for all metrics that are estimated, or
     one for each metric that is named."""
 

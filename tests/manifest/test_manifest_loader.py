@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from harness.errors import ManifestError
 from harness.manifest import Basis, Experiment, Manifest, discover, load, parse_seeds
 from harness.manifest.tree import MAX_DEPTH, number_meant, parse_yaml
+from harness.nightly.config import Nights
 from harness.record import digest
+from harness.workloads.command.section import CommandSection, FunctionSection
 from tests.manifest.conftest import SOUND
 
 Read = Callable[..., Experiment]
@@ -72,6 +75,25 @@ def test_one_fault_gets_no_second_line(faults_of: FaultsOf) -> None:
     several[SOUND.replace("title: A toy", "titel: A toy", 1)] = 2
     several[SOUND.replace("reason: a misprint", "because: x", 1)] = 2
     assert {text: len(faults) for text, faults in doubled.items()} == several
+
+
+def unions(schema: Any, place: str = "") -> Iterator[str]:
+    """The places in pydantic's schema of a model whose value may have one of several types."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "union":
+            yield place
+        for key, inner in schema.items():
+            if key not in ("metadata", "json_schema_input_schema"):
+                yield from unions(inner, f"{place}.{key}")
+    elif isinstance(schema, list | tuple):
+        for inner in schema:
+            yield from unions(inner, place)
+
+
+@pytest.mark.parametrize("model", [Manifest, Nights, CommandSection, FunctionSection])
+def test_a_value_of_several_types_is_told_apart_by_its_shape(model: type[BaseModel]) -> None:
+    """Else pydantic reports a fault of each type, with its own name for the type."""
+    assert list(unions(model.__pydantic_core_schema__)) == []
 
 
 def test_ten_faults_get_ten_lines(faults_of: FaultsOf) -> None:
