@@ -163,9 +163,10 @@ def _open(experiment: Experiment) -> Iterator[str]:
 
 
 def _metrics(experiment: Experiment) -> Iterator[str]:
+    """Yield 'metric of' with each claim's name, then with each metric, without repetition."""
     claims = experiment.manifest.claims
-    yield from (METRIC_OF + claim.name for claim in claims)
-    yield from (METRIC_OF + metric for metric in dict.fromkeys(claim.metric for claim in claims))
+    names = [*(claim.name for claim in claims), *(claim.metric for claim in claims)]
+    yield from (METRIC_OF + name for name in dict.fromkeys(names))
 
 
 Registry = Mapping[str, Workload]
@@ -246,7 +247,11 @@ def _read(experiment: Experiment, factor: Factor, registry: Registry, faults: li
     values: dict[str, Json] = {}
     metrics = {**COSTS, **experiment.workload(registry).metrics}
     for value in factor.values:
-        if not factor.is_parameter and value in metrics:
+        if not factor.is_parameter and isinstance(value, str):
+            if value not in metrics:  # a claim about it would make a script's section imply it
+                near = suggest(value, list(metrics))
+                faults.append(f"--vary {factor.name}={value}: unknown metric {quote(value)}{near}")
+                continue
             unit, own_unit = metrics[value].unit, metrics[factor.own].unit
             if unit != own_unit:
                 faults.append(

@@ -14,6 +14,8 @@ from harness.manifest import Experiment, load
 from harness.plan import Selection, jobs, specs
 from harness.record import canonical_json
 from harness.study import Variant, factors, variants
+from tests.commands import REGISTRY as COMMANDS
+from tests.commands import written
 from tests.study.conftest import MANIFEST, REGISTRY
 
 CONTROL = """seeds: 0-4
@@ -227,6 +229,17 @@ def test_what_cannot_be_varied_is_named_with_its_fault(
 ) -> None:
     (line,) = refused(asked, option)
     assert said in line
+
+
+def test_no_variant_of_a_script_has_a_metric_that_only_the_option_names(tmp_path: Path) -> None:
+    """A script's metrics are those of its manifest's claims, so a new one seems to exist."""
+    script = written(tmp_path)
+    with pytest.raises(UsageError, match="metric of accuracy=foo: unknown metric 'foo'; allowed"):
+        variants(script, factors(script, ["metric of accuracy=foo"]), COMMANDS)
+    with pytest.raises(UsageError) as caught:
+        factors(script, ["lr=1"])
+    allowed = str(caught.value).partition("allowed: ")[2]
+    assert allowed == "metric of loss, metric of accuracy"  # claims with their metric's name
 
 
 def test_every_fault_of_every_option_comes_at_once(asked: Experiment) -> None:
