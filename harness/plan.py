@@ -1,15 +1,18 @@
 """List the trials that manifests and a selection of seeds ask for."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
-from harness.errors import UsageError
+from harness.errors import UsageError, number_of
 from harness.manifest import Experiment, Resources, plain_words
 from harness.manifest.fields import check_seeds
 from harness.record import TrialSpec
 from harness.workload import Workload, settings_of
+
+_MOST_NAMES = 5
+"""Most experiments that a message names one by one."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class Request:
 
     seeds: tuple[int, ...] | None = None
     epochs: int | None = None
+
+
+def named(experiments: Sequence[str]) -> str:
+    """Name a few experiments, or count many, for a message."""
+    few = len(experiments) <= _MOST_NAMES
+    return ", ".join(experiments) if few else f"{len(experiments)} experiments"
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,23 @@ class Selection:
         full = experiment.manifest.epochs.value
         asked = self.request_of(experiment).epochs
         return full if asked is None else min(asked, full)
+
+    def without_effect(self, experiments: Iterable[Experiment]) -> Iterator[str]:
+        """Say on which experiments the requested number of epochs has no effect.
+
+        A request over many experiments caps the longer ones, so the shorter ones are no error.
+        """
+        if self.epochs is None:
+            return
+        shorter: dict[int, list[str]] = {}
+        for experiment in experiments:
+            full = experiment.manifest.epochs.value
+            if full < self.epochs and not experiment.compares:
+                shorter.setdefault(full, []).append(experiment.id)
+        for full, names in shorter.items():
+            has = "its manifest has" if len(names) == 1 else "their manifests have"
+            epochs = number_of(full, "epoch")
+            yield f"--epochs {self.epochs} has no effect on {named(names)}: {has} {epochs}"
 
     def seeds_of(self, experiment: Experiment) -> tuple[int, ...]:
         """Return the seeds in order, without duplicates."""

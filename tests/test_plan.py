@@ -178,3 +178,21 @@ def test_a_plan_is_made_as_it_is_asked_for() -> None:
     first = next(jobs([endless], REGISTRY, Selection()))
 
     assert first.spec.seed == 0
+
+
+def test_more_epochs_than_a_manifest_has_are_said_to_have_no_effect() -> None:
+    """A request over many experiments caps the longer ones; the shorter ones are named."""
+    found = [experiment("short", epochs=3), experiment("long", epochs=10)]
+    assert [*Selection(epochs=10).without_effect(found)] == [
+        "--epochs 10 has no effect on short: its manifest has 3 epochs"
+    ]
+    assert [*Selection(epochs=99).without_effect(found)] == [
+        "--epochs 99 has no effect on short: its manifest has 3 epochs",
+        "--epochs 99 has no effect on long: its manifest has 10 epochs",
+    ]
+    assert [*Selection(epochs=3).without_effect(found)] == []
+    assert [*Selection().without_effect(found)] == []
+    cells = [experiment(f"cell {number}", epochs=1) for number in range(60)]
+    assert [*Selection(epochs=2).without_effect(cells)] == [
+        "--epochs 2 has no effect on 60 experiments: their manifests have 1 epoch"
+    ]

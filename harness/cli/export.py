@@ -57,6 +57,7 @@ def export(
         raise UsageError("--rivals adds trials to committed records: it needs --records DIR")
     if out is not None:
         session = stored(paths, request, workspace, committed=committed)
+        _say_unused(session)
         rows = arrow_tables.write_trials(
             out, ((name, trial) for (name, _), trial in session.stored_trials())
         )
@@ -69,7 +70,13 @@ def export(
             raise UsageError("--committed excludes --records, which adds the workspace's trials")
         store = options.existing(workspace)
         session = Session(load_experiments(paths), options.selection(request), store)
+        _say_unused(session)
         _commit(session.of_rivals() if rivals else session, records)
+
+
+def _say_unused(session: Session) -> None:
+    for line in session.selection.without_effect(session.experiments):
+        typer.echo(line, err=True)
 
 
 def _commit(session: Session, records: Path) -> None:

@@ -37,7 +37,8 @@ Epochs = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Use only the first N epochs; claims about later epochs are 'not run'.",
+        help="Use only the first N epochs; claims about later epochs are 'not run'. Manifests with "
+        "fewer epochs run whole, and the output says so.",
         show_default=False,
     ),
 ]

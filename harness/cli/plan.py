@@ -75,7 +75,7 @@ def show_plan(experiments: Sequence[Experiment], selection: Selection, store: St
         )
     console = Console()
     console.print(shown)
-    for line in warnings(experiments):
+    for line in (*selection.without_effect(experiments), *warnings(experiments)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if severities := session.severities():
         console.print("\nWhat a verdict on these seeds and epochs can exclude:")

@@ -43,6 +43,8 @@ def trial(
     registry = workloads.registry()
     selection = Selection(seeds=(seed,), epochs=epochs)
     (job,) = jobs(experiments, registry, selection)
+    for line in selection.without_effect(experiments):
+        typer.echo(line, err=True)
     require_permission(executions(experiments, registry), None, given=allow_commands)
     workload = experiments[0].workload(registry)
     read = carried([(job.experiment, workload, experiments[0].parameters)])

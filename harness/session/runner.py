@@ -18,7 +18,7 @@ from harness.cluster_address import ClusterAddress
 from harness.errors import Exit, StoppedError, number_of
 from harness.manifest import Experiment
 from harness.options import Again, RunOptions, data_folder
-from harness.plan import Job
+from harness.plan import Job, named
 from harness.record import (
     Checkpoint,
     EpochRecord,
@@ -35,6 +35,7 @@ from harness.session.tracking import OFF, Tracking, Untracked, open_tracking, re
 from harness.store import Store
 from harness.variables import carried
 from harness.verdict import ExperimentVerdict, exit_code
+from harness.workload import Packing
 
 
 class TrialView(Protocol):
@@ -232,6 +233,8 @@ def run_session(
         session.record_requests()
         if options.again is Again.FAILED:
             observer.note(f"{number_of(session.reopen_failed(), 'failed trial')} to run again")
+        for line in session.selection.without_effect(session.experiments):
+            observer.note(line)
         left = session.left()
         observer.note(f"{number_of(total, 'trial')}, {total - len(left)} of them done")
         if left:
@@ -308,6 +311,9 @@ class Trials:
         # Report a missing folder before Ray starts. Without data sets no folder is needed.
         needed = any(job.spec.data for job in left)
         folder = data_folder(self._options.data) if needed else Path()
+        if not self._started:
+            for line in _without_packs(left, session, self._options):
+                self._observer.note(line)
         self._start()
         with self._observer.watch(session.experiments, left) as view:
             avoided = engine.run(
@@ -338,6 +344,16 @@ class Trials:
 def _require_permission(session: Session, options: RunOptions) -> None:
     folder = session.allowed_in or session.store.root
     require_permission(session.executions, folder, given=options.allow_commands)
+
+
+def _without_packs(left: Sequence[Job], session: Session, options: RunOptions) -> Iterator[str]:
+    """Say which experiments' trials run alone although packs of a given size were asked for."""
+    if options.pack in ("1", "auto"):  # one trial alone, or whatever is faster
+        return
+    alone = (job for job in left if not isinstance(session.programs[job.spec.program], Packing))
+    if names := list(dict.fromkeys(job.experiment for job in alone)):
+        why = "cannot run several seeds as one program"
+        yield f"--pack {options.pack} has no effect on {named(names)}: the workload {why}"
 
 
 @contextmanager

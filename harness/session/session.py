@@ -144,16 +144,18 @@ class Session:
         self.store.record_requests({item.id: request_of(item) for item in self.experiments})
 
     def described_requests(self) -> list[str]:
-        """Say which seeds and epochs replace the manifests' own, a line per request."""
+        """Say which seeds and epochs replace the manifests' own, a line per request.
+
+        A line also says where the requested number of epochs replaces nothing.
+        """
         groups: dict[Request, list[str]] = {}
-        for name, request in self.selection.requests.items():
+        for experiment in self.experiments:
+            request = self.selection.requests.get(experiment.id, Request())
+            if self.selection.epochs_of(experiment) == experiment.manifest.epochs.value:
+                request = replace(request, epochs=None)
             if request != Request():
-                groups.setdefault(request, []).append(name)
-        return [
-            f"{', '.join(names)}: judging {_in_words(request)}, as the last run asked; "
-            "use --seeds, --epochs or --committed to judge others"
-            for request, names in groups.items()
-        ]
+                groups.setdefault(request, []).append(experiment.id)
+        return [*self.selection.without_effect(self.experiments), *_described(groups)]
 
     def jobs(self) -> Sequence[Job]:
         """List every requested trial, done or not. A shared trial is listed once."""
@@ -498,6 +500,14 @@ class Session:
 
 def _recorded(trial: StoredTrial | None) -> bool:
     return trial is not None and (bool(trial.reached) or trial.failure is not None)
+
+
+def _described(groups: Mapping[Request, Sequence[str]]) -> Iterator[str]:
+    for request, names in groups.items():
+        yield (
+            f"{', '.join(names)}: judging {_in_words(request)}, as the last run asked; "
+            "use --seeds, --epochs or --committed to judge others"
+        )
 
 
 def _in_words(request: Request) -> str:
