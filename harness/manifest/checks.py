@@ -11,7 +11,7 @@ from pathlib import Path as FilePath
 
 from pydantic import ValidationError
 
-from harness.manifest.claims import KINDS, SETS, BaseClaim, Claim
+from harness.manifest.claims import KINDS, BaseClaim, Claim
 from harness.manifest.experiment import TWIN, WorkloadChoice, twin_row_name
 from harness.manifest.faults import Finding, findings, suggest
 from harness.manifest.fields import MAX_DECIMALS
@@ -140,6 +140,26 @@ def _kind(node: Node) -> type[Claim] | None:
     """The class of a claim by its `kind`, as pydantic will choose it."""
     name = _text(node, "kind")
     return next((kind for kind in KINDS if kind.kind_name() == name), None)
+
+
+def misplaced(root: Node, *, between: bool) -> Iterator[Finding]:
+    """Find claims that stand in the wrong section.
+
+    Args:
+        root: the tree.
+        between: whether its claims are those of a grid's `comparisons`.
+    """
+    for path, claim in _claims(root):
+        kind = _kind(claim)
+        if kind is None or kind.between_cells() == between:
+            continue
+        name = kind.kind_name()
+        message = (
+            f"{name} is about one experiment: put this claim under `claims`"
+            if between
+            else f"{name} compares cells of a grid: put this claim under `comparisons` of a grid"
+        )
+        yield Finding((*path, "kind"), message)
 
 
 def _printed_names(root: Node) -> Iterator[Finding]:
@@ -429,7 +449,7 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
 def _hardware(path: Path, claim: Node, name: str, *, measured: bool) -> Iterator[Finding]:
     """Require the hardware for a metric that the harness measures, and refuse it for others."""
     kind = _kind(claim)
-    if measured and kind is not None and kind.model_fields.keys() & SETS:
+    if measured and kind is not None and kind.between_cells():
         message = f"{name} is compared within one experiment only"
         yield Finding((*path, "metric"), message)
     elif measured and claim.get("hardware") is None:

@@ -314,6 +314,11 @@ class BaseClaim(Frozen, ABC):
         (name,) = get_args(cls.model_fields["kind"].annotation)
         return str(name)
 
+    @classmethod
+    def between_cells(cls) -> bool:
+        """Whether the kind compares cells of a grid, so that it stands under `comparisons`."""
+        return bool(cls.model_fields.keys() & SETS)
+
     @property
     @abstractmethod
     def values(self) -> Mapping[int | None, float]:

@@ -149,7 +149,8 @@ def _claims(rows: Sequence[Reported], workload: Workload | None) -> Iterator[str
     for (metric, final), claimed in by_claim.items():
         both = (metric, not final) in by_claim
         yield f"  - name: {_text(metric + (' at the end' if final and both else ''))}"
-        others = ", ".join(kind.kind_name() for kind in KINDS if kind.kind_name() != "value")
+        kinds = [kind.kind_name() for kind in KINDS if not kind.between_cells()]
+        others = ", ".join(kind for kind in kinds if kind != "value")
         yield f"    kind: value  # or {others}"
         yield f"    metric: {_text(metric)}"
         yield "    source:  # where the paper says so"

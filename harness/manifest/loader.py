@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import Fault, ManifestError
 from harness.manifest import grid
-from harness.manifest.checks import find_faults, find_workload, given
+from harness.manifest.checks import find_faults, find_workload, given, misplaced
 from harness.manifest.experiment import IDENTIFIER, Experiment, Manifest
 from harness.manifest.faults import Finding, findings
 from harness.manifest.table import Tables
@@ -196,7 +196,7 @@ def _between(
         return None, [fault_of(finding, root, file) for finding in compared.findings]
     full, unread = tables.fill(compared.root)
     source = digest(canonical_json(full.plain()))
-    experiment, wrong = _experiment(full, path, source, registry)
+    experiment, wrong = _experiment(full, path, source, registry, between=True)
     faults = [
         replace(fault_of(finding, full, file), field=dotted(compared.in_file(finding).path))
         for finding in _without_echoes(wrong, unread)
@@ -229,9 +229,11 @@ def _experiment(
     digest_: str,
     registry: Mapping[str, Workload],
     cell: grid.Cell | None = None,
+    *,
+    between: bool = False,
 ) -> tuple[Experiment | None, list[Finding]]:
     """Make an experiment of a tree without names and tables, or return what is wrong with it."""
-    manifest, workload, wrong = validate_tree(root, registry, path.parent)
+    manifest, workload, wrong = validate_tree(root, registry, path.parent, between=between)
     if manifest is None or workload is None or wrong:
         return None, wrong
     manifest, written, wrong = converted(manifest, workload)
@@ -323,7 +325,7 @@ def typed(root: Node, workload: Workload) -> Parameters:
 
 
 def validate_tree(
-    root: Node, registry: Mapping[str, Workload], folder: Path
+    root: Node, registry: Mapping[str, Workload], folder: Path, *, between: bool = False
 ) -> tuple[Manifest | None, Workload | None, list[Finding]]:
     """Check a tree.
 
@@ -331,6 +333,7 @@ def validate_tree(
         root: the tree.
         registry: the installed workloads, by name.
         folder: the folder of the manifest's file.
+        between: whether its claims are those of a grid's `comparisons`.
 
     Returns:
         The manifest, or None if its form is wrong; the workload, or None if it cannot be used; and
@@ -338,11 +341,18 @@ def validate_tree(
     """
     workload, wrong = find_workload(root, registry, folder)
     wrong += find_faults(root, workload)
+    elsewhere = list(misplaced(root, between=between))
+    # The fields of such a claim are those of another section: their faults follow from this one.
+    claims = {finding.path[:2] for finding in elsewhere}
     try:
         # Through JSON: strict about types, yet a list is read as a tuple.
         manifest = Manifest.model_validate_json(json.dumps(root.plain()), strict=True)
     except ValidationError as error:
-        return None, workload, [*wrong, *findings(error, Manifest, root)]
+        wrong += findings(error, Manifest, root)
+        manifest = None
+    wrong = [finding for finding in wrong if finding.path[:2] not in claims] + elsewhere
+    if manifest is None or elsewhere:
+        return None, workload, wrong
     if manifest.search:
         found = manifest.search.faults(
             {claim.name: claim for claim in manifest.claims},
@@ -379,7 +389,9 @@ def change(
     for path, value in changes.items():
         _put(plain, path, value)
     root = Node.of(plain)
-    manifest, workload, wrong = validate_tree(root, registry, experiment.path.parent)
+    manifest, workload, wrong = validate_tree(
+        root, registry, experiment.path.parent, between=bool(experiment.compares)
+    )
     if manifest is None or workload is None or wrong:
         return None, wrong
     manifest, written, wrong = converted(manifest, workload)

@@ -134,7 +134,7 @@ def _grid(manifest: Mapping[str, Json], definitions: dict[str, Json]) -> dict[st
     cells = _inner(extra["each"])
     between = []
     for kind in KINDS:
-        if not kind.model_fields.keys() & SETS:
+        if not kind.between_cells():
             continue
         claim = definitions[f"grid.{kind.__name__}"]
         properties = {

@@ -68,6 +68,32 @@ def faults(grid: Callable[..., Any], tmp_path: Path) -> Callable[..., list[str]]
     return _faults
 
 
+BETWEEN = """\
+comparisons:
+  - name: growth
+    kind: {}
+    metric: test_score
+    source: the text
+    reported: 0.5
+    tolerance: {{value: 1.0, reason: so}}
+"""
+
+
+def test_a_claim_in_the_wrong_section_is_one_fault_that_names_the_right_one(
+    faults: Callable[..., list[str]],
+) -> None:
+    text = GRID.replace("kind: value", "kind: difference")
+    said = "claims[0].kind: difference compares cells of a grid: put this claim under `comparisons`"
+    assert faults(text) == [f"toys.yaml:23: {said} of a grid"]
+    said = "comparisons[0].kind: value is about one experiment: put this claim under `claims`"
+    assert faults(GRID + BETWEEN.format("value")) == [f"toys.yaml:30: {said}"]
+    found = faults(GRID + BETWEEN.format("difference"))
+    assert {line.partition(": ")[2] for line in found} == {
+        "comparisons[0].of: required",
+        "comparisons[0].minus: required",
+    }
+
+
 def test_a_grid_is_one_experiment_for_each_cell_in_the_order_of_the_file(
     grid: Callable[..., Sequence[Experiment]],
 ) -> None:

@@ -72,6 +72,16 @@ def test_a_blank_unit_is_named_on_its_own_line_in_the_first_round(tmp_path: Path
     assert not [each for each in faults(draft(ROWS, Toy()), tmp_path) if each.startswith("unit")]
 
 
+def test_a_draft_offers_the_kinds_that_may_stand_under_claims() -> None:
+    text = draft(ROWS, None)
+    (line, *_) = (line for line in text.splitlines() if "kind: value" in line)
+    offered = line.partition("# or ")[2].split(", ")
+    assert offered == [
+        *("curve", "band", "onset", "exact", "sample"),
+        *("at_least", "at_most", "extreme", "never"),
+    ]
+
+
 def test_a_draft_says_how_many_decimals_are_printed() -> None:
     rows = [Reported("place", 1, "0.5"), Reported("place", 2, "1.250"), Reported("end", None, "3")]
     claims = yaml.safe_load(draft(rows, None))["claims"]
