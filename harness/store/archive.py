@@ -140,11 +140,25 @@ class _Line:
                 yield f"finals.{epoch}: of epoch {final.epoch}, and there are {epochs} epochs"
         if not 0 <= self.spec.seed < 2**32:
             yield f"spec.seed: must be from 0 to 4294967295, got {self.spec.seed}"
-        try:
-            _ = self.spec.id
-        except ValueError as error:  # a parameter holds a number that JSON cannot express
-            yield f"spec.parameters: {error}"
+        free = {"spec.parameters": self.spec.parameters, "spec.settings": self.spec.settings}
+        for at, one in enumerate(self.provenance):
+            free[f"provenance.{at}.environment.settings"] = one.environment.settings
+        yield from _infinite(free)
 
+
+def _infinite(free: Mapping[str, Json]) -> Iterator[str]:
+    """Yield the places of free JSON that hold a number which JSON does not have.
+
+    The parser reads NaN, Infinity and 1e999 there: only fields with a type refuse them.
+    """
+    for name, value in free.items():
+        try:
+            canonical_json(value)
+        except ValueError:
+            yield f"{name}: must hold finite numbers, got NaN or infinity"
+
+
+D = TypeVar("D", bound=_Declared)
 
 _ANY = TypeAdapter(Any)
 _HEAD, _DECLARED, _LINE = TypeAdapter(_Head), TypeAdapter(_Declared), TypeAdapter(_Line)
@@ -296,18 +310,25 @@ def decoded(data: bytes, experiment_id: str = "") -> Mapping[str, Kept]:
     lines = list(enumerate(body.removesuffix(b"\n").split(b"\n"), start=2))
     if header.format == FORMAT:
         (number, declared), *trials = lines
-        return {experiment_id: _kept(_parsed(number, declared, _DECLARED), trials)}
+        return {experiment_id: _kept(_declared(number, declared, _DECLARED), trials)}
     starts = [at for at, (_, text) in enumerate(lines) if text.startswith(_SECTION_START)]
     if starts[:1] != [0]:
         raise _LineError(2, "names no experiment")
     cells: dict[str, Kept] = {}
     for start, end in pairwise([*starts, len(lines)]):
         number, text = lines[start]
-        section = _parsed(number, text, _SECTION)
+        section = _declared(number, text, _SECTION)
         if section.experiment in cells:
             raise _LineError(number, f"{_printable(section.experiment)} is in the file already")
         cells[section.experiment] = _kept(section, lines[start + 1 : end])
     return cells
+
+
+def _declared(number: int, text: bytes, schema: TypeAdapter[D]) -> D:
+    line = _parsed(number, text, schema)
+    for fault in _infinite({"judged": line.judged}):
+        raise _LineError(number, fault)
+    return line
 
 
 def _kept(declared: _Declared, lines: Sequence[tuple[int, bytes]]) -> Kept:

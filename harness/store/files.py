@@ -4,6 +4,7 @@ A write survives a power failure, and a digest in each line reveals any damage.
 """
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import StoreError
 from harness.plan import Request
-from harness.record import Declaration, EpochRecord, Failure, FinalRecord, PastFailure, Provenance
+from harness.record import (
+    Declaration,
+    EpochRecord,
+    Failure,
+    FinalRecord,
+    PastFailure,
+    Provenance,
+    canonical_json,
+)
 
 
 @contextmanager
@@ -205,6 +214,9 @@ class Sealed(Generic[T]):
 
     _FORM = re.compile(rb'\{"sha256":"([0-9a-f]{64})","body":(.*)\}\n')
 
+    _INFINITE = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
+    """How a number begins that JSON does not have, and that the parser reads all the same."""
+
     def __init__(self, form: type[T]) -> None:
         self._adapter = TypeAdapter(form)
 
@@ -223,9 +235,12 @@ class Sealed(Generic[T]):
         if match is None or hashlib.sha256(match[2]).hexdigest().encode() != match[1]:
             raise CorruptError("truncated or damaged")
         try:
-            return self._adapter.validate_json(match[2])
-        except ValidationError:  # the digest is right, but the content is of another type
+            value = self._adapter.validate_json(match[2])
+            if self._INFINITE.search(match[2]):  # or a text that looks like it
+                canonical_json(json.loads(match[2]))
+        except ValueError:  # the digest is right, but the content is of another type, or no JSON
             raise CorruptError("not what belongs there") from None
+        return value
 
 
 RESULT = Sealed(TrialResult)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from typer.testing import CliRunner
 from harness.cli import app
 from harness.errors import HarnessError, StoreError
 from harness.store import Archive
-from harness.store.archive import encoded
+from harness.store.archive import decoded, encoded
+from harness.store.files import CorruptError
 
 NAME = "gaussian-2d-rho-50"
 EXPERIMENTS = Path("experiments")
@@ -113,6 +115,34 @@ def test_no_bytes_as_committed_records_raise_anything_but_our_own_error(
     check(clone, sealed(*content.split(b"\n")) if sealed_too else content)
 
 
+def leaves(value: Any, *place: str | int) -> Iterator[tuple[str | int, ...]]:
+    """The places in a line, of which a list gives one."""
+    yield place
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(inner, *place, name)
+    elif isinstance(value, list) and value:
+        yield from leaves(value[0], *place, 0)
+
+
+@pytest.mark.parametrize("token", ["NaN", "-Infinity", "1e999", '{"inside": [1e999]}'])
+def test_a_number_that_json_does_not_have_is_refused_in_every_place(token: str) -> None:
+    """Also where a line holds any JSON: the settings of an environment, what was judged."""
+    for number, text in enumerate((DECLARED, TRIALS[0]), start=2):
+        for place in leaves(json.loads(text)):
+            if not place:
+                continue
+            whole = here = json.loads(text)
+            for step in place[:-1]:
+                here = here[step]
+            here[place[-1]] = "PUT HERE"
+            line = json.dumps(whole).replace('"PUT HERE"', token).encode()
+            lines = [line, TRIALS[0]] if number == 2 else [DECLARED, line]
+            with pytest.raises(CorruptError) as caught:
+                decoded(sealed(*lines))
+            assert caught.value.line == number, place  # type: ignore[attr-defined]
+
+
 def changed(**fields: Any) -> bytes:
     return json.dumps({**json.loads(TRIALS[0]), **fields}).encode()
 
@@ -131,7 +161,11 @@ WHOLE = json.loads(TRIALS[0])
         (changed(spec=WHOLE["spec"] | {"seed": -1}), "spec.seed: must be from 0"),
         (
             changed(spec=WHOLE["spec"] | {"parameters": {"rate": float("nan")}}),
-            "spec.parameters: ",
+            "spec.parameters: must hold finite numbers, got NaN or infinity",
+        ),
+        (
+            TRIALS[0].replace(b'"settings":{', b'"settings":{"rounding":NaN,', 1),
+            "provenance.0.environment.settings: must hold finite numbers",
         ),
         (changed(extra=1), "extra: "),
         (TRIALS[0].replace(b'"done":', b'"done":7,"done":', 1), "done: twice in one object"),

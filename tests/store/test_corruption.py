@@ -1,5 +1,6 @@
 """Damage is detected and the trial redone: never is a damaged byte believed."""
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.store import Store
+from harness.store import Store, files
 from tests.store.trials import curve, final, quiet, run
 from tests.toy import job
 
@@ -90,3 +91,15 @@ def test_no_flipped_bit_is_ever_taken_for_a_result(
     finally:
         path.write_bytes(sound)
     assert finished.done(trial.spec.id) == 3
+
+
+@pytest.mark.parametrize("token", [b"NaN", b"[-Infinity]", b"1e999", b"1" + b"0" * 400 + b".0"])
+def test_a_number_that_json_does_not_have_is_damage_also_under_a_right_digest(token: bytes) -> None:
+    def sealed(judged: bytes) -> bytes:
+        body = b'{"tolerances":{},"judged":{"alpha":%s},"origin":""}' % judged
+        digest = hashlib.sha256(body).hexdigest().encode()
+        return b'{"sha256":"%s","body":%s}\n' % (digest, body)
+
+    assert files.DECLARATION.read(sealed(b'"NaN"')).judged == {"alpha": "NaN"}
+    with pytest.raises(files.CorruptError, match="not what belongs there"):
+        files.DECLARATION.read(sealed(token))
