@@ -59,7 +59,7 @@ COSTS: Mapping[str, Metric] = {
     PEAK_MEMORY_MIB: Metric("MiB", "Largest resident memory of the trial's process", final=True),
 }
 """What the harness itself measures of every trial. It depends on the machine, so it is no part of
-the records that are compared bit for bit."""
+the records that are compared bit for bit. No workload may have a metric of such a name."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from harness.workload import Metric, Parameters, Registry, Workload
+from harness.workload import COSTS, Metric, Parameters, Registry, Workload
 
 log = logging.getLogger(__name__)
 
@@ -92,5 +92,7 @@ def _faults(workload: Workload, name: str) -> Iterator[str]:
     for key, metric in workload.metrics.items():
         if not (isinstance(key, str) and isinstance(metric, Metric)):
             yield f"its metric {key!r:.60} must be a Metric, got {metric!r:.60}"
+        if key in COSTS:
+            yield f"its metric {key} has the name of what the harness measures; take another name"
     if workload.name != name:
         yield f"its name is {workload.name!r}; the entry point must have the same name"

@@ -611,6 +611,19 @@ SECTION_FAULTS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"rows": r"(?P<los>\S+)"}, "claims[0].metric: unknown metric 'loss'; did you mean los?"),
     ({"epochs": None}, "epochs: required"),
+    (
+        {"claims": [EVERY_EPOCH, {**AT_THE_END, "metric": "seconds", "unit": "s"}]},
+        "claims[1].hardware: required: seconds depends on it",
+    ),
+    (
+        {"metrics": {"loss": {}, "seconds": {"unit": "s"}}},
+        "workload.metrics.seconds: the harness measures seconds itself",
+    ),
+    (
+        {"rows": r"(?P<loss>\S+) (?P<peak_memory_mib>\S+)", "final": "jsonl"},
+        "workload.rows: the harness measures peak_memory_mib itself",
+    ),
+    ({"final": r"(?P<seconds>\S+) s"}, "workload.final: the harness measures seconds itself"),
     ({"infrastructure": "["}, "workload.infrastructure: is no regular expression"),
     ({"environment": ["A B"]}, "workload.environment[0]: must match"),
     ({"root": "codee"}, "workload.root: no such folder: "),
@@ -700,6 +713,20 @@ def test_a_script_that_is_left_out_of_code_is_a_fault_of_the_manifest(
     (tmp_path / "lib").mkdir()
     with pytest.raises(ManifestError, match=r"argv\[1\]: ./train.py is not in code, so no trial"):
         write(argv=["python", "./train.py", "{seed}"], code=["lib"])
+
+
+def test_a_script_may_give_its_own_time_under_another_name(write: Write, tmp_path: Path) -> None:
+    metrics = {"own_seconds": {"key": "seconds", "final": True, "unit": "s"}}
+    claims = [{**AT_THE_END, "metric": "own_seconds"}]
+    script = "print('{\"seconds\": 90}')"
+    experiment = write(script, metrics=metrics, claims=claims, unit="s")
+    assert final(outcome(experiment, tmp_path / "trial")) == {"own_seconds": 90}
+
+
+def test_a_command_may_have_claims_about_its_time_alone(write: Write, tmp_path: Path) -> None:
+    claim = {**AT_THE_END, "metric": "seconds", "unit": "s", "hardware": {"cpu": ".*"}}
+    experiment = write("print('{\"seconds\": 90}')", claims=[claim], unit="s")
+    assert final(outcome(experiment, tmp_path / "trial")) == {}
 
 
 WARNINGS: list[tuple[list[str], list[str] | None, str]] = [

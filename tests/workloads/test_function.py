@@ -158,6 +158,7 @@ FAULTS = [
     ('{"loss": "%"}', '{"loss": 3}', "metrics: must be written out"),
     ('{"accuracy": "%"}', '{"loss": "%"}', "final: 'loss' is taken"),
     ('{"accuracy": "%"}', '{"epoch": "%"}', "final: 'epoch' is taken"),
+    ('{"accuracy": "%"}', '{"seconds": "s"}', "final: the harness measures seconds itself"),
     ('metrics={"loss": "%"}', '{"loss": "%"}', "2: harness.workload: must be called by names"),
     ("final=", "finale=", "finale: unknown argument"),
     (MARK, "@workload\n", "harness.workload: must be called by names"),

@@ -63,6 +63,15 @@ FAULTS = {
         "class W:\n    name, revision, metrics, prefix = 'incomplete', 1, {}, True\nworkload = W()",
         "it has no method data_sets",
     ),
+    "costly": (
+        "from harness.workload import Metric, Parameters\n"
+        "class W:\n"
+        "    name, revision, prefix, parameters = 'costly', 1, True, Parameters\n"
+        "    metrics = {'seconds': Metric('s', '')}\n"
+        "    data_sets = load_data = start = print\n"
+        "workload = W()",
+        "its metric seconds has the name of what the harness measures",
+    ),
 }
 
 

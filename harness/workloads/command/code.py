@@ -23,7 +23,7 @@ from typing import Any
 
 from harness.errors import Fault, number_of
 from harness.record import stays_below
-from harness.workload import Metric, Parameters, SectionError
+from harness.workload import COSTS, Metric, Parameters, SectionError
 from harness.workloads.command.rows import EPOCH
 from harness.workloads.command.section import HANDED
 
@@ -446,6 +446,9 @@ class _Reader:
             for name, unit in units.items():
                 if not name.isidentifier() or name == EPOCH or name in found:
                     message = f"{name!r} is taken, or cannot be the name of a metric"
+                    self._say(keyword.value, keyword.arg, message)
+                elif name in COSTS:
+                    message = f"the harness measures {name} itself; give yours another name"
                     self._say(keyword.value, keyword.arg, message)
                 final = keyword.arg == "final"
                 found[name] = Metric(unit, "", final=final, sparse=True)

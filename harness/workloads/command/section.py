@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from harness.errors import regular_expression
 from harness.record import Json, stays_below
-from harness.workload import Metric, SectionError
+from harness.workload import COSTS, Metric, SectionError
 from harness.workloads.command.rows import EPOCH, Patterns
 
 _PLACE = re.compile(r"\{\{(\w+)\}\}|\{(\w+)\}")
@@ -267,6 +267,12 @@ def _unknown(name: str, known: Collection[str]) -> str:
     return f"no parameter is called {name}{hint}"
 
 
+_MEASURED = (
+    "the harness measures {0} itself; give the number of the script another name, as in "
+    "metrics: {{own_{0}: {{key: {0}}}}}"
+)
+
+
 def metrics_of(section: CommandSection, manifest: Mapping[str, Json]) -> dict[str, Metric]:
     """Return the metrics that the section declares or implies.
 
@@ -280,7 +286,7 @@ def metrics_of(section: CommandSection, manifest: Mapping[str, Json]) -> dict[st
     implied |= {name: MetricSection(final=True) for name in sorted(final or ()) if name not in keys}
     if not declared and not implied:
         implied = dict(_claimed(manifest))
-    if not declared and not implied:
+    if not declared and not implied and not _only_costs(manifest):
         raise SectionError({("metrics",): "required: neither a named group nor a claim names one"})
     faults: dict[tuple[str | int, ...], str] = {}
     for name, each in declared.items():
@@ -288,6 +294,10 @@ def metrics_of(section: CommandSection, manifest: Mapping[str, Json]) -> dict[st
         if groups is not None and (each.key or name) not in groups:
             source = "final" if each.final else "rows"
             faults["metrics", name] = f"no group (?P<{each.key or name}>...) in {source} gives it"
+    for name, each in (declared | implied).items():
+        if name in COSTS:
+            place = ("metrics", name) if name in declared else ("final" if each.final else "rows",)
+            faults[place] = _MEASURED.format(name)
     if faults:
         raise SectionError(faults)
     units = _units(manifest)
@@ -322,11 +332,20 @@ def _groups(where: Where) -> frozenset[str] | None:
 
 
 def _claimed(manifest: Mapping[str, Json]) -> Iterator[tuple[str, MetricSection]]:
-    """Yield the metrics of the claims."""
+    """Yield the metrics of the claims, without those that the harness measures itself."""
     claims = manifest.get("claims")
     for claim in claims if isinstance(claims, list) else ():
-        if not isinstance(claim, dict) or claim.get("hardware"):  # the harness measures it itself
-            continue
-        if isinstance(claim.get("metric"), str):
+        metric = claim.get("metric") if isinstance(claim, dict) else None
+        if isinstance(metric, str) and metric not in COSTS:
             number = isinstance(claim.get("reported"), int | float)
-            yield claim["metric"], MetricSection(final=number)
+            yield metric, MetricSection(final=number)
+
+
+def _only_costs(manifest: Mapping[str, Json]) -> bool:
+    """Whether every claim is about what the harness measures itself."""
+    claims = manifest.get("claims")
+    return (
+        bool(claims)
+        and isinstance(claims, list)
+        and all(isinstance(claim, dict) and claim.get("metric") in COSTS for claim in claims)
+    )
