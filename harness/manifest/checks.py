@@ -11,7 +11,7 @@ from pathlib import Path as FilePath
 
 from pydantic import ValidationError
 
-from harness.manifest.claims import KINDS, BaseClaim, Claim
+from harness.manifest.claims import KINDS, SETS, BaseClaim, Claim
 from harness.manifest.experiment import TWIN, WorkloadChoice, twin_row_name
 from harness.manifest.faults import Finding, findings, suggest
 from harness.manifest.fields import MAX_DECIMALS
@@ -145,6 +145,8 @@ def _kind(node: Node) -> type[Claim] | None:
 def misplaced(root: Node, *, between: bool) -> Iterator[Finding]:
     """Find claims that stand in the wrong section.
 
+    A claim that lists the ids of experiments may stand under `claims`.
+
     Args:
         root: the tree.
         between: whether its claims are those of a grid's `comparisons`.
@@ -152,6 +154,8 @@ def misplaced(root: Node, *, between: bool) -> Iterator[Finding]:
     for path, claim in _claims(root):
         kind = _kind(claim)
         if kind is None or kind.between_cells() == between:
+            continue
+        if any(isinstance(node.value, list) for name, node in claim.fields.items() if name in SETS):
             continue
         name = kind.kind_name()
         message = (
