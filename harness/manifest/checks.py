@@ -195,7 +195,7 @@ def _printed_names(root: Node) -> Iterator[Finding]:
 def _epochs(root: Node) -> Iterator[Finding]:
     """Find reported epochs that the run does not reach."""
     run = root.get("epochs", "value")
-    if run is None or not isinstance(run.value, int) or run.value < 1:
+    if run is None or type(run.value) is not int or run.value < 1:
         return
     for path, claim in _claims(root):
         reported = claim.get("reported")
@@ -220,7 +220,7 @@ def _registered(root: Node) -> Iterator[Finding]:
     for path, claim in _claims(root):
         reported, registered = claim.get("reported"), claim.get("registered", "rows")
         for place, item in enumerate(registered.items if registered and reported else []):
-            if isinstance(item.value, int) and str(item.value) not in _rows(claim):
+            if type(item.value) is int and str(item.value) not in _rows(claim):
                 message = f"no row {item.value} is reported{suggest('', _rows(claim))}"
                 yield Finding((*path, "registered", "rows", place), message)
 
@@ -250,7 +250,7 @@ def _trailing_zeros(root: Node) -> Iterator[Finding]:
     """
     for path, claim in _claims(root):
         decimals, reported = claim.get("decimals"), claim.get("reported")
-        if decimals is None or reported is None or not isinstance(decimals.value, int):
+        if decimals is None or reported is None or type(decimals.value) is not int:
             continue
         printed = [node for node in (reported, *reported.fields.values()) if node.decimals]
         zeros = [node for node in printed if _fits(node.value, decimals.value)]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Generic, TypeVar
+from unicodedata import category
 
 from pydantic import (
     AfterValidator,
@@ -55,9 +56,19 @@ Decimals = Annotated[NonNegativeInt, Field(le=MAX_DECIMALS)]
 Epoch = Annotated[PositiveInt, Field(le=MAX_EPOCHS)]
 """An epoch, counted from 1, or a number of epochs."""
 
-Line = Annotated[str, Field(pattern=r"^\S(.*\S)?$")]
+_FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
+"""Characters that Unicode counts among letters and symbols and that are drawn as blanks."""
+
+
+def _visible(text: str) -> str:
+    if not any(category(char)[0] in "LNPS" and char not in _FILLERS for char in text):
+        raise ValueError("must not be empty: no character of it is visible")
+    return text
+
+
+Line = Annotated[str, Field(pattern=r"^\S(.*\S)?$"), AfterValidator(_visible)]
 """A name or title: one line without blanks around it."""
-Text = Annotated[str, Field(pattern=r"\S")]
+Text = Annotated[str, Field(pattern=r"\S"), AfterValidator(_visible)]
 """A reason or a source; it must not be blank."""
 
 
@@ -127,7 +138,7 @@ LIMIT = 2**32
 MAX_SEEDS = 1_000_000
 PATTERN = r"^\s*[0-9]+(-[0-9]+)?(\s*,\s*[0-9]+(-[0-9]+)?)*\s*$"
 
-_RANGE = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10}))?")
+_RANGE = re.compile(r"([0-9]{1,40})(?:-([0-9]{1,40}))?")
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -170,7 +181,9 @@ def _listed(seeds: object) -> object:
         return parse_seeds(seeds)
     if isinstance(seeds, list | tuple):
         return tuple(seeds)
-    hint = f"; write [{seeds}]" if isinstance(seeds, int) else ""
+    if seeds is None:
+        raise ValueError("left blank: must be a list, or a range such as 0-9")
+    hint = f"; write [{seeds}]" if type(seeds) is int else ""
     raise ValueError(f"must be a list, or a range such as 0-9, got {str(seeds)[:40]}{hint}")
 
 
