@@ -9,6 +9,7 @@ from harness.cli import options
 from harness.cli.options import stored
 from harness.errors import Exit, UsageError
 from harness.manifest import of_seeds
+from harness.output import given_by, make_folder
 from harness.plan import Request
 from harness.report import arrow_tables
 from harness.session import Session, load_experiments
@@ -31,6 +32,7 @@ def export(
             metavar="DIR",
             help="Add the finished trials to a folder of committed records.",
             show_default=False,
+            callback=options.folder,
         ),
     ] = None,
     rivals: Annotated[
@@ -58,9 +60,10 @@ def export(
     if out is not None:
         session = stored(paths, request, workspace, committed=committed)
         _say_unused(session)
-        rows = arrow_tables.write_trials(
-            out, ((name, trial) for (name, _), trial in session.stored_trials())
-        )
+        with given_by("--out"):
+            rows = arrow_tables.write_trials(
+                out, ((name, trial) for (name, _), trial in session.stored_trials())
+            )
         typer.echo(f"{out}: {rows} rows")
         if not rows:
             typer.echo("no trial of these is stored; --workspace names another folder", err=True)
@@ -89,10 +92,14 @@ def _commit(session: Session, records: Path) -> None:
         )
         for experiment in session.experiments
     ]
-    for line in add(Archive(records), [addition for addition in additions if addition.trials]):
+    finished = [addition for addition in additions if addition.trials]
+    if finished:
+        with given_by("--records"):
+            make_folder(records)
+    for line in add(Archive(records), finished):
         typer.echo(line)
     for addition in additions:
-        finished = {trial.spec.seed for trial in addition.trials}
-        if unfinished := session.trials[addition.experiment.id].keys() - finished:
+        done = {trial.spec.seed for trial in addition.trials}
+        if unfinished := session.trials[addition.experiment.id].keys() - done:
             seeds = of_seeds(unfinished)
             typer.echo(f"{addition.experiment.id}: {seeds} left out, not finished", err=True)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from harness.errors import UsageError
 from harness.manifest import parse_seeds, plain_words
 from harness.options import Flag, RunOptions
-from harness.output import STDOUT, check_target, write_output
+from harness.output import STDOUT, check_target, given_by, write_output
 from harness.plan import Request, Selection
 from harness.report import FORMATS
 from harness.session import CommittedUse, Session, load_experiments
@@ -42,9 +42,28 @@ Epochs = Annotated[
         show_default=False,
     ),
 ]
+
+
+def folder(parameter: typer.CallbackParam, given: Path | None) -> Path | None:
+    """Refuse a file as the value of an option that takes a folder, which need not exist.
+
+    Raises:
+        UsageError: names the option and the path.
+    """
+    for path in () if given is None else (given, *given.parents):
+        if path.exists() and not path.is_dir():
+            option = f"--{str(parameter.name).replace('_', '-')}"
+            raise UsageError(f"{option}: {path}: is no folder; a folder's name is needed")
+    return given
+
+
 Workspace = Annotated[
     Path,
-    typer.Option(envvar="HARNESS_WORKSPACE", help="Folder that holds the trials and the report."),
+    typer.Option(
+        envvar="HARNESS_WORKSPACE",
+        help="Folder that holds the trials and the report.",
+        callback=folder,
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="The trial's seed.")]
 Data = Annotated[
@@ -53,6 +72,7 @@ Data = Annotated[
         envvar="HARNESS_DATA",
         help="Folder of data sets; several processes may share it.",
         show_default="the user's cache folder",
+        callback=folder,
     ),
 ]
 Committed = Annotated[
@@ -157,8 +177,9 @@ class Outputs:
             raise UsageError(
                 "only one format can go to standard output (-); give the others a file name"
             )
-        for target in self.targets.values():
-            check_target(target)
+        for name, target in self.targets.items():
+            with given_by(f"--{name}"):
+                check_target(target)
 
     @property
     def use_stdout(self) -> bool:
@@ -172,7 +193,8 @@ class Outputs:
             OutputError: a file cannot be written.
         """
         for name, target in self.targets.items():
-            write_output(target, FORMATS[name].render(verdicts))
+            with given_by(f"--{name}"):
+                write_output(target, FORMATS[name].render(verdicts))
 
 
 def expand_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -213,6 +235,7 @@ def _run_flags() -> Iterator[inspect.Parameter]:
                     help=info.description,
                     envvar=flag.env,
                     show_default=flag.default or True,
+                    callback=folder if info.annotation == Path | None else None,
                 )
                 yield inspect.Parameter(
                     name,

@@ -7,6 +7,7 @@ import typer
 
 from harness.cli import options
 from harness.cli.options import judged
+from harness.output import given_by, make_folder
 from harness.plan import Request
 from harness.session.reports import Reports
 from harness.session.tracking import chart_links
@@ -15,7 +16,10 @@ from harness.session.tracking import chart_links
 def report(
     paths: options.Paths,
     request: Request,
-    out: Annotated[Path, typer.Option(help="Folder for the pages and their figures.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for the pages and their figures.", callback=options.folder),
+    ],
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     committed: options.Committed = False,
     mlflow_url: Annotated[
@@ -29,6 +33,8 @@ def report(
 
     Example: harness report experiments --out report
     """
+    with given_by("--out"):
+        make_folder(out)
     session = judged(paths, request, workspace, committed=committed)
     for line in session.described_requests():
         typer.echo(line, err=True)

@@ -1,14 +1,25 @@
 """The one writer of the files that a command is told to write."""
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from harness import output
-from harness.errors import Exit, UsageError
-from harness.output import OutputError, check_target, create, replacing, write_output
+from harness.cli import app
+from harness.errors import Exit, HarnessError, UsageError
+from harness.output import (
+    OutputError,
+    check_target,
+    create,
+    failures_named,
+    replacing,
+    write_output,
+)
+from tests.conftest import REPOSITORY
 
 
 def left(folder: Path) -> list[str]:
@@ -34,18 +45,20 @@ def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "code"),
     [
-        "/nonexistent/x.json",
-        "/proc/x",
-        "/dev/full",
-        "folder",
-        "file/x.json",
-        "x" * 300,
-        "locked/x.json",
+        ("/nonexistent/x.json", Exit.USAGE),
+        ("/proc/x", Exit.USAGE),
+        ("/dev/full", Exit.INCOMPLETE),
+        ("folder", Exit.USAGE),
+        ("file/x.json", Exit.USAGE),
+        ("x" * 300, Exit.USAGE),
+        ("locked/x.json", Exit.USAGE),
     ],
 )
-def test_a_path_that_cannot_be_written_is_one_line_and_exit_4(tmp_path: Path, path: str) -> None:
+def test_a_path_that_cannot_be_written_is_one_line_and_exit_2_and_a_full_disk_4(
+    tmp_path: Path, path: str, code: Exit
+) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("text")
     (tmp_path / "locked").mkdir(mode=0o500)
@@ -53,7 +66,7 @@ def test_a_path_that_cannot_be_written_is_one_line_and_exit_4(tmp_path: Path, pa
         pytest.skip("root may write everywhere")
     with pytest.raises(OutputError) as caught:
         write_output(tmp_path / path, "text")
-    assert caught.value.exit_code is Exit.INCOMPLETE
+    assert caught.value.exit_code is code
     assert path[:50] in str(caught.value)
     assert "\n" not in str(caught.value)
     assert left(tmp_path) == ["file", "folder", "locked"]
@@ -110,6 +123,46 @@ def test_a_new_file_never_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
 def test_a_path_is_refused_before_the_work_begins(path: str) -> None:
     with pytest.raises(OutputError):
         check_target(path)
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EDQUOT]
+)
+def test_a_full_disk_and_a_lost_mount_are_the_machine_s_trouble(number: int) -> None:
+    with pytest.raises(OutputError) as caught, failures_named(Path("x")):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.exit_code is Exit.INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("check", "--workspace", "FILE"), "--workspace"),
+        (("status", "--workspace", "FILE/x"), "--workspace"),
+        (("report", "--out", "FILE"), "--out"),
+        (("report", "--out", "/proc/x"), "--out"),
+        (("export", "--records", "FILE"), "--records"),
+        (("export", "--out", "/proc/x.csv", "--committed"), "--out"),
+        (("check", "--json", "/proc/x"), "--json"),
+        (("check", "--junit", "/nonexistent/x"), "--junit"),
+        (("run", "--data", "FILE"), "--data"),
+        (("study", "--vary", "at=1", "--json", "/nonexistent/x"), "--json"),
+    ],
+)
+def test_a_wrong_path_exits_2_and_names_the_option_and_the_path(
+    tmp_path: Path, arguments: tuple[str, ...], option: str
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    command, *given = (word.replace("FILE", str(file)) for word in arguments)
+    manifest = REPOSITORY / "experiments" / "gaussian-2d-rho-50.yaml"
+    if "--workspace" not in given:
+        given += ["--workspace", str(tmp_path / "results")]
+    refused = CliRunner().invoke(app, [command, str(manifest), *given]).exception
+    assert isinstance(refused, HarnessError)
+    assert refused.exit_code is Exit.USAGE
+    path = str(file) if "FILE" in " ".join(arguments) else given[given.index(option) + 1]
+    assert str(refused).startswith(f"{option}: {path}")
 
 
 @pytest.mark.parametrize("path", ["-", "/dev/null", "x.json"])
