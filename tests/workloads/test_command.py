@@ -185,6 +185,56 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+ROW = '{"epoch": 1, "loss": 0.5, "accuracy": 91}'
+LINES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "a byte order mark": ("\ufeff" + ROW, "jsonl", {}),
+    "colours": (f"\x1b[1;32m{ROW}\x1b[0m", "jsonl", {}),
+    "a title and a cleared line": (f"\x1b]0;train\x07\x1b[2K\x1b[1G{ROW}", "jsonl", {}),
+    "a progress bar": (f"10%|##\r20%|####\r{ROW}\r", "jsonl", {}),
+    "a number of 5,000 digits": (ROW[:-1] + f', "n": {"9" * 5000}}}', "jsonl", {}),
+    "columns after a byte order mark": ("\ufeffloss,accuracy\n\x1b[1m0.5\x1b[0m,91", "csv", {}),
+    "a word too long for columns": ("x" * 200_000 + "\nloss,accuracy\n0.5,91", "csv", {}),
+    "a coloured number": (
+        "loss \x1b[31m0.5\x1b[0m\n\x1b[1maccuracy\x1b[0m 91",
+        r"^loss (?P<loss>\S+)",
+        {"final": r"^accuracy (?P<accuracy>\S+)"},
+    ),
+    "a pattern with the escapes": (
+        "\x1b[1m0.5\x1b[0m\n91",
+        r"\x1b\[1m(?P<loss>[0-9.]+)",
+        {"final": r"^(?P<accuracy>\d+)$"},
+    ),
+    "deep nesting": ('{"a": ' + "[" * 100_000 + f"\n{ROW}", "jsonl", {}),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_row_is_read_as_a_terminal_shows_it(write: Write, tmp_path: Path, name: str) -> None:
+    text, form, fields = LINES[name]
+    script = "import sys; sys.stdout.buffer.write(open('printed.txt', 'rb').read())"
+    (tmp_path / "printed.txt").write_bytes(text.encode())
+    found = outcome(
+        write(
+            script,
+            argv=["python", "train.py", "{seed}"],
+            code=["train.py", "printed.txt"],
+            epochs={"value": 1, "stated": "p"},
+            claims=[{**EVERY_EPOCH, "reported": {1: 1.0}}, AT_THE_END],
+            rows=form,
+            **fields,
+        ),
+        tmp_path / "trial",
+    )
+    assert rows(found) == {1: {"loss": 0.5}}
+    assert final(found) == {"accuracy": 91}
+
+
+def test_a_file_of_results_may_begin_with_a_byte_order_mark(write: Write, tmp_path: Path) -> None:
+    script = "open('r.json', 'w', encoding='utf-8-sig').write('{\"accuracy\": 91}')"
+    experiment = write(script, final={"file": "r.json"}, claims=[AT_THE_END], epochs=None)
+    assert final(outcome(experiment, tmp_path / "trial")) == {"accuracy": 91}
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_script_may_report_in_many_ways(write: Write, tmp_path: Path, way: str) -> None:
     script, fields = WAYS[way]
@@ -310,6 +360,13 @@ FAILURES: dict[str, tuple[str, FailureKind, str]] = {
     ),
     "text for a number": ('print(\'{"loss": "low"}\')', METHOD, "loss: must be a number, got"),
     "NaN": ("print('{\"loss\": NaN}')", METHOD, "epoch 1: loss is nan"),
+    "a file of deep nesting": (
+        "open('r.json', 'w').write('[' * 100_000)",
+        METHOD,
+        "the JSON is nested too deeply",
+    ),
+    "no epoch": ('print(\'{"epoch": null, "loss": 1}\')', METHOD, "epoch None is no whole number"),
+    "an endless number": (f"print('{{\"loss\": {'9' * 5000}}}')", METHOD, "epoch 1: loss is inf"),
     "epoch 0": ('print(\'{"epoch": 0, "loss": 1}\')', METHOD, "say first_epoch: 0"),
     "more epochs": (
         'for e in range(9): print(\'{"loss": 1, "accuracy": 1}\')',
@@ -324,7 +381,8 @@ def test_a_failure_is_the_method_s_or_the_machine_s(
     write: Write, tmp_path: Path, name: str
 ) -> None:
     script, kind, said = FAILURES[name]
-    found = failure(write(script, infrastructure=r"HTTP 5\d\d"), tmp_path / "trial")
+    fields = {"final": {"file": "r.json"}} if "r.json" in script else {}
+    found = failure(write(script, infrastructure=r"HTTP 5\d\d", **fields), tmp_path / "trial")
     assert (found.kind, said in found.message) == (kind, True), found
 
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import nan
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,12 @@ _LONGEST_LINE = 1 << 20
 _BREAK = re.compile(rb"\r\n|[\r\n]")
 """A progress bar ends its lines with a carriage return."""
 
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
+"""A colour, a movement of the cursor or a title, as a program sends them to a terminal."""
+
+_LONGEST_WHOLE = 300
+"""A longer whole number is read as a float, in digits: Python refuses to read very long ones."""
+
 Output = Mapping[str, Any]
 """A row as the command wrote it: values by name."""
 
@@ -35,16 +42,40 @@ class Parser(Protocol):
         """Yield the rows of one line: usually one or none."""
 
 
+def shown(line: str) -> str:
+    """Return a line as a terminal shows it: without escape sequences and byte order mark."""
+    return _ESCAPE.sub("", line).lstrip("\ufeff")
+
+
+def read_json(text: str) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValueError: it is none, or is nested too deeply to be read.
+    """
+    try:
+        return json.loads(text, parse_int=_whole_or_float)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+
+
+def _whole_or_float(text: str) -> float:
+    return int(text) if len(text) <= _LONGEST_WHOLE else float(text)
+
+
 @dataclass(frozen=True)
 class Patterns:
-    """Regular expressions whose named groups are metrics. A line may match several."""
+    """Regular expressions whose named groups are metrics. A line may match several.
+
+    They are looked for in the line as a terminal shows it, or else as it was printed.
+    """
 
     patterns: tuple[str, ...]
 
     def rows(self, line: str) -> Iterator[Output]:
         """Yield the groups of every pattern that is found in the line."""
         for pattern in self.patterns:
-            match = re.search(pattern, line)
+            match = re.search(pattern, shown(line)) or re.search(pattern, line)
             if match is not None:
                 yield {name: text for name, text in match.groupdict().items() if text is not None}
 
@@ -59,9 +90,10 @@ class JsonLines:
 
     def rows(self, line: str) -> Iterator[Output]:
         """Yield the object of the line, if it is one."""
-        if line.lstrip().startswith("{"):
+        text = shown(line)
+        if text.lstrip().startswith("{"):
             try:
-                value = json.loads(line)
+                value = read_json(text)
             except ValueError:
                 return  # a line of another kind
             if isinstance(value, dict):
@@ -80,7 +112,10 @@ class Table:
 
     def rows(self, line: str) -> Iterator[Output]:
         """Yield the values of the line by column."""
-        values = next(csv.reader([line], skipinitialspace=True), [])
+        try:
+            values = next(csv.reader([shown(line)], skipinitialspace=True), [])
+        except csv.Error:  # a line of another kind, such as one long word
+            return
         if self._names & set(values):
             self._columns = values
         elif self._columns and len(values) == len(self._columns):
@@ -152,7 +187,7 @@ class JsonFile:
     def read(self, *, ended: bool) -> Iterator[Output]:
         """Yield the object once the command has ended."""
         if ended and self._path.is_file():
-            value = json.loads(self._path.read_text(encoding="utf-8"))
+            value = read_json(self._path.read_text(encoding="utf-8-sig"))
             if isinstance(value, dict):
                 yield value
 
@@ -271,7 +306,10 @@ class Epochs:
 
 
 def _whole(value: Any) -> int:
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = nan
     if not number.is_integer():
-        raise ValueError(f"epoch {value!r} is no whole number")
+        raise ValueError(f"epoch {value!r:.60} is no whole number")
     return int(number)
