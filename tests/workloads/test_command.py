@@ -731,6 +731,8 @@ MISSING = [
     (["torchrun", "--standalone", "--nproc_per_node", "2", "tarin.py"], 4, "tarin.py"),
     (["torchrun", "--nnodes=1", "train.py", "--config", "tarin.py"], None, ""),
     (["torchrun", "--no-python", "tarin.py"], None, ""),
+    (["torchrun", "--virtual-local-rank", "train.py", "tarin.py"], None, ""),
+    (["torchrun", "--unknown", "train.py", "tarin.csv"], None, ""),
     (["stdbuf", "-oL", "python", "tarin.py"], 3, "tarin.py"),
     (["nice", "./tarin", "train.py"], None, ""),
     (["node", "tarin.mjs"], 1, "tarin.mjs"),
@@ -771,6 +773,8 @@ def test_a_script_that_is_left_out_of_code_is_a_fault_of_the_manifest(
     (tmp_path / "lib").mkdir()
     with pytest.raises(ManifestError, match=r"argv\[1\]: ./train.py is not in code, so no trial"):
         write(argv=["python", "./train.py", "{seed}"], code=["lib"])
+    with pytest.raises(ManifestError, match=r"argv\[1\]: lib is not in code, so no trial has it"):
+        write(argv=["python", "lib", "{seed}"])
 
 
 def test_a_script_may_give_its_own_time_under_another_name(write: Write, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def _check_script(
     if place is None:
         return
     path = root / words[place]
-    if os.path.isfile(path):
+    if path.exists():
         message = f"{words[place]} is not in code, so no trial has it; add it to code"
     else:
         beside = os.listdir(path.parent) if os.path.isdir(path.parent) else ()

@@ -139,6 +139,7 @@ def outside(folder: Path, files: Sequence[File], words: Sequence[str]) -> Iterat
 
 
 _ENDINGS: Mapping[str, tuple[str, ...]] = {
+    "torchrun": (".py",),
     "node": (".js", ".mjs", ".cjs", ".ts"),
     "Rscript": (".R", ".r"),
     "bash": (".sh", ".bash"),
@@ -158,6 +159,9 @@ _PYTHON_FLAGS = re.compile(r"-[bBdEiIOPqRsSuvx]+")
 
 _TORCHRUN_OTHERS = frozenset(("-m", "--module", "--no_python", "--no-python", "--run_path"))
 """Options of torchrun after which its first argument is no Python file."""
+
+_TORCHRUN_FLAGS = frozenset(("--standalone", "--virtual-local-rank", "--virtual_local_rank"))
+"""Options of torchrun that take no value."""
 
 _WRAPPERS = frozenset(("nice", "nohup", "stdbuf", "time", "timeout"))
 """Programs that run another program, which their arguments name, in the same folder."""
@@ -199,7 +203,7 @@ def _script(words: Sequence[str]) -> int | None:
         if program == "torchrun":
             if word in _TORCHRUN_OTHERS:
                 return None
-            takes_value = "=" not in word and word != "--standalone"
+            takes_value = "=" not in word and word not in _TORCHRUN_FLAGS
         elif _PYTHON.fullmatch(program) and word in ("-W", "-X"):
             takes_value = True
         elif _PYTHON.fullmatch(program) and _PYTHON_FLAGS.fullmatch(word):
@@ -213,7 +217,7 @@ def _script(words: Sequence[str]) -> int | None:
 
 
 def _is_interpreter(program: str) -> bool:
-    return bool(_PYTHON.fullmatch(program)) or program == "torchrun" or program in _ENDINGS
+    return bool(_PYTHON.fullmatch(program)) or program in _ENDINGS
 
 
 def _runs_module(words: Sequence[str]) -> bool:
