@@ -172,12 +172,16 @@ def _severity_lines(verdict: ExperimentVerdict) -> Iterator[Text]:
     yield from (Text(line, _RED) for line in not_severe(verdict.severity))
 
 
+_PASSES = "passes if correct"
+"""Heading of the chance that a verdict holds if the paper's run is one more run of the method."""
+
+
 def severities(found: Mapping[str, Severity]) -> RenderableType:
     """Build the table of what verdicts can exclude, by experiment: taken ones or planned ones."""
     shown = FittedTable(
         tuple(
-            Column(heading, whole=heading != "rejects", right=heading == "accepts itself")
-            for heading in ("experiment", "seeds", "epochs", "accepts itself", "rejects")
+            Column(heading, whole=heading != "rejects", right=heading == _PASSES)
+            for heading in ("experiment", "seeds", "epochs", _PASSES, "rejects")
         )
     )
     for name, severity in found.items():

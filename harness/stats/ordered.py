@@ -22,7 +22,7 @@ def positive_p(differences: Array) -> float:
 
     Fisher's sign-flip test: the share of all 2^n choices of signs whose mean is at least as large
     as the mean that was seen. If two methods give the same distribution, each seed's difference is
-    as likely to have the other sign, so it holds for two humps and constants alike. For fewer or
+    as likely to have the other sign, so it holds for two peaks and constants alike. For fewer or
     more seeds than `EXACT` it is Student's t-test.
 
     Args:

@@ -2,7 +2,7 @@
 
 Unpaired: the seeds' values, and the several runs that a paper averages. Welch's tests need size,
 mean and SD of both samples. The rank tests need all values. They hold for any distribution: all
-values equal, two humps, heavy tails.
+values equal, two peaks, heavy tails.
 
 Paired: many rows in one test. The statistic is the smallest p-value of the rows' paired t-tests,
 that is the largest studentised difference. Rows that move in opposite directions do not cancel. Its

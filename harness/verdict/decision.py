@@ -8,8 +8,8 @@
   - All values equal (SD 0). If all runs of both sides are equal, the mean is known exactly: equal
     means reproduce; others are an immaterial difference within the tolerance, and a failure beyond
     it, as soon as the rank test can tell (two seeds against ten runs: p = 0.03).
-  - Two humps (nine runs at 10 %, one at 71 %). A sample of ten often has no run in the smaller
-    hump, so its absence is no difference: neither the mean nor the SD may be rejected for it. But
+  - Two peaks (nine runs at 10 %, one at 71 %). A sample of ten often has no run in the smaller
+    peak, so its absence is no difference: neither the mean nor the SD may be rejected for it. But
     ten runs do not show how large the mean is either, so the row is inconclusive unless the
     tolerance is as wide as their error.
 """
@@ -50,7 +50,7 @@ NEVER = (
     "more seeds would not settle it: the mean is farther off than the tolerance, "
     "and single runs differ by as much"
 )
-DOUBTFUL = "no number of further seeds settles it with a probability of 80 %"
+DOUBTFUL = "more seeds may not settle it: however many, the chance stays below 80 %"
 MORE = "{} more seed{} would probably settle it"
 
 

@@ -79,7 +79,7 @@ def share(found: Counter[Outcome]) -> float:
 
 def nights() -> Iterator[str]:
     """The table of false alarms, a line at a time, and the share of red nights below it."""
-    yield "| experiment | seeds | alone against the paper: red | against one another: red |"
+    yield "| experiment | seeds | one seed against the paper: red | one seed against another: red |"
     yield "|---|---|---|---|"
     quiet = 1.0
     groups: dict[str, list[tuple[Counter[Outcome], Counter[Outcome]]]] = {}

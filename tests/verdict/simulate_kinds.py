@@ -53,7 +53,7 @@ POOLS = {
     for shape in PUBLISHED
     for name, modes in (("baselines", BASELINES), ("ablations", ABLATIONS))
 }
-"""Thirty published trials each: well-behaved ones, two humps (8*8, 18*18), and ties (20*20)."""
+"""Thirty published trials each: well-behaved ones, two peaks (8*8, 18*18), and ties (20*20)."""
 
 SHAPES: dict[str, Callable[[np.random.Generator, int], Array]] = {
     "normal": lambda rng, count: rng.normal(size=count),
@@ -61,7 +61,7 @@ SHAPES: dict[str, Callable[[np.random.Generator, int], Array]] = {
     "one in ten far off": lambda rng, count: np.where(
         rng.random(count) < 0.1, 60.0, rng.normal(size=count)
     ),
-    "two equal humps": lambda rng, count: 20.0 * rng.integers(0, 2, count) + rng.normal(size=count),
+    "two equal peaks": lambda rng, count: 20.0 * rng.integers(0, 2, count) + rng.normal(size=count),
     "all equal": lambda rng, count: np.zeros(count),
 }
 
@@ -93,14 +93,14 @@ def centre(name: str) -> float:
     """The true mean."""
     if name in POOLS:
         return float(pool(name).mean())
-    return {"one in ten far off": 6.0, "two equal humps": 10.0}.get(name, 0.0)
+    return {"one in ten far off": 6.0, "two equal peaks": 10.0}.get(name, 0.0)
 
 
 def sd(name: str) -> float:
     """The SD of single runs, which sets the tolerances; 1 if all are equal."""
     if name in POOLS:
         return float(pool(name).std())
-    return {"one in ten far off": 18.0, "two equal humps": 10.0}.get(name, 1.0)
+    return {"one in ten far off": 18.0, "two equal peaks": 10.0}.get(name, 1.0)
 
 
 def _claim(kind: type[Any], name: str, tolerance: float | None, **fields: Any) -> Claim:
