@@ -10,6 +10,7 @@ from harness.cli import options
 from harness.cli.console import ConsoleObserver, log_to, show_verdicts
 from harness.cli.options import Outputs
 from harness.errors import Exit
+from harness.output import given_by
 from harness.plan import Selection
 from harness.session import RunOptions, Session, load_experiments, run_session
 from harness.store import Store
@@ -42,7 +43,8 @@ def run(
     session = Session(load_experiments(paths), selection, Store(workspace))
     session = session.of_rivals() if rivals else session
     folder = session.store.root / "rivals" if rivals else None
-    result = run_session(session, run_options, ConsoleObserver(console), report=folder)
+    with given_by("--workspace"):
+        result = run_session(session, run_options, ConsoleObserver(console), report=folder)
     where = [] if workspace == options.DEFAULT_WORKSPACE else [f"--workspace={workspace}"]
     again = shlex.join(["harness", "check", *map(str, paths), *where, "--all"])
     show_verdicts(result.verdicts, console, every_row=every_row, more=again)

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from pydantic_core import from_json
 
 from harness.errors import StoreError
+from harness.output import make_folder
 from harness.plan import Request
 from harness.record import (
     FORMAT,
@@ -233,11 +234,12 @@ class Store:
         """Lock the workspace for one driver. Create the folder if it does not exist.
 
         Raises:
+            OutputError: the folder cannot be made.
             StoreError: another driver holds the lock (the message names it), or the folder cannot
                 be written.
         """
+        make_folder(self.root)
         with files.faults_named(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.root / "driver.lock")
             try:
                 lock.acquire(timeout=0)

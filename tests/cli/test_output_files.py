@@ -19,6 +19,7 @@ from harness.output import (
     replacing,
     write_output,
 )
+from harness.store import Store
 from tests.conftest import REPOSITORY
 
 
@@ -146,6 +147,7 @@ def test_a_full_disk_and_a_lost_mount_are_the_machine_s_trouble(number: int) -> 
         (("check", "--json", "/proc/x"), "--json"),
         (("check", "--junit", "/nonexistent/x"), "--junit"),
         (("run", "--data", "FILE"), "--data"),
+        (("run", "--workspace", "/proc/x", "--tracking-uri", "none"), "--workspace"),
         (("study", "--vary", "at=1", "--json", "/nonexistent/x"), "--json"),
     ],
 )
@@ -163,6 +165,12 @@ def test_a_wrong_path_exits_2_and_names_the_option_and_the_path(
     assert refused.exit_code is Exit.USAGE
     path = str(file) if "FILE" in " ".join(arguments) else given[given.index(option) + 1]
     assert str(refused).startswith(f"{option}: {path}")
+
+
+def test_a_workspace_that_cannot_exist_is_wrong_usage() -> None:
+    with pytest.raises(OutputError, match="/proc/x") as caught, Store(Path("/proc/x")).lock():
+        pass
+    assert caught.value.exit_code is Exit.USAGE
 
 
 @pytest.mark.parametrize("path", ["-", "/dev/null", "x.json"])
