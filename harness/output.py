@@ -5,7 +5,6 @@ Devices and pipes (`/dev/null`, a named pipe) are written to directly, and `-` i
 Every failure is an `OutputError`: one line that names the path, and the option if one gave it.
 """
 
-import errno
 import os
 import stat
 import sys
@@ -20,29 +19,9 @@ STDOUT = "-"
 
 
 class OutputError(HarnessError):
-    """A file cannot be written; the message names the path and the reason.
+    """A file cannot be written; the message names the path and the reason."""
 
-    The exit code is that of wrong usage if another path has to be given, and that of a machine's
-    failure if the same path may work later: the disk is full, or the mount is lost or read-only.
-    """
-
-    def __init__(self, text: str, exit_code: Exit = Exit.INCOMPLETE) -> None:
-        self.exit_code = exit_code
-        super().__init__(text)
-
-
-_WRONG_PATH = {
-    errno.EACCES,
-    errno.EEXIST,
-    errno.EINVAL,
-    errno.EISDIR,
-    errno.ELOOP,
-    errno.ENAMETOOLONG,
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EPERM,
-}
-"""Errors of the operating system after which only another path can work."""
+    exit_code = Exit.INCOMPLETE
 
 
 @contextmanager
@@ -55,7 +34,7 @@ def given_by(option: str) -> Iterator[None]:
     try:
         yield
     except OutputError as error:
-        raise OutputError(f"{option}: {error}", error.exit_code) from error
+        raise OutputError(f"{option}: {error}") from error
 
 
 @contextmanager
@@ -70,9 +49,7 @@ def failures_named(path: Path) -> Iterator[None]:
     except BrokenPipeError:
         return  # the reader of a pipe wants no more
     except OSError as error:
-        code = Exit.USAGE if error.errno in _WRONG_PATH else Exit.INCOMPLETE
-        reason = error.strerror or error
-        raise OutputError(f"{path}: cannot be written: {reason}", code) from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def write_output(target: str | Path, content: str | bytes) -> None:
@@ -123,13 +100,12 @@ def replacing(path: Path) -> Iterator[Path]:
         except FileNotFoundError:
             mode = None
         if mode is not None and stat.S_ISDIR(mode):
-            raise OutputError(f"{path}: is a folder; a file's name is needed", Exit.USAGE)
+            raise OutputError(f"{path}: is a folder; a file's name is needed")
         if mode is not None and not stat.S_ISREG(mode):
             yield path
             return
         if not path.parent.is_dir():
-            missing = f"there is no folder {path.parent}"
-            raise OutputError(f"{path}: cannot be written: {missing}", Exit.USAGE)
+            raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
         place = path.resolve()  # replace what a link points to, not the link
         new = place.with_name(f".{place.name[:200]}.{os.getpid()}.new{place.suffix}")
         try:
@@ -162,12 +138,9 @@ def check_target(target: str | Path) -> None:
     if str(target) == STDOUT:
         return
     if path.is_dir():
-        raise OutputError(f"{path}: is a folder; a file's name is needed", Exit.USAGE)
+        raise OutputError(f"{path}: is a folder; a file's name is needed")
     if not path.parent.is_dir():
-        missing = f"there is no folder {path.parent}"
-        raise OutputError(f"{path}: cannot be written: {missing}", Exit.USAGE)
+        raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
     place = path if path.exists() and not path.is_file() else path.parent
     if not os.access(place, os.W_OK):
-        mounted = os.statvfs(place).f_flag & os.ST_RDONLY
-        code = Exit.INCOMPLETE if mounted else Exit.USAGE
-        raise OutputError(f"{path}: cannot be written: {place} is read-only", code)
+        raise OutputError(f"{path}: cannot be written: {place} is read-only")
