@@ -214,8 +214,9 @@ class Sealed(Generic[T]):
 
     _FORM = re.compile(rb'\{"sha256":"([0-9a-f]{64})","body":(.*)\}\n')
 
-    _INFINITE = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
-    """How a number begins that JSON does not have, and that the parser reads all the same."""
+    _INFINITE = re.compile(rb"[:,\[]\s*-?(?:NaN|Infinity|[0-9.]+[eE]\+?[0-9]{3}|[0-9][0-9.]{299})")
+    """A number that JSON does not have, and that the parser reads all the same, or a text that
+    looks like one. It takes less time than to parse each line a second time."""
 
     def __init__(self, form: type[T]) -> None:
         self._adapter = TypeAdapter(form)
@@ -236,7 +237,7 @@ class Sealed(Generic[T]):
             raise CorruptError("truncated or damaged")
         try:
             value = self._adapter.validate_json(match[2])
-            if self._INFINITE.search(match[2]):  # or a text that looks like it
+            if self._INFINITE.search(match[2]):
                 canonical_json(json.loads(match[2]))
         except ValueError:  # the digest is right, but the content is of another type, or no JSON
             raise CorruptError("not what belongs there") from None
