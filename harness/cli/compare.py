@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harness.cli import options
 from harness.compare import Comparison, Standing, sentence
-from harness.output import STDOUT, check_target, given_by, write_output
+from harness.output import STDOUT
 from harness.report.documents import comparisons_document
 from harness.report.terminal import Column, FittedTable
 from harness.session.api import compare_paths, comparison_code
@@ -42,9 +42,6 @@ def compare(
 
     Example: harness compare results/nights/light/2026-01-01T020000Z results
     """
-    if json_file is not None:
-        with given_by("--json"):
-            check_target(json_file)
     comparisons = compare_paths(base, new, manifests)
     _show(comparisons, Console(stderr=json_file == STDOUT))
     _save(comparisons, json_file)
@@ -69,5 +66,4 @@ def _show(comparisons: Sequence[Comparison], console: Console) -> None:
 
 def _save(comparisons: Sequence[Comparison], json_file: str | None) -> None:
     if json_file is not None:
-        with given_by("--json"):
-            write_output(json_file, comparisons_document(comparisons).text())
+        options.write_json(json_file, comparisons_document(comparisons).text())

@@ -9,7 +9,7 @@ from rich.console import Console
 from harness.cli import options
 from harness.cli.console import ConsoleObserver, log_to, show_verdicts
 from harness.errors import Exit
-from harness.output import STDOUT, check_target, given_by, write_output
+from harness.output import STDOUT
 from harness.plan import Selection
 from harness.report.documents import search_document
 from harness.session import RunOptions
@@ -62,9 +62,6 @@ def infer(
     """
     console = Console(stderr=json_file == STDOUT, quiet=quiet)
     log_to(Console(stderr=True))
-    if json_file is not None:
-        with given_by("--json"):
-            check_target(json_file)
     space, store, observer = plan_search(manifest), Store(workspace), ConsoleObserver(console)
     selection = Selection(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial)
     region, page = run_search(
@@ -75,8 +72,7 @@ def infer(
     for sentence in search_sentences(region):
         console.print(sentence, highlight=False, markup=False)
     if json_file is not None:
-        with given_by("--json"):
-            write_output(json_file, search_document(region).text())
+        options.write_json(json_file, search_document(region).text())
     console.print(f"search: {page}", highlight=False, soft_wrap=True)
     code = Exit.INCOMPLETE if region.found.lost else Exit.AS_EXPECTED
     if confirmed:

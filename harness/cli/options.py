@@ -57,6 +57,28 @@ def folder(parameter: typer.CallbackParam, given: Path | None) -> Path | None:
     return given
 
 
+def _json_file(given: str | None) -> str | None:
+    """Check before the command begins that its JSON can be written.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    if given is not None:
+        with given_by("--json"):
+            check_target(given)
+    return given
+
+
+def write_json(target: str, text: str) -> None:
+    """Write the result of a command to the file of `--json`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with given_by("--json"):
+        write_output(target, text)
+
+
 Workspace = Annotated[
     Path,
     typer.Option(
@@ -91,6 +113,7 @@ Json = Annotated[
         "--json",
         metavar="FILE",
         help="File to write the result to, as JSON; - prints the JSON and nothing else.",
+        callback=_json_file,
     ),
 ]
 TrackingUri = Annotated[

@@ -10,7 +10,7 @@ from harness.cli import options
 from harness.cli.console import ConsoleObserver, log_to
 from harness.cli.plan import show_plan
 from harness.errors import Exit
-from harness.output import STDOUT, check_target, given_by, write_output
+from harness.output import STDOUT
 from harness.plan import Selection
 from harness.report.documents import study_document
 from harness.session import RunOptions
@@ -63,9 +63,6 @@ def study(
     """
     console = Console(stderr=json_file == STDOUT, quiet=quiet)
     log_to(Console(stderr=True))
-    if json_file is not None:
-        with given_by("--json"):
-            check_target(json_file)
     variants = plan_study(manifest, vary, grid=grid)
     store = Store(workspace)
     if plan:
@@ -76,8 +73,7 @@ def study(
     )
     _show(finished, console)
     if json_file is not None:
-        with given_by("--json"):
-            write_output(json_file, study_document(finished).text())
+        options.write_json(json_file, study_document(finished).text())
     console.print(f"study: {page}", highlight=False, soft_wrap=True)
     raise typer.Exit(Exit.INCOMPLETE if finished.incomplete else Exit.AS_EXPECTED)
 
