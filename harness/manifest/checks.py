@@ -415,6 +415,7 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
     metrics = {**COSTS, **workload.metrics}
     recorded: dict[str, str] = {}
     unsaid: list[Finding] = []
+    blank = _lacks_unit(root, workload)
     for path, claim in _claims(root):
         name = _text(claim, "metric")
         if name is None:
@@ -425,11 +426,10 @@ def _metrics(root: Node, workload: Workload) -> Iterator[Finding]:
             yield Finding((*path, "metric"), f"unknown metric {quote(name)}{message}")
             continue
         own = _text(claim, "unit")
-        if not metric.unit and _lacks_unit(root, workload):
-            pass  # the manifest's blank is named
-        elif not metric.unit:
+        if not metric.unit:
             message = f"nothing says the unit of {name}: give it here, or as the manifest's `unit`"
-            yield Finding((*path, "unit"), message)
+            if not blank:  # then that is the fault
+                yield Finding((*path, "unit"), message)
         elif decimal_shift(unit_written(own, unit, metric.unit), metric.unit) is None:
             message = f"{quote(own)} cannot be converted: {name} is recorded in {metric.unit}"
             yield Finding((*path, "unit"), message)

@@ -1,6 +1,6 @@
 """Show a study or a search: as text for a terminal, as a Markdown page, and as a figure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite, isinf
 from typing import Any
 
@@ -260,8 +260,12 @@ _SHOWN = 30
 """Most settings of the page's table, the nearest first; the JSON file has all."""
 _BINS = 24
 _COLUMNS = 3
-SEARCH_COLOURS = ("#0072b2", "#d55e00", "#009e73")
-"""Of settings that ran in full, were stopped early and are compatible; the markers differ too."""
+SEARCH_STYLES: Mapping[str, Mapping[str, str]] = {
+    "ran in full": {"marker": "o", "color": "#0072b2"},
+    "stopped early": {"marker": "x", "color": "#d55e00"},
+    "compatible": {"marker": "D", "color": "#009e73"},
+}
+"""How settings of each kind are drawn."""
 
 
 def search_sentences(region: Region) -> Iterator[str]:
@@ -413,16 +417,13 @@ def search_figure(region: Region) -> Figure:
 def _panel(axes: Axes, region: Region, profile: Profile, at: int) -> None:
     values = region.space.search.parameters[profile.name]
     place = region.space.place(profile.name)
-    names, markers = ("ran in full", "stopped early", "compatible"), "oxD"
-    kinds: dict[str, tuple[list[Tried], dict[str, Any]]] = {
-        name: ([], {"marker": marker, "color": colour})
-        for name, marker, colour in zip(names, markers, SEARCH_COLOURS, strict=True)
-    }
+    kinds: dict[str, list[Tried]] = {name: [] for name in SEARCH_STYLES}
     for one in region.found.tried:
         full = "compatible" if region.accepts(one) else "ran in full"
-        kinds["stopped early" if one.stopped else full][0].append(one)
-    for label, (tried, style) in kinds.items():
+        kinds["stopped early" if one.stopped else full].append(one)
+    for label, tried in kinds.items():
         if tried:
+            style: Any = SEARCH_STYLES[label]
             xs = [place(one.settings[at]) for one in tried]
             axes.scatter(xs, [_distance(region, one) for one in tried], s=14, label=label, **style)
     if region.known:

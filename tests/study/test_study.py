@@ -182,7 +182,8 @@ def test_the_curves_of_twelve_variants_differ_and_all_show_on_paper() -> None:
     """WCAG asks for a contrast of 3:1 with the ground of what a figure draws."""
     styles = [study_page._style(number) for number in range(12)]
     assert len({(style["color"], style["linestyle"]) for style in styles}) == 12
-    colours = {*(style["color"] for style in styles), *study_page.SEARCH_COLOURS}
+    styles += study_page.SEARCH_STYLES.values()
+    colours = {style["color"] for style in styles}
     assert min(contrast(to_rgb(colour), (1.0, 1.0, 1.0)) for colour in colours) >= 3
 
 

@@ -74,8 +74,9 @@ class Patterns:
 
     def rows(self, line: str) -> Iterator[Output]:
         """Yield the groups of every pattern that is found in the line."""
+        texts = dict.fromkeys((shown(line), line))  # usually one
         for pattern in self.patterns:
-            match = re.search(pattern, shown(line)) or re.search(pattern, line)
+            match = next(filter(None, (re.search(pattern, text) for text in texts)), None)
             if match is not None:
                 yield {name: text for name, text in match.groupdict().items() if text is not None}
 
