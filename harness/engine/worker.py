@@ -309,12 +309,16 @@ def batches(
             the message that follows it, however long that takes.
     """
     batch: list[_M] = []
-    sent_s = clock()
+    sent_s = started_s = clock()
     for each in messages:
         batch.append(each)
-        message, waited_s = message_of(each), clock() - sent_s
-        expected = isinstance(message, Started) and short
-        if waited_s < SHORT_S and (expected or _is_last_checkpoint(message, epochs)):
+        message, now_s = message_of(each), clock()
+        waited_s = now_s - sent_s
+        if isinstance(message, Started):
+            started_s = now_s
+            if short and waited_s < SHORT_S:
+                continue
+        elif _is_last_checkpoint(message, epochs) and now_s - started_s < SHORT_S:
             continue
         longest_s = SHORT_S if isinstance(message_of(batch[0]), Started) else EVERY_S
         if isinstance(message, _AT_ONCE) or waited_s >= longest_s:

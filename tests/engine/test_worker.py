@@ -73,6 +73,12 @@ def test_the_last_checkpoint_of_a_short_trial_leaves_with_its_end(
     assert [len(batch) for batch in batches(messages, clock, epochs=2)] == sizes
 
 
+def test_the_last_checkpoint_of_a_long_trial_does_not_wait_for_the_test_estimate() -> None:
+    """It leaves at once, even right after its epoch's record: a worker may die in the test."""
+    messages, clock = timed(job(epochs=2), {EpochRecord: EVERY_S})
+    assert [len(batch) for batch in batches(messages, clock, epochs=2)] == [1, 1, 1, 1, 2]
+
+
 @pytest.mark.parametrize(("took_s", "sizes"), [(0.001, [6]), (SHORT_S, [2, 2, 2])])
 def test_the_start_of_a_trial_that_should_be_short_leaves_with_what_comes_next(
     took_s: float, sizes: list[int]
