@@ -1,5 +1,6 @@
 """Run attempts at trials as Ray tasks that stream their messages to the driver."""
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -306,10 +307,16 @@ def _is_large(sent: Sent) -> bool:
     return isinstance(message, CheckpointPart | ArtifactPart)
 
 
+_RAISED_AT = re.compile(r"\(pid=\d+, ip=(?P<ip>[^,)]+)")
+
+
 def _unloaded(error: RayTaskError) -> Refused | Lost:
     """Return the end of a task that its worker could not load, as when a package is missing."""
     why = f"cannot load the trial: {error.cause}"
-    nodes = [node["NodeID"] for node in alive() if node["NodeManagerAddress"] == error.ip]
+    # What Ray raises has the type of the cause too, and then no attribute with the address.
+    found = _RAISED_AT.search(str(error))
+    ip = found["ip"] if found else ""
+    nodes = [node["NodeID"] for node in alive() if node["NodeManagerAddress"] == ip]
     return Refused(why, nodes[0]) if len(nodes) == 1 else Lost(type(error.cause).__name__, why)
 
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ray
 
 from harness import engine
-from harness.engine.tasks import UNREAD
+from harness.engine import nodes
+from harness.engine.interface import Refused
+from harness.engine.tasks import UNREAD, Tasks
 from harness.engine.worker_process import settings
 from harness.errors import ResourceError, UsageError
 from harness.manifest import Resources
@@ -49,6 +52,20 @@ def test_trials_on_workers_equal_trials_in_this_process_bit_for_bit(tmp_path: Pa
         assert stored.done == 7
         assert curve(stored) == quiet(each)
         assert dict(stored.finals[7].metrics) == final(each)
+
+
+@pytest.mark.parametrize("error", [ModuleNotFoundError("no pydantic"), RuntimeError("no torch")])
+def test_a_node_that_cannot_load_a_trial_is_named_and_costs_it_no_attempt(error: Exception) -> None:
+    """Ray raises what is a RayTaskError and, too, an error of the type that the worker raised."""
+
+    def load_fails() -> Iterator[None]:
+        raise error
+        yield
+
+    task: Any = ray.remote(num_returns="streaming")(load_fails)
+    tasks = Tasks({}, load, engine.Options())
+    (sent,) = tasks.read(task.remote(), placed=False)
+    assert sent == Refused(f"cannot load the trial: {error}", nodes.alive()[0]["NodeID"])
 
 
 def test_workers_are_warm_unless_isolation_is_asked_for(tmp_path: Path) -> None:
