@@ -446,15 +446,17 @@ class _Modules:
     def __init__(self) -> None:
         self._found: dict[str, Any] = {}
         self._flat: list[Any] = []
-        """The names, the modules, and `_END`."""
+        """What `_now` returned when the modules were read."""
 
     def __call__(self) -> Mapping[str, Any]:
         """Return the modules by name."""
-        now = chain(sys.modules, sys.modules.values(), _END)
-        if not self._flat or not all(map(is_, now, self._flat)):
-            self._found = dict(sys.modules)
-            self._flat = [*self._found, *self._found.values(), *_END]
+        if not self._flat or not all(map(is_, self._now(), self._flat)):
+            self._found, self._flat = dict(sys.modules), [*self._now()]
         return self._found
+
+    def _now(self) -> Iterable[Any]:
+        """Return the modules without their names; see `_Attributes._now`."""
+        return chain(sys.modules.values(), [next(reversed(sys.modules))], _END)
 
 
 def _modules_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
