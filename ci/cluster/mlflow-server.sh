@@ -14,6 +14,9 @@
 #   MLFLOW_SERVER_ALLOWED_HOSTS   names by which others may call it, such as a bare cluster host name
 #   PGPORT (a free one)           of the database of its own, on 127.0.0.1
 #
+# Where the harness is installed, its pages are served too: MLflow opens our experiments on their
+# curves, and /harness lists the verdicts.
+#
 # Ends in order on SIGTERM or Ctrl-C.
 set -euo pipefail
 umask 077
@@ -102,11 +105,15 @@ if [[ -z ${MLFLOW_BACKEND_STORE_URI:-} ]]; then
 fi
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false # else eight more processes
 export MLFLOW_DISABLE_TELEMETRY=true
+app=()
+if python3 -c 'import importlib.metadata as m, sys; sys.exit(not m.entry_points(group="mlflow.app", name="harness"))'; then
+  app=(--app-name harness)
+fi
 # The database's address goes by the environment: others may read a command line.
 set -m # a group of its own, all of which we end
 python3 -m mlflow server --host "${MLFLOW_HOST:-127.0.0.1}" --port "${MLFLOW_PORT:-5000}" \
   --workers "${MLFLOW_WORKERS:-2}" --artifacts-destination "file://$folder/artifacts" \
-  --uvicorn-opts '--log-level warning' &
+  --uvicorn-opts '--log-level warning' "${app[@]}" &
 server=$!
 set +m
 wait "$server"

@@ -1,6 +1,7 @@
 """Serve MLflow's web page so that it opens on our curves, and a landing page beside it.
 
-`harness ui` starts MLflow's server with this app (entry point `mlflow.app`). MLflow 3.17 takes
+`harness ui` and `ci/cluster/mlflow-server.sh` start MLflow's server with this app (entry point
+`mlflow.app`; for a server of your own: `mlflow server --app-name harness`). MLflow 3.17 takes
 every experiment for language models unless the address or the browser's storage says otherwise;
 tags of the experiment do not count. So a script in its page says "model training", and sends the
 plain address of one of our experiments, typed or clicked, to the view that we saved.
@@ -24,7 +25,7 @@ from harness.tracking.images import Kind, Tag
 LANDING = "/harness"
 REPORT = "/harness/report"
 WORKSPACE_VARIABLE = "HARNESS_UI_WORKSPACE"
-"""Tells the server's process which workspace it serves."""
+"""Tells the server's process which workspace it serves. A shared server has none, and no report."""
 
 _SCRIPT = """<script>
 (() => {
@@ -102,13 +103,16 @@ def landing() -> str:
             f'<td class="verdict">{escape(verdict)}</td><td>{expected}</td></tr>'
         )
     links = ['<a href="/">MLflow</a>']
-    if _report().exists():
+    if _report():
         links.insert(0, f'<a href="{REPORT}">The report with figures</a>')
     return _PAGE.format(links=" · ".join(links), rows="\n".join(rows))
 
 
-def _report() -> Path:
-    return Path(os.environ[WORKSPACE_VARIABLE]) / "report" / "report.html"
+def _report() -> Path | None:
+    """Return the workspace's report, if it has one."""
+    workspace = os.environ.get(WORKSPACE_VARIABLE)
+    report = Path(workspace) / "report" / "report.html" if workspace else None
+    return report if report and report.exists() else None
 
 
 def _answer(path: str) -> Response | None:
@@ -117,8 +121,8 @@ def _answer(path: str) -> Response | None:
         return HTMLResponse(index())
     if path == LANDING:
         return HTMLResponse(landing())
-    if path == REPORT and _report().exists():
-        return FileResponse(_report())
+    if path == REPORT and (report := _report()):
+        return FileResponse(report)
     return None
 
 

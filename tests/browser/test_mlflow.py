@@ -80,11 +80,11 @@ def test_from_mlflow_s_front_page_two_clicks_lead_to_the_curves(
 
 
 @contextmanager
-def plain_server(workspace: Path) -> Iterator[str]:
-    """MLflow's own server on a workspace's database, without our pages and our script."""
+def plain_server(workspace: Path, *more: str) -> Iterator[str]:
+    """MLflow's own server on a workspace's database; without `more` not with our script either."""
     port = free_port()
     words = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", default_uri(workspace)]
+    words += ["--backend-store-uri", default_uri(workspace), *more]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: _answers(port), "MLflow's answer")
@@ -99,6 +99,22 @@ def _answers(port: int) -> bool:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
         return True
     return False
+
+
+def test_two_clicks_lead_to_the_curves_on_a_server_of_one_s_own(
+    open_page: Open, workspace: Path
+) -> None:
+    """As `ci/cluster/mlflow-server.sh` starts one: the server knows of no workspace."""
+    with plain_server(workspace, "--app-name", "harness") as address:
+        page = open_page(address)
+        page.get_by_role("link", name="Experiments").first.click()
+        page.get_by_role("link", name="tiny", exact=True).first.click()
+        assert list(drawn(page, "mi_bits")) == RUNS
+        page.goto(f"{address}harness")
+        expect(
+            page.get_by_role("row").filter(has=page.get_by_role("link", name="tiny"))
+        ).to_have_count(1)
+        expect(page.get_by_role("link", name="The report with figures")).to_have_count(0)
 
 
 def test_mlflow_s_own_page_lists_and_draws_the_paper_among_ten_seeds(

@@ -7,6 +7,7 @@ import subprocess
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from mlflow import MlflowClient
@@ -76,6 +77,8 @@ def test_drivers_that_begin_at_once_make_one_experiment_and_each_its_own_runs(
     assert names.keys() >= {"seed 0", "seed 1", "paper"}
     assert set(names.values()) == {DRIVERS}
     assert {run.info.status for run in runs} == {"FINISHED"}
+    with urlopen(f"{mlflow_server.url}/harness", timeout=60) as landing:
+        assert '<th scope="row"><a href="/#/experiments/' in landing.read().decode()
 
 
 def test_a_second_driver_of_a_workspace_is_refused_and_the_first_one_named(
