@@ -286,17 +286,25 @@ def _wrong_rivals(
             if not rival.experiment or (item.path, at) in seen:
                 continue
             seen.add((item.path, at))
-            for file in files_of(rival.experiment, item.path.parent):
+            files = files_of(rival.experiment, item.path.parent)
+            if len(files) > 1:
+                names = " and ".join(file.name for file in files)
+                yield _fault_of_rival(item, at, f"{names} are both there; a rival is one")
+            for file in files:
                 if file.resolve() not in read:
                     read[file.resolve()], wrong = _read(file, registry)
                     yield from wrong
                     waiting += read[file.resolve()]
                 if (count := len(read[file.resolve()])) > 1:
                     text = f"{file.name} is a grid of {count} experiments; a rival is one"
-                    found = Finding(("rivals", at, "experiment"), text)
-                    root, _ = parse_yaml(content(item.path)[1], str(item.path))
-                    assert root is not None  # noqa: S101 (it has been read)
-                    yield fault_of(found, root, str(item.path))
+                    yield _fault_of_rival(item, at, text)
+
+
+def _fault_of_rival(experiment: Experiment, at: int, text: str) -> Fault:
+    """Return a fault at the field `experiment` of one of the manifest's rivals."""
+    root, _ = parse_yaml(content(experiment.path)[1], str(experiment.path))
+    assert root is not None  # noqa: S101 (it has been read)
+    return fault_of(Finding(("rivals", at, "experiment"), text), root, str(experiment.path))
 
 
 def files_of(id_: str, folder: Path) -> list[Path]:

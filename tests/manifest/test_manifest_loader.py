@@ -246,6 +246,12 @@ def test_a_rival_that_is_a_grid_or_has_faults_is_refused_with_its_line(
     (tmp_path / "grid.yaml").write_text(with_rival("toy"))
     (one,) = load([tmp_path / "toy.yaml"], registry)
     assert one.id == "toy"
+    (tmp_path / "other.yml").write_text(SOUND)
+    with pytest.raises(
+        ManifestError, match=r"experiment: other\.yaml and other\.yml are both there"
+    ):
+        load([tmp_path / "toy.yaml"], registry)
+    (tmp_path / "other.yml").unlink()
     (tmp_path / "other.yaml").write_text(SOUND.replace("epochs:", "epoch:"))
     with pytest.raises(ManifestError, match=r"other.yaml:\d+: epoch: unknown field"):
         load([tmp_path / "toy.yaml"], registry)
