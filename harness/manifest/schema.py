@@ -190,6 +190,10 @@ def _manifest(registry: Mapping[str, Workload]) -> dict[str, Json]:
     whole = Manifest.model_json_schema()
     whole["title"] = "Manifest of one experiment"
     definitions = whole["$defs"]
+    claims = whole["properties"]["claims"]["items"]
+    here = {kind.kind_name(): kind.__name__ for kind in KINDS if not kind.between_cells()}
+    claims["oneOf"] = [{"$ref": f"#/$defs/{name}"} for name in here.values()]
+    claims["discriminator"]["mapping"] = {kind: f"#/$defs/{name}" for kind, name in here.items()}
     sourced = next(name for name in definitions if name.startswith("Sourced_Any"))
     definitions["WorkloadChoice"] = {
         "oneOf": [_choice(workload, sourced, definitions) for workload in registry.values()]

@@ -329,6 +329,11 @@ def test_editors_see_what_is_wrong(there: str, instead: str) -> None:
 
 GRID = FOLDER / "psa.yaml"
 
+BETWEEN = (
+    "{name: x, kind: order, metric: bounty, source: x, below: {mode: full}, above: {mode: none}}"
+)
+"""Belongs under `comparisons`."""
+
 
 def test_editors_find_no_fault_with_the_grid() -> None:
     text = GRID.read_text(encoding="utf-8")
@@ -354,6 +359,7 @@ def test_editors_find_no_fault_with_the_grid() -> None:
         ("seeds: 0-9", "seeds: some"),
         ("  name: persistent_ablation", "  name: $workload"),
         ("table: psa.csv", "tables: psa.csv"),
+        ("\nclaims:", f"\nclaims:\n  - {BETWEEN}"),
     ],
 )
 def test_editors_see_what_is_wrong_in_a_grid(there: str, instead: str) -> None:
