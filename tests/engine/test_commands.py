@@ -127,9 +127,10 @@ def test_a_killed_worker_takes_its_command_along_and_the_trial_is_tried_again(
 def test_a_command_that_hangs_or_finds_a_full_disk_is_tried_again_and_leaves_nothing(
     tmp_path: Path, fault: str, error: str
 ) -> None:
-    sink = run(tmp_path, struck(tmp_path, fault, resources={"deadline_s": 4}))
+    sink = run(tmp_path, struck(tmp_path, fault, resources={"deadline_s": 8}))
     assert curves(sink) == [CURVE]
-    assert [each for _, each, _ in sink.retries] == [error]
+    # On a machine that is busy enough a sound attempt misses the deadline too.
+    assert {each for _, each, _ in sink.retries} == {error}
     assert eventually(lambda: not any(map(alive, pids_of(tmp_path)["others"])), limit_s=30)
 
 
