@@ -92,7 +92,7 @@ def _steps() -> int:
     """How many steps an epoch has."""
     (run,) = _trial
     pairs = len(run._training_pairs(1).a)
-    return -(-pairs // run._parameters.batch_size)
+    return -(-pairs // run.parameters.batch_size)
 
 
 def _per_step(pairs: list[Pair], steps: int) -> str:

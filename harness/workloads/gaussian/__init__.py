@@ -6,10 +6,10 @@ arXiv:1801.04062, which compares MINE with a non-parametric estimator.
 Importing this package does not load torch. `start` does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,7 @@ from harness.workload import (
     Context,
     DataSet,
     Metric,
+    Pack,
     Parameters,
     PlantedFault,
     Run,
@@ -32,6 +33,10 @@ from harness.workloads.mine import (
     require_a_batch,
     run_metrics,
 )
+
+if TYPE_CHECKING:
+    from harness.workloads.gaussian.estimator import VectorCritic
+    from harness.workloads.mine.run import MineRun
 
 __all__ = ["Gaussian", "GaussianParameters", "gaussian"]
 
@@ -98,15 +103,34 @@ class Gaussian:
         Raises:
             ResourceError: the context asks for a GPU and torch finds none.
         """
-        from harness.workloads.gaussian.estimator import FORMS, gaussian_task  # noqa: PLC0415 (torch)
-        from harness.workloads.mine.run import MineRun  # noqa: PLC0415 (loads torch)
+        return _run(parameters, context)
 
-        return MineRun(
-            parameters,
-            context,
-            experiment=lambda device: gaussian_task(parameters, device),
-            forms=FORMS,
-        )
+    def start_pack(
+        self, parameters: GaussianParameters, contexts: Sequence[Context], size: int
+    ) -> Pack:
+        """Set up trials that train together, at epoch 0.
+
+        Raises:
+            ResourceError: the contexts ask for a GPU and torch finds none.
+        """
+        from harness.workloads.mine.pack import MinePack  # noqa: PLC0415 (loads torch)
+
+        return MinePack([_run(parameters, context, pack=size) for context in contexts], size)
+
+
+def _run(
+    parameters: GaussianParameters, context: Context, *, pack: int = 0
+) -> "MineRun[VectorCritic]":
+    from harness.workloads.gaussian.estimator import FORMS, gaussian_task  # noqa: PLC0415 (torch)
+    from harness.workloads.mine.run import MineRun  # noqa: PLC0415 (loads torch)
+
+    return MineRun(
+        parameters,
+        context,
+        experiment=lambda device: gaussian_task(parameters, device),
+        forms=FORMS,
+        pack=pack,
+    )
 
 
 gaussian: Workload = Gaussian()

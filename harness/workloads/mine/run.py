@@ -9,7 +9,7 @@ import io
 import math
 import pickle
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -82,6 +82,9 @@ class Form(Generic[C]):
     scores: Scores[C]
     fused: bool
     """Whether the optimiser updates all parameters in one kernel, with the same formulas."""
+    stacked: Scores[C] | None = None
+    """What a pack computes in its place on a GPU, if `torch.vmap` cannot run `scores`. On a CPU
+    such a pack trains its seeds in turn. None if `torch.vmap` can run `scores`."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def train(
         ValueError: the pairs do not fill one minibatch.
     """
     total = _zero(pairs)
-    for a, b, permuted in _minibatches(pairs, permutation, batch_size):
+    for a, b, permuted in minibatches(pairs, permutation, batch_size):
         estimate = donsker_varadhan(*scores(critic, a, b, permuted))
         optimiser.zero_grad()
         (-estimate).backward()
@@ -158,7 +161,7 @@ def estimates_of(
         ValueError: the pairs do not fill one minibatch.
     """
     total, joints, products = _zero(pairs), [], []
-    for a, b, permuted in _minibatches(pairs, permutation, batch_size):
+    for a, b, permuted in minibatches(pairs, permutation, batch_size):
         joint, product = scores(critic, a, b, permuted)
         total += donsker_varadhan(joint, product)
         joints.append(joint)
@@ -171,7 +174,7 @@ def _zero(pairs: Pairs) -> Tensor:
     return torch.zeros((), dtype=torch.float64, device=pairs.a.device)
 
 
-def _minibatches(
+def minibatches(
     pairs: Pairs, permutation: Tensor, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield a, b and permuted b of each minibatch."""
@@ -301,6 +304,7 @@ class MineRun(Generic[C]):
         context: what the trial may use.
         experiment: sets the experiment up on a device. It is called after torch is configured.
         forms: the forms of the step, by name. The first is the default.
+        pack: size of the pack that this trial is part of; 0 for a trial by itself.
 
     Raises:
         UsageError: the context asks for a form that does not exist.
@@ -316,22 +320,28 @@ class MineRun(Generic[C]):
         *,
         experiment: Callable[[torch.device], EstimationTask[C]],
         forms: Mapping[str, Form[C]],
+        pack: int = 0,
     ) -> None:
         form = str(context.options.get("form", next(iter(forms))))
         if form not in forms:
             raise UsageError(f"no form {form!r} of the step; choose one of: {', '.join(forms)}")
-        device = torch_runtime.configure(context.device, context.threads)
-        self._parameters, self._seed = parameters, context.seed
-        self._scores = forms[form].scores
-        self._experiment = experiment(device)
-        self._critic = self._initialised().to(device)
-        self._optimiser = torch.optim.Adam(
-            self._critic.parameters(), lr=parameters.learning_rate, fused=forms[form].fused
-        )
+        self.device = torch_runtime.configure(context.device, context.threads)
+        self.parameters, self._seed = parameters, context.seed
+        self.form = forms[form]
+        self._experiment = experiment(self.device)
+        self.critic = self._initialised().to(self.device)
+        self.optimiser = self.adam(self.critic.parameters())
         self._epoch = 0
         self.environment = torch_runtime.describe_runtime(
-            device, context.threads, form, self._experiment.data
+            self.device,
+            context.threads,
+            f"{form}/pack of {pack}" if pack else form,
+            self._experiment.data,
         )
+
+    def adam(self, parameters: Iterable[Tensor]) -> torch.optim.Adam:
+        """Return the optimiser of these parameters, as this trial's form has it."""
+        return torch.optim.Adam(parameters, lr=self.parameters.learning_rate, fused=self.form.fused)
 
     def _initialised(self) -> C:
         """Return a new network, initialised on the CPU so that it is the same on every device.
@@ -351,17 +361,30 @@ class MineRun(Generic[C]):
             NonFiniteEstimate: one of them is NaN or infinite.
             ValueError: there are too few pairs for one minibatch.
         """
+        pairs, permutation = self.draw()
+        estimates = train(
+            self.critic,
+            self.optimiser,
+            pairs,
+            permutation,
+            batch_size=self.parameters.batch_size,
+            scores=self.form.scores,
+        )
+        return self.record(pairs, estimates)
+
+    def draw(self) -> tuple[Pairs, Tensor]:
+        """Return the n pairs of the next epoch and the permutation that unpairs them."""
         number = self._epoch + 1
         pairs = self._training_pairs(number)
-        estimates = train(
-            self._critic,
-            self._optimiser,
-            pairs,
-            self._permutation(pairs, Stream.PERMUTATION, number),
-            batch_size=self._parameters.batch_size,
-            scores=self._scores,
-        )
-        self._epoch = number
+        return pairs, self._permutation(pairs, Stream.PERMUTATION, number)
+
+    def record(self, pairs: Pairs, estimates: Estimates) -> Mapping[str, float]:
+        """Count the epoch that was trained on these pairs, and return its estimates, in bits.
+
+        Raises:
+            NonFiniteEstimate: one of them is NaN or infinite.
+        """
+        self._epoch += 1
         return self._finite(
             {
                 "mi_bits": estimates.mean_bits,
@@ -379,11 +402,11 @@ class MineRun(Generic[C]):
         """
         pairs = self._experiment.test(generator(self._seed, Stream.TEST))
         estimates, whole_bits = estimates_of(
-            self._critic,
+            self.critic,
             pairs,
             self._permutation(pairs, Stream.TEST_PERMUTATION),
-            batch_size=self._parameters.batch_size,
-            scores=self._scores,
+            batch_size=self.parameters.batch_size,
+            scores=self.form.scores,
         )
         return self._finite(
             {
@@ -395,7 +418,7 @@ class MineRun(Generic[C]):
         )
 
     def _training_pairs(self, epoch: int) -> Pairs:
-        if self._parameters.redraw:
+        if self.parameters.redraw:
             return self._experiment.training(generator(self._seed, Stream.TRAINING, epoch))
         return self._fixed_pairs
 
@@ -415,7 +438,7 @@ class MineRun(Generic[C]):
 
     def save(self) -> bytes:
         """Return a checkpoint: weights, optimiser and epoch."""
-        return dump_state(self._epoch, self._critic, self._optimiser)
+        return dump_state(self._epoch, self.critic, self.optimiser)
 
     def load(self, payload: bytes) -> None:
         """Continue from a checkpoint of `save`. If it does not fit, this run stays unchanged.
@@ -423,4 +446,4 @@ class MineRun(Generic[C]):
         Raises:
             StoreError: the bytes are no checkpoint, or belong to another network or optimiser.
         """
-        self._epoch = restore_state(payload, self._critic, self._optimiser)
+        self._epoch = restore_state(payload, self.critic, self.optimiser)

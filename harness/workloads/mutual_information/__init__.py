@@ -5,12 +5,12 @@ values of the parameters and their sources. Importing it loads neither torch nor
 `load_data` do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from unittest.mock import patch
 
 import numpy as np
@@ -22,6 +22,7 @@ from harness.workload import (
     Context,
     DataSet,
     Metric,
+    Pack,
     Parameters,
     PlantedFault,
     Run,
@@ -39,6 +40,10 @@ from harness.workloads.mine import (
     require_a_batch,
     run_metrics,
 )
+
+if TYPE_CHECKING:
+    from harness.workloads.mine.run import MineRun
+    from harness.workloads.mutual_information.networks import EncoderCritic
 
 Share = Annotated[StrictFloat, Field(ge=0, le=1)]
 """Share of the time axis of a sequence, which runs from 0 to 1."""
@@ -193,16 +198,35 @@ class MutualInformation:
         Raises:
             ResourceError: the context asks for a GPU and torch finds none.
         """
-        from harness.workloads.mine.run import MineRun  # noqa: PLC0415 (loads torch)
-        from harness.workloads.mutual_information.networks import FORMS  # noqa: PLC0415
-        from harness.workloads.mutual_information.pairs import pair_task  # noqa: PLC0415
+        return _run(parameters, context)
 
-        return MineRun(
-            parameters,
-            context,
-            experiment=lambda device: pair_task(parameters, context.data, device),
-            forms=FORMS,
-        )
+    def start_pack(
+        self, parameters: PairParameters, contexts: Sequence[Context], size: int
+    ) -> Pack:
+        """Set up trials that train together, at epoch 0.
+
+        Raises:
+            ResourceError: the contexts ask for a GPU and torch finds none.
+        """
+        from harness.workloads.mine.pack import MinePack  # noqa: PLC0415 (loads torch)
+
+        return MinePack([_run(parameters, context, pack=size) for context in contexts], size)
+
+
+def _run(
+    parameters: PairParameters, context: Context, *, pack: int = 0
+) -> "MineRun[EncoderCritic]":
+    from harness.workloads.mine.run import MineRun  # noqa: PLC0415 (loads torch)
+    from harness.workloads.mutual_information.networks import FORMS  # noqa: PLC0415
+    from harness.workloads.mutual_information.pairs import pair_task  # noqa: PLC0415
+
+    return MineRun(
+        parameters,
+        context,
+        experiment=lambda device: pair_task(parameters, context.data, device),
+        forms=FORMS,
+        pack=pack,
+    )
 
 
 def _labels_of_the_image_before() -> AbstractContextManager[object]:

@@ -274,7 +274,7 @@ def _used_length(blocks: list[_Block], length: int) -> int:
 
 
 FORMS: Mapping[str, Form[EncoderCritic]] = MappingProxyType(
-    {"fast": Form(fast, fused=True), "plain": Form(plain, fused=False)}
+    {"fast": Form(fast, fused=True, stacked=plain), "plain": Form(plain, fused=False)}
 )
 """The forms by name. The first is the default. `plain` is the reference: tests compare the others
 with it. All compute the same function, gradients and updates, up to the order of sums."""
