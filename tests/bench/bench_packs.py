@@ -1,8 +1,8 @@
 """Packs of K seeds against one process a seed: seeds per hour and memory, on one core.
 
 A process trains one seed, another one K seeds as a pack, each with a worker's environment. They run
-an epoch in turns. Of the estimators of mutual information an epoch is a few minibatches. On a CPU their
-packs promise nothing; those of images and of sequences train their seeds in turn.
+an epoch in turns. An epoch of the estimators of mutual information is a few minibatches. Their
+packs promise nothing on a CPU; those of images and of sequences train their seeds in turn.
 """
 
 import multiprocessing
