@@ -147,6 +147,17 @@ def test_an_estimate_that_is_not_finite_ends_the_trial_naming_metric_and_epoch(n
         epochs(run, 3)
 
 
+@each_workload
+def test_a_network_that_is_no_number_ends_the_trial_in_whichever_parameter_it_is(name: str) -> None:
+    """On some CPUs ReLU makes 0 of NaN, and the estimates stay finite."""
+    for at in range(len([*start(name).critic.parameters()])):
+        run = start(name)
+        with torch.no_grad():
+            [*run.critic.parameters()][at].view(-1)[0] = torch.nan
+        with pytest.raises(ArithmeticError, match=r"is (nan|NaN or infinite) at epoch 1"):
+            run.epoch()
+
+
 def test_images_too_few_for_a_minibatch_are_named() -> None:
     run = start("mine_image_pair", batch_size=10_000)
     with pytest.raises(ValueError, match="pairs do not fill one minibatch of 10000"):

@@ -268,7 +268,7 @@ def _shape(tensor: Tensor | None) -> str:
 
 
 class NonFiniteEstimate(ArithmeticError):  # noqa: N818 (its name stands in failure records)
-    """An estimate is NaN or infinite. That is a failure of the method."""
+    """An estimate or a parameter is NaN or infinite. That is a failure of the method."""
 
 
 class Stream(IntEnum):
@@ -358,7 +358,7 @@ class MineRun(Generic[C]):
         """Train for one epoch and return its estimates, in bits.
 
         Raises:
-            NonFiniteEstimate: one of them is NaN or infinite.
+            NonFiniteEstimate: one of them, or a parameter of the network, is NaN or infinite.
             ValueError: there are too few pairs for one minibatch.
         """
         pairs, permutation = self.draw()
@@ -382,16 +382,21 @@ class MineRun(Generic[C]):
         """Count the epoch that was trained on these pairs, and return its estimates, in bits.
 
         Raises:
-            NonFiniteEstimate: one of them is NaN or infinite.
+            NonFiniteEstimate: one of them, or a parameter of the network, is NaN or infinite.
         """
         self._epoch += 1
-        return self._finite(
+        metrics = self._finite(
             {
                 "mi_bits": estimates.mean_bits,
                 "mi_floor_bits": estimates.floor_bits,
                 "true_mi_bits": pairs.true_bits,
             }
         )
+        # oneDNN's ReLU makes 0 of NaN on some CPUs, so that a dead network's estimates are finite.
+        for name, tensor in self.critic.named_parameters():
+            if not tensor.isfinite().all():
+                raise NonFiniteEstimate(f"{name} is NaN or infinite at epoch {self._epoch}")
+        return metrics
 
     def final(self) -> Mapping[str, float]:
         """Return the estimates on the test pairs, in bits. The pairs are the same at every epoch.
