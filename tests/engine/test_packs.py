@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -261,10 +262,13 @@ def test_a_stopped_run_goes_on_as_a_pack_of_the_same_size(tmp_path: Path) -> Non
 def test_a_pack_that_hangs_is_lost_as_one_and_retried(tmp_path: Path) -> None:
     marker = str(tmp_path / "struck")
     jobs = [job(seed, fault="hang", at=3, marker=marker) for seed in range(2)]
-    sink = run(tmp_path, jobs, deadline_s=2.0)
+    sink = run(tmp_path, jobs, deadline_s=8.0)
     assert_quiet(sink, jobs)
-    assert {error for _, error, _ in sink.retries} == {"NoProgress"}
-    assert len(sink.retries) == len(jobs)
+    # On a machine that is busy enough a sound attempt misses the deadline too, all of it.
+    lost = Counter(trial for trial, error, _ in sink.retries if error == "NoProgress")
+    assert lost.total() == len(sink.retries)
+    assert lost.keys() == {each.spec.id for each in jobs}
+    assert len(set(lost.values())) == 1
 
 
 def test_a_workload_says_whether_it_can_run_packs() -> None:
