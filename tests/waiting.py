@@ -10,6 +10,10 @@ from collections.abc import Callable
 import pytest
 
 LIMIT_S = 120.0
+"""For one thing that a process does."""
+
+HANG_S = 900.0
+"""For a whole command. One that starts Ray thrice took 156 s on a slow processor left to it."""
 
 
 def eventually(condition: Callable[[], object], limit_s: float = LIMIT_S) -> bool:

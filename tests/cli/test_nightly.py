@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import REPOSITORY, TINY, Harness, command
+from tests.waiting import HANG_S
 
 NIGHT = """\
 format: 1
@@ -34,7 +35,7 @@ def test_an_outage_is_a_night_that_says_so_and_exits_4(
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=HANG_S,
     )
     assert done.returncode == 4, done.stderr
     assert "no Ray cluster" in done.stderr

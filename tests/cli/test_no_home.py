@@ -15,6 +15,7 @@ from harness.errors import DataError, Exit
 from harness.options import data_folder
 from harness.variables import NO_HOME, name_home_and_user
 from tests.cli.conftest import REPOSITORY, TINY
+from tests.waiting import HANG_S
 
 STRANGER = 12345
 GAUSSIAN = REPOSITORY / "experiments" / "gaussian-2d-rho-50.yaml"
@@ -53,7 +54,7 @@ def as_stranger() -> Run:
             capture_output=True,
             text=True,
             check=False,
-            timeout=240,
+            timeout=HANG_S,
         )
 
     return run

@@ -19,7 +19,7 @@ from harness.source import source
 from harness.store import Store
 from harness.trial import attempt
 from tests.cli.conftest import REPOSITORY, TINY, Harness, command
-from tests.waiting import wait_until
+from tests.waiting import HANG_S, wait_until
 
 SCALARS = ("mi_bits", "true_mi_bits", "detail/mi_floor_bits", "time/seconds")
 
@@ -280,7 +280,7 @@ def test_a_signal_stops_in_order_and_leaves_a_workspace_that_resumes(
     with started(environment, "run", long, "--workspace", workspace) as driver:
         wait_for_records(workspace, driver)
         driver.send_signal(signal.SIGTERM)
-        output, _ = driver.communicate(timeout=120)
+        output, _ = driver.communicate(timeout=HANG_S)
     assert driver.returncode == 143
     assert "the same command goes on from here" in output
     database = sqlite3.connect(workspace / "mlflow" / "mlflow.db")

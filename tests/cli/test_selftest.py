@@ -9,6 +9,7 @@ import pytest
 from harness.selftest import Subject, Training, cases, kind_cases
 from harness.session.selftest import choose_subject
 from tests.cli.conftest import REPOSITORY, Harness, command
+from tests.waiting import HANG_S
 
 EXPERIMENTS = REPOSITORY / "experiments"
 TRAINED = ("bound without the logarithm's mean", "test images in training")
@@ -16,7 +17,7 @@ OTHERS = ("marginals not shuffled", "labels out of step with images")
 
 
 def run(
-    environment: dict[str, str], mnist: Path, *options: str, timeout_s: int
+    environment: dict[str, str], mnist: Path, *options: str, timeout_s: float
 ) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         command("selftest", *options, "--data", mnist),
@@ -38,11 +39,10 @@ def counts(subject: Subject, *trained: Training) -> str:
     return f"{faults} of {faults} planted faults detected, {sound} of {sound} sound runs passed"
 
 
-@pytest.mark.timeout(900)  # half a minute, where others do not want the processors too
 def test_every_fault_is_caught_and_every_null_let_pass(
     environment: dict[str, str], mnist_cache: Path
 ) -> None:
-    done = run(environment, mnist_cache, timeout_s=880)
+    done = run(environment, mnist_cache, timeout_s=HANG_S)
     assert done.returncode == 0, done.stdout + done.stderr
     words = " ".join(done.stdout.split())
     subject = choose_subject([EXPERIMENTS])

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster.clusters import REPOSITORY, Cluster, cluster, other_torch
 from tests.toy import BAD_NODE
+from tests.waiting import HANG_S
 
 
 def drive(found: Cluster, folder: Path, scenario: str) -> tuple[dict[str, Any], str]:
@@ -23,7 +24,7 @@ def drive(found: Cluster, folder: Path, scenario: str) -> tuple[dict[str, Any], 
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=HANG_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # Ray may print before it
@@ -31,7 +32,6 @@ def drive(found: Cluster, folder: Path, scenario: str) -> tuple[dict[str, Any], 
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
 def test_no_bad_node_decides_a_verdict_or_takes_up_the_attempts(tmp_path: Path) -> None:
     """One cluster, its nodes one after the other, since each takes long to start."""
     with cluster("--num-cpus", "0") as found, ExitStack() as stack:

@@ -17,6 +17,7 @@ from tests.cluster.walks import WALK, install_walks
 from tests.faults.ledger import Entry, enter
 from tests.faults.proof import account, quiet
 from tests.toy import Toy, job
+from tests.waiting import HANG_S
 
 EPOCHS = 60
 """Of 0.4 s; two trials at a time of three, so that one is left whatever the others still do."""
@@ -42,7 +43,6 @@ def gcs_alone(lost: Cluster) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("lose", [whole, gcs_alone])
 def test_a_run_whose_head_is_gone_says_so_and_its_workspace_resumes(
     lose: object, tmp_path: Path
@@ -64,7 +64,7 @@ def test_a_run_whose_head_is_gone_says_so_and_its_workspace_resumes(
         _await_epochs(workspace, driver)
         lose(lost)  # type: ignore[operator]
         began = time.monotonic()
-        _, said = driver.communicate(timeout=120)
+        _, said = driver.communicate(timeout=HANG_S)
         took_s = time.monotonic() - began
     assert driver.returncode == Exit.INCOMPLETE, said
     assert "the head of the Ray cluster is gone" in " ".join(said.split())

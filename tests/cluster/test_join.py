@@ -12,6 +12,7 @@ from harness.store import Store
 from tests.cli.conftest import TINY, command
 from tests.cluster.clusters import REPOSITORY, Cluster, other_torch
 from tests.cluster.walks import WALK, install_walks
+from tests.waiting import HANG_S
 
 SUBMIT = REPOSITORY / "ci" / "cluster" / "submit.py"
 
@@ -27,7 +28,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=HANG_S,
     )
 
 
@@ -128,7 +129,7 @@ def submit(
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=HANG_S,
     )
 
 

@@ -12,6 +12,7 @@ from harness.errors import Exit
 from tests.cli.conftest import command
 from tests.cluster.clusters import REPOSITORY, Cluster, cluster, free_ports, own_address
 from tests.cluster.walks import WALK, install_walks
+from tests.waiting import HANG_S
 
 
 def test_whole_devices_and_quarters_share_a_node_and_no_device_is_given_twice(
@@ -24,7 +25,7 @@ def test_whole_devices_and_quarters_share_a_node_and_no_device_is_given_twice(
         capture_output=True,
         text=True,
         check=True,
-        timeout=280,
+        timeout=HANG_S,
     )
     shares: defaultdict[str, list[float]] = defaultdict(list)
     for share, visible, by_ray in json.loads(done.stdout):
@@ -45,7 +46,7 @@ def run_walk(found: Cluster, folder: Path, *options: str) -> "subprocess.Complet
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=HANG_S,
     )
 
 

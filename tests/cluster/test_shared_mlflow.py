@@ -25,6 +25,7 @@ from tests.cli.conftest import (  # noqa: F401 - fixtures, used by their names
     environment,
 )
 from tests.cluster.conftest import Mlflow
+from tests.waiting import HANG_S
 
 DRIVERS = 4
 
@@ -62,7 +63,7 @@ def test_drivers_that_begin_at_once_make_one_experiment_and_each_its_own_runs(
     ]
     drivers = [driver(environment, workspace, mlflow_server.url) for workspace in workspaces]
     for each in drivers:
-        printed, said = each.communicate(timeout=280)
+        printed, said = each.communicate(timeout=HANG_S)
         assert each.returncode == Exit.AS_EXPECTED, said
         assert "does not work" not in printed + said
     client = MlflowClient(mlflow_server.url)
@@ -90,7 +91,7 @@ def test_a_second_driver_of_a_workspace_is_refused_and_the_first_one_named(
     workspace = Path(shutil.copytree(trained, tmp_path / "results"))
     with Store(workspace).lock():
         second = driver(environment, workspace, mlflow_server.url)
-        _, said = second.communicate(timeout=280)
+        _, said = second.communicate(timeout=HANG_S)
     assert second.returncode == Exit.INCOMPLETE
     assert f"in use by the driver with pid {os.getpid()} on " in said.replace("\n", " ")
 

@@ -10,6 +10,7 @@ import pytest
 
 from harness.engine import worker_process
 from harness.engine.worker_process import attempt_folder
+from tests.waiting import HANG_S
 
 KILLED = """
 import os, signal, sys
@@ -79,7 +80,7 @@ def test_the_folder_of_a_killed_worker_is_removed_and_that_of_a_living_one_is_no
     base = tmp_path / "trials"
     monkeypatch.setattr(worker_process, "_SWEEP_S", 0.0)
     with attempt_folder(base) as ours:
-        subprocess.run([sys.executable, "-c", KILLED, base], check=False, timeout=60)
+        subprocess.run([sys.executable, "-c", KILLED, base], check=False, timeout=HANG_S)
         assert list(base.glob("*/*/model.pt"))
         with attempt_folder(base):
             assert not list(base.glob("*/*/model.pt"))

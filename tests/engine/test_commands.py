@@ -118,7 +118,7 @@ def test_a_killed_worker_takes_its_command_along_and_the_trial_is_tried_again(
     first, second = [each.resumed_from for _, each in sink.seen if isinstance(each, Started)]
     assert first == 0
     assert second in resumed_from
-    assert eventually(lambda: not any(map(alive, pids_of(tmp_path)["others"])), limit_s=30)
+    assert eventually(lambda: not any(map(alive, pids_of(tmp_path)["others"])))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_command_that_hangs_or_finds_a_full_disk_is_tried_again_and_leaves_not
     assert curves(sink) == [CURVE]
     # On a machine that is busy enough a sound attempt misses the deadline too.
     assert {each for _, each, _ in sink.retries} == {error}
-    assert eventually(lambda: not any(map(alive, pids_of(tmp_path)["others"])), limit_s=30)
+    assert eventually(lambda: not any(map(alive, pids_of(tmp_path)["others"])))
 
 
 def test_a_command_that_fails_twice_is_the_method_s_outcome_with_its_last_words(

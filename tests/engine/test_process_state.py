@@ -447,7 +447,6 @@ def test_an_innocent_trial_after_a_fault_equals_one_in_a_fresh_process() -> None
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("one_worker")
 @pytest.mark.parametrize("what", ["process", "torch"])
 def test_an_innocent_trial_after_any_fault_equals_one_in_a_fresh_process(what: str) -> None:

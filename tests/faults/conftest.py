@@ -14,7 +14,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     """A world, of which nothing may be left alive."""
     made = World(tmp_path)
     yield made
-    ended = eventually(lambda: not made.processes(), limit_s=60)
+    ended = eventually(lambda: not made.processes())
     shutil.rmtree(made.temp, ignore_errors=True)
     assert ended, made.processes()
 

@@ -16,7 +16,7 @@ from tests.faults.ledger import Entry
 from tests.faults.processes import send
 from tests.faults.proof import Account, Values
 from tests.faults.world import REPOSITORY, World, registry
-from tests.waiting import eventually
+from tests.waiting import HANG_S, eventually
 
 Snapshot = Mapping[str, Values]
 """What the store believes of each trial."""
@@ -252,5 +252,5 @@ class Storm:
 def _signalled(driver: "subprocess.Popen[str]", *signals: int, pause_s: float = 0.0) -> bool:
     send(driver.pid, *signals, pause_s=pause_s)
     if signals[-1] != signal.SIGCONT:
-        driver.communicate(timeout=120)
+        driver.communicate(timeout=HANG_S)
     return True

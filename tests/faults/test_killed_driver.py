@@ -14,7 +14,7 @@ from tests.faults.processes import listening, send
 from tests.faults.proof import account, amiss_in_mlflow, quiet
 from tests.faults.workload import FORGOTTEN, RUDE
 from tests.faults.world import World
-from tests.waiting import eventually
+from tests.waiting import HANG_S, eventually
 
 
 def test_a_killed_driver_leaves_no_process_and_no_folder_and_the_next_goes_on(
@@ -131,6 +131,6 @@ def test_a_child_that_a_workload_forgot_does_not_outlive_the_run(
         at_work = {pid for pid, title in world.processes().items() if " seed " in title}
         (worker,) = at_work - {int(child.read_text())}
         send(worker, signal.SIGKILL)
-    output, _ = driver.communicate(timeout=200)
+    output, _ = driver.communicate(timeout=HANG_S)
     assert driver.returncode == 0, output
     assert eventually(lambda: int(child.read_text()) not in world.processes())

@@ -37,7 +37,6 @@ def test_a_fault_of_each_kind_has_its_outcome_and_its_exit_code(tmp_path: Path) 
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("cluster")
 def test_every_fault_has_its_outcome_and_its_exit_code(tmp_path: Path) -> None:
     assert _wrong(tmp_path, list(FAULTS)) == []

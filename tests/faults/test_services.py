@@ -12,7 +12,7 @@ from tests.faults.proxy import Mode, proxy
 from tests.faults.workload import RUDE
 from tests.faults.world import World
 from tests.tracking.test_server import bad_server, free_port, real_server
-from tests.waiting import eventually
+from tests.waiting import HANG_S, eventually
 
 pytestmark = pytest.mark.chaos
 
@@ -35,7 +35,7 @@ def test_a_server_that_fails_in_the_middle_gets_all_of_it_in_the_end(
             between.set(mode)
             assert eventually(lambda met=met: between.refused > met, 60)
         between.set(Mode.PASS)
-        output, _ = driver.communicate(timeout=200)
+        output, _ = driver.communicate(timeout=HANG_S)
         assert driver.returncode == 0, output
         assert output.count("does not work for now") <= 1
         synced = world.run("sync", "--tracking-uri", uri)

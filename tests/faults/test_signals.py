@@ -13,7 +13,7 @@ from tests.faults.proof import account, amiss_in_mlflow, quiet
 from tests.faults.workload import RUDE
 from tests.faults.world import World
 from tests.tracking.test_server import bad_server
-from tests.waiting import eventually
+from tests.waiting import HANG_S, eventually
 
 KILLS = 20
 
@@ -38,7 +38,7 @@ def test_a_pause_is_no_loss_of_the_head_and_a_closed_terminal_stops_in_order(wor
     assert eventually(lambda: world.recorded() > before + 2000 or driver.poll() is not None)
     assert driver.poll() is None, driver.communicate()
     os.killpg(driver.pid, signal.SIGHUP)
-    output, _ = driver.communicate(timeout=120)
+    output, _ = driver.communicate(timeout=HANG_S)
     assert driver.returncode == Exit.TERMINATED, output
     assert "the same command goes on" in output
     assert world.processes() == {}
@@ -82,7 +82,6 @@ def _ended_within(driver: object, limit_s: float) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(1800)  # some five minutes on a quiet machine
 def test_a_driver_killed_twenty_times_at_random_moments_records_every_epoch_once(
     world: World,
 ) -> None:

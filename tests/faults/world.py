@@ -19,7 +19,7 @@ from harness.store import Store
 from harness.workload import Workload
 from tests.faults.processes import MARK, marked
 from tests.faults.workload import RUDE
-from tests.waiting import eventually
+from tests.waiting import HANG_S, eventually
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -139,7 +139,7 @@ class World:
     ) -> "subprocess.CompletedProcess[str]":
         """A command to its end; both outputs are in `stdout`."""
         process = self.start(name, *options, **env)
-        output, _ = process.communicate(timeout=240)
+        output, _ = process.communicate(timeout=HANG_S)
         return subprocess.CompletedProcess(process.args, process.returncode, output)
 
     def going_on(self, *options: str | Path) -> float:
@@ -152,7 +152,7 @@ class World:
         process = self.start("run", *options)
         eventually(lambda: self.recorded() != before or process.poll() is not None, 240)
         again_s = time.monotonic() - began_s
-        output, _ = process.communicate(timeout=400)
+        output, _ = process.communicate(timeout=HANG_S)
         if process.returncode:
             raise RuntimeError(f"exit {process.returncode}: {output}")
         return again_s

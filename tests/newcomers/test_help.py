@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import harness
 from harness.cli import app
+from tests.waiting import HANG_S
 
 GROUP = typer.main.get_command(app)
 COMMANDS = sorted(GROUP.commands)  # type: ignore[attr-defined]
@@ -57,7 +58,7 @@ def test_a_shell_completes_a_command(shell: str, words: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=HANG_S,
     )
     assert "validate" in done.stdout, done.stderr
     assert "nightly" not in done.stdout

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ONE_CORE
+from tests.waiting import HANG_S
 
 PAGE = Path(__file__).parents[2] / "experiments" / "ADD-YOUR-PAPER.md"
 _BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -74,7 +75,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(900)  # a dozen commands, three of which start Ray
 @pytest.mark.skipif(sys.platform == "win32", reason="the page's commands are a POSIX shell's")
 def test_the_page_leads_from_a_listing_to_a_nightly(
     tmp_path: Path, environment: dict[str, str]
@@ -95,7 +95,7 @@ def test_the_page_leads_from_a_listing_to_a_nightly(
             capture_output=True,
             text=True,
             check=False,
-            timeout=280,
+            timeout=HANG_S,
         )
         assert done.returncode == block.exit, f"{block.text}\n{done.stdout}\n{done.stderr}"
         outputs.append(done.stdout + done.stderr)

@@ -14,6 +14,7 @@ import harness
 from harness import function, record
 from harness.session import api
 from tests.cli.conftest import ONE_CORE
+from tests.waiting import HANG_S
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 FUNCTIONS = [name for name in harness.__all__ if inspect.isfunction(getattr(harness, name))]
@@ -71,7 +72,7 @@ def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=HANG_S,
     )
     assert ran.returncode == 0, ran.stderr
     assert "tiny REPRODUCED" in ran.stdout

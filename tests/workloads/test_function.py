@@ -25,6 +25,7 @@ from harness.workload import remarks_of
 from harness.workloads.command import Command
 from harness.workloads.command.section import fill
 from tests.commands import EVERY_EPOCH, FUNCTION, REGISTRY, job_of, write, written
+from tests.waiting import HANG_S
 from tests.workloads.test_command import failure, final, outcome, rows
 
 HEAD = "from harness import workload\n"
@@ -294,7 +295,7 @@ harness.workload.Metric
 
 
 def test_the_decorator_and_the_module_of_its_name_are_both_there_in_any_order() -> None:
-    subprocess.run([sys.executable, "-c", ORDERS], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", ORDERS], check=True, timeout=HANG_S)
 
 
 def test_reading_a_function_executes_nothing(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from harness.errors import ManifestError
 from harness.manifest import load
 from harness.workloads import GROUP, registry
 from tests.cli.conftest import TINY, command
+from tests.waiting import HANG_S
 
 MODULE = "harness.workloads.mutual_information"
 
@@ -30,7 +31,7 @@ def test_neither_the_registry_nor_a_plan_loads_torch() -> None:
         "import sys; from harness.workloads import registry; registry(); "
         "sys.exit('torch' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=HANG_S)
 
 
 def test_one_name_for_two_workloads_is_neither_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
