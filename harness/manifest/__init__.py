@@ -35,7 +35,13 @@ from harness.manifest.claims import (
     ValueClaim,
     by_interest,
 )
-from harness.manifest.declaration import as_declared, changes, declaration, renamed
+from harness.manifest.declaration import (
+    as_declared,
+    changes,
+    declaration,
+    renamed,
+    without_values,
+)
 from harness.manifest.experiment import (
     Calibration,
     Expected,
@@ -112,4 +118,5 @@ __all__ = [
     "renamed",
     "spell",
     "suggest",
+    "without_values",
 ]

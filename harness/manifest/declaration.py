@@ -106,6 +106,16 @@ def changes(then: Manifest, now: Manifest) -> Iterator[str]:
 SINCE = "changed since the records were made"
 
 
+def without_values(change: str) -> str:
+    """What changed, of a sentence that `changes` made, and not from what to what.
+
+    >>> without_values("tolerance of late rows changed since the records were made: 0.1 → 0.2")
+    'tolerance of late rows changed since the records were made'
+    """
+    what, since, _ = change.partition(f" {SINCE}: ")
+    return f"{what} {SINCE}" if since else change
+
+
 class _Change(NamedTuple):
     """A change that several claims may share."""
 

@@ -174,6 +174,11 @@ def _severity_lines(verdict: ExperimentVerdict) -> Iterator[Text]:
 
 _PASSES = "passes if correct"
 """Heading of the chance that a verdict holds if the paper's run is one more run of the method."""
+_CHANCES = (
+    f"{_PASSES}: the chance that one more run of the method passes; rejects: the chance that a "
+    f"rival, which must not pass, is found out; ?: no records to tell; {NOT_SEVERE} (red): a rival "
+    "would pass too"
+)
 
 
 def severities(found: Mapping[str, Severity]) -> RenderableType:
@@ -193,7 +198,7 @@ def severities(found: Mapping[str, Severity]) -> RenderableType:
         )
         size = str(severity.seeds), str(severity.epochs)
         shown.add_row(name, *size, percent(severity.accepted), Text(", ").join(rivals))
-    return shown
+    return Group(shown, Text(_CHANCES, "dim"))
 
 
 def _last_words(verdict: ExperimentVerdict) -> Iterator[Text]:

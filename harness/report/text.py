@@ -10,7 +10,7 @@ from statistics import mean, stdev
 import yaml
 
 from harness.errors import number_of
-from harness.manifest import of_seeds, spell
+from harness.manifest import of_seeds, spell, without_values
 from harness.verdict import (
     SEVERE,
     ClaimResult,
@@ -339,24 +339,36 @@ def shared_notes(verdicts: Sequence[ExperimentVerdict]) -> list[str]:
     """List the notes of all verdicts, each once, with the experiments that it is about.
 
     Notes that differ only in the experiment's own id are one note, with `*` in place of the id. The
-    cells of a grid that share a note are named by their number.
+    cells of a grid that share a note are named by their number. So are cells in which the same part
+    of the manifest changed, in each from and to another value.
     """
+    grids = {
+        verdict.id: verdict.experiment.cell.grid for verdict in verdicts if verdict.experiment.cell
+    }
     about: dict[str, list[str]] = {}
     for verdict in verdicts:
         for note in verdict.notes:
             about.setdefault(note.replace(verdict.id, "*"), []).append(verdict.id)
-    grids = {
-        verdict.id: verdict.experiment.cell.grid for verdict in verdicts if verdict.experiment.cell
-    }
-    lines = []
+    lines: dict[str, list[str]] = {}
+    alike = Counter((without_values(note), grids.get(names[0])) for note, names in about.items())
     for note, names in about.items():
-        if len(names) == 1:
-            lines.append(f"{names[0]}: {note.replace('*', names[0])}")
-        elif len(names) == len(verdicts):
-            lines.append(f"all experiments: {note}")
-        else:
-            lines.append(f"{', '.join(_shortened(names, grids))}: {note}")
-    return lines
+        what, grid = without_values(note), grids.get(names[0])
+        many = grid is not None and alike[what, grid] > 1
+        lines.setdefault(f"{what}, in each otherwise" if many else note, []).extend(names)
+    return [_about_these(names, note, grids, verdicts) for note, names in lines.items()]
+
+
+def _about_these(
+    names: Sequence[str],
+    note: str,
+    grids: Mapping[str, str],
+    verdicts: Sequence[ExperimentVerdict],
+) -> str:
+    if len(names) == 1:
+        return f"{names[0]}: {note.replace('*', names[0])}"
+    if len(names) == len(verdicts):
+        return f"all experiments: {note}"
+    return f"{', '.join(_shortened(names, grids))}: {note}"
 
 
 def _shortened(names: Sequence[str], grids: Mapping[str, str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -81,3 +82,20 @@ def test_a_note_that_cells_share_is_said_once() -> None:
     found = verdicts()
     lines = shared_notes([*found[:4], found[4]])
     assert not any("toys[size" in line for line in lines)
+
+
+def test_a_part_that_changed_in_each_cell_to_another_value_is_said_once() -> None:
+    found = [
+        replace(verdict, notes=(f"{what} changed since the records were made: {at} → 9", "other"))
+        for at, verdict in enumerate(verdicts())
+        for what in ("tolerance of late rows" if verdict.experiment.cell else "seeds",)
+    ]
+    cells = sum(verdict.experiment.cell is not None for verdict in found)
+    assert cells < len(found)
+    lines = shared_notes(found)
+    changed = "tolerance of late rows changed since the records were made"
+    assert f"toys ({cells} cells): {changed}, in each otherwise" in lines
+    assert "all experiments: other" in lines
+    assert sum("changed since" in line for line in lines) == 1 + len(found) - cells
+    (alone, *_) = found
+    assert f"{alone.id}: {alone.notes[0]}" in shared_notes([alone, found[-1]])
