@@ -1,6 +1,6 @@
 """Configure nights, keep their history, and summarise them."""
 
-from harness.nightly.config import Night, Quarantine, load_nights
+from harness.nightly.config import Night, Quarantine, configures_nights, load_nights
 from harness.nightly.history import (
     History,
     NightEntry,
@@ -34,6 +34,7 @@ __all__ = [
     "advance",
     "baseline_side",
     "baselines",
+    "configures_nights",
     "current_environment",
     "first_good",
     "last_good",

@@ -12,6 +12,7 @@ from harness.errors import Fault, ManifestError, UsageError
 from harness.manifest.experiment import IDENTIFIER
 from harness.manifest.fields import Frozen, Line, Seeds, Text, of_format
 from harness.manifest.loader import read_model
+from harness.manifest.tree import content, parse_yaml
 from harness.options import ClusterOptions, RunOptions
 
 FORMAT = 1
@@ -92,6 +93,16 @@ class Nights(Frozen):
         if name not in self.nights:
             raise UsageError(f"--night: no night {name!r}; there are {', '.join(self.nights)}")
         return self.nights[name]
+
+
+def configures_nights(path: Path) -> bool:
+    """Tell whether a file has the field `nights`, which no manifest has."""
+    try:
+        root, _ = parse_yaml(content(path)[1], str(path))
+    except ManifestError:  # whoever loads it says why it cannot be read
+        return False
+    plain = None if root is None else root.plain()
+    return isinstance(plain, Mapping) and "nights" in plain
 
 
 def load_nights(path: Path) -> Nights:

@@ -82,7 +82,7 @@ def night_markdown(summary: NightSummary) -> str:
         _section("What changed", _changes(summary)),
         _section("What is missing", _missing(summary)),
         _section("Quarantine", _quarantine(summary)),
-        _section("Commands to reproduce this summary", _commands(summary)),
+        _section("Commands to look into this night", _commands(summary)),
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
 
@@ -122,7 +122,7 @@ def _table(summary: NightSummary) -> str:
 
 def _since(since: NightComparison | None) -> str:
     if since is None:
-        return "no good night yet"
+        return "no good night before this one"
     other = "" if since.same_manifest else ", with another manifest"
     return f"{since.comparison.standing} ({since.night[:10]}{other})"
 

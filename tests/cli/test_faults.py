@@ -35,6 +35,26 @@ def test_ten_faults_are_ten_lines_and_exit_2(harness: Harness, tmp_path: Path) -
     assert len({line.split(":")[1] for line in lines}) >= 10, refused.stderr
 
 
+def test_a_file_of_nights_is_checked_with_the_manifests_of_its_nights(
+    harness: Harness, tmp_path: Path
+) -> None:
+    path = tmp_path / "nights.yaml"
+    path.write_text(f"format: 1\nnights:\n  short: {{experiments: [{TINY}], seeds: '0'}}\n")
+    sound = harness("validate", path, TINY)
+    assert (sound.returncode, sound.stdout) == (0, "no faults in night short, tiny\n")
+    gone = tmp_path / "gone.yaml"
+    path.write_text(f"format: 1\nnights:\n  short: {{experiments: [{gone}], seeds: '0', kep: 1}}\n")
+    (field,) = harness("validate", path).stderr.splitlines()
+    assert field.startswith(f"{path}:3: nights.short.kep: unknown field")
+    path.write_text(f"format: 1\nnights:\n  short: {{experiments: [{gone}]}}\n")
+    refused = harness("validate", path, tmp_path / "other.yaml")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines() == [
+        f"{gone}: no such file or folder",
+        f"{tmp_path / 'other.yaml'}: no such file or folder",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
