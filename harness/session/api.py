@@ -2,9 +2,11 @@
 
 Every function takes manifests as paths, as folders of paths, or as experiments that
 `load_manifests` returned. Errors are subclasses of `harness.HarnessError`, whose
-`exit_code` is the exit code that the command line would have. Nothing here prints.
+`exit_code` is the exit code that the command line would have. Nothing here prints; an argument
+without effect is a Python warning.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,7 +101,7 @@ def open_session(
     Args:
         manifests: what to work on.
         seeds: seeds to use instead of the manifests'.
-        epochs: use only the first `epochs` epochs.
+        epochs: use only the first `epochs` epochs. More than an experiment has is a warning.
         workspace: the folder that holds trials; a run makes it.
         cpus_per_trial: CPUs for each trial, instead of the manifests'.
         gpus_per_trial: GPUs for each trial; a fraction lets several trials share one.
@@ -121,7 +123,10 @@ def open_session(
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
     )
-    return Session(load_manifests(manifests), selection, Store(Path(workspace)), use)
+    experiments = load_manifests(manifests)
+    for line in selection.without_effect(experiments):
+        warnings.warn(line.removeprefix("--"), stacklevel=3)
+    return Session(experiments, selection, Store(Path(workspace)), use)
 
 
 def plan_trials(

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,13 @@ def test_faults_of_arguments_are_exceptions_with_the_argument_s_name() -> None:
         harness.plan_trials([], seeds="0-")
     with pytest.raises(harness.UsageError, match="epochs: must be at least 1, got 0"):
         harness.plan_trials([], epochs=0)
+
+
+@pytest.mark.parametrize("function", [harness.plan_trials, harness.check_claims])
+def test_epochs_that_no_manifest_has_are_a_warning(function: Any, tmp_path: Path) -> None:
+    said = "^epochs 99 has no effect on gaussian-2d-rho-50: its manifest has 10 epochs$"
+    with pytest.warns(UserWarning, match=said):
+        function("experiments/gaussian-2d-rho-50.yaml", epochs=99, workspace=tmp_path)
 
 
 def test_every_public_function_names_its_arguments() -> None:
