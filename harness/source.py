@@ -218,6 +218,7 @@ def table_value(path: Path, key: str) -> str | None:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), None)
 
 
+@cache
 def cpu_name() -> str | None:
     """Return the model of the CPU; None if it is unknown."""
     return table_value(_PROC / "cpuinfo", "model name")

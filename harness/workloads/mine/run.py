@@ -329,7 +329,9 @@ class MineRun(Generic[C]):
         self.parameters, self._seed = parameters, context.seed
         self.form = forms[form]
         self._experiment = experiment(self.device)
-        self.critic = self._initialised().to(self.device)
+        self.critic = self._initialised()
+        if self.device.type != "cpu":  # on a CPU `to` would visit each parameter for nothing
+            self.critic.to(self.device)
         self.optimiser = self.adam(self.critic.parameters())
         self._epoch = 0
         self.environment = torch_runtime.describe_runtime(

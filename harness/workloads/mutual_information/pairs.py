@@ -274,9 +274,11 @@ def _used(
     device: torch.device,
 ) -> ClassImages:
     """Return the images of the used classes, with mean and SD of the whole training set."""
-    # By numpy, which looks small numbers up in a table: torch takes ten times as long.
-    labels = np.asarray(arrays[f"{part}_labels"])
-    used = np.flatnonzero(np.isin(labels, classes))
+    # A table takes a tenth of numpy's isin and a hundredth of torch's.
+    chosen = np.zeros(1 << 8, np.bool_)
+    chosen[list(classes)] = True
+    labels = np.asarray(arrays[f"{part}_labels"], np.uint8)
+    used = np.flatnonzero(chosen[labels])
     return ClassImages(
         pixels=arrays[f"{part}_images"],
         used=torch.from_numpy(used),
