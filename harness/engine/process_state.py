@@ -314,8 +314,7 @@ class _Attributes:
         """Return the functions, classes, methods and constants by module or class."""
         modules = list(filter(None, map(sys.modules.get, _PATCHED)))
         same = len(modules) == len(self._modules) and all(map(is_, modules, self._modules))
-        # All in one list first: memory that is cold is fetched faster than between comparisons.
-        if not same or not all(map(is_, [*self._now()], self._values)):
+        if not same or not all(map(is_, self._now(), self._values)):
             self._modules, self._found, self._views = modules, {}, ([], [])
             for module in modules:
                 for value in self._read(module).values():
