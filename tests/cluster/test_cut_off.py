@@ -23,10 +23,6 @@ from tests.waiting import HANG_S
 
 DEADLINE_S = 15.0
 
-RAY_NOTICES_S = 60.0
-"""Ray itself holds a silent node for dead after 65 to 72 s, and trials that wait for it after 90.
-Sooner can only be the driver's doing: its deadline, and the start of a worker on a busy machine."""
-
 
 @contextmanager
 def three_hosts(folder: Path) -> Iterator[tuple[list[Host], dict[str, str], str]]:
@@ -97,9 +93,9 @@ def test_a_trial_goes_on_elsewhere_within_its_deadline_and_the_lost_node_does_no
         assert driver.process.returncode == 0, printed
     assert there is not lost
     assert second["started"] >= 5
-    assert second["at"] - cut < RAY_NOTICES_S
     epochs = [event["epoch"] for event in driver.events("epoch")]
     assert epochs[-(60 - second["started"]) :] == list(range(second["started"] + 1, 61))
+    # The driver gave it up by its deadline. Had Ray noticed first, the error would be Ray's.
     assert json.loads(printed) == [[walk().spec.id, "NoProgress", 2]]
     found = account(Store(tmp_path / "results"), {walk().spec.id: quiet(walk(), Toy())})
     enter(Entry("a node cut off and returning", 1, 1, found, (again["at"] - cut,)))

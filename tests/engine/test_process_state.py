@@ -446,12 +446,21 @@ def test_an_innocent_trial_after_a_fault_equals_one_in_a_fresh_process() -> None
         assert later[-1] == broken
 
 
+_PARTS = 4
+"""The faults are spread over so many tests, which run side by side: most of them cost a worker."""
+
+
 @pytest.mark.chaos
 @pytest.mark.usefixtures("one_worker")
 @pytest.mark.parametrize("what", ["process", "torch"])
-def test_an_innocent_trial_after_any_fault_equals_one_in_a_fresh_process(what: str) -> None:
+@pytest.mark.parametrize("part", range(_PARTS))
+def test_an_innocent_trial_after_any_fault_equals_one_in_a_fresh_process(
+    what: str, part: int
+) -> None:
     wild = (name for name, each in FAULTS.items() if each.workload == "wild" and not each.hangs)
-    _hold([name for name in wild if what == "process" or name.startswith("torch")], what)
+    faults = [name for name in wild if what == "process" or name.startswith("torch")]
+    assert len(faults) >= _PARTS
+    _hold(faults[part::_PARTS], what)
 
 
 @pytest.mark.usefixtures("one_worker")
