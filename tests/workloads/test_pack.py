@@ -92,6 +92,32 @@ def test_a_seed_does_not_depend_on_those_that_are_with_it() -> None:
     torch.testing.assert_close(weights(resumed._runs[0]), weights(full._runs[2]), rtol=0, atol=0)
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(("depth", "width"), [(1, 3), (2, 70)])
+def test_a_network_that_diverged_leaves_nothing_to_the_next(
+    depth: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next meta-loop starts from the last known good network, in a pack too."""
+    candidate = AblationRun.candidate
+
+    def diverging(run: AblationRun) -> nn.Sequential:
+        found = candidate(run)
+        if run._loop == 1:
+            nn.init.constant_(found[0].weight, torch.inf)
+        return found
+
+    monkeypatch.setattr(AblationRun, "candidate", diverging)
+    labels = DATA["mnist"]["train_labels"].clip(1)  # a network of NaN says 0, and is always wrong
+    data = {"mnist": {**DATA["mnist"], "train_labels": labels}}
+    cell, context = parameters(depth=depth, width=width), Context(0, data, "cpu", 1)
+    pack, run = AblationPack(cell, [context], 1), AblationRun(cell, context)
+    found = [(pack.epoch([0])[0], run.epoch()) for _ in range(4)]
+    assert [ours for ours, _ in found] == [theirs for _, theirs in found]
+    first, diverged, *later = (ours["validation_accuracy"] for ours, _ in found)
+    assert diverged == 0 < min(first, *later)
+    torch.testing.assert_close(weights(pack._runs[0]), weights(run), rtol=EXACT, atol=EXACT)
+
+
 def test_the_form_names_the_size() -> None:
     cell = parameters()
     forms = [AblationPack(cell, contexts(1), size).runs[0].environment.form for size in (1, 2)]

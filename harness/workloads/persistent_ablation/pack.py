@@ -387,7 +387,7 @@ class StackedNetworks:
         device: torch.device,
     ) -> None:
         self._pixels, self._width = pixels, parameters.width
-        # The first layer's padding is 0, gets the gradient 0, and so stays 0.
+        # The first layer's padding is 0, gets the gradient 0, and so stays 0 in a finite network.
         first = pixels.padded(parameters.width)
         sizes = [PIXELS, first, *[parameters.width] * (parameters.depth - 1), CLASSES]
         self._layers = [
@@ -405,6 +405,8 @@ class StackedNetworks:
 
     def put(self, lane: int, network: nn.Sequential) -> None:
         """Copy a network's parameters into a lane."""
+        for tensor in self.tensors:
+            tensor[lane] = 0  # the padding is NaN if the lane's last network diverged
         for ours, theirs in self._pairs(lane, network):
             ours.copy_(theirs.detach())
 
