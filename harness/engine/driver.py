@@ -132,6 +132,8 @@ class _Trial:
     """The last epoch that the driver has heard of from the latest attempt."""
     alone: bool = False
     """Whether it runs in a pack by itself from now on, because a pack with it has failed."""
+    unpacked: bool = False
+    """Whether it runs in no pack from now on, because a pack with nothing else has failed."""
     lost_at: int = -1
     """The epoch at which the last pack with it was lost."""
 
@@ -288,7 +290,7 @@ class Driver:
         stream = self._tasks.start(
             [trial.job for trial in trials],
             checkpoints,
-            pack=self._packs.get(job.experiment, 0),
+            pack=0 if trials[0].unpacked else self._packs.get(job.experiment, 0),
             fresh=any(trial.attempts.suspicions for trial in trials),
             avoided=self._avoided(trials),
         )
@@ -380,23 +382,19 @@ class Driver:
         """Handle the failure of a pack as a whole.
 
         If the machine caused it, the pack is lost. If not, nobody knows which trial made the pack
-        fail, so each is tried by itself. What fails by itself has failed, and what does not fail is
-        blamed for nothing.
+        fail, so each is tried in a pack by itself. What fails there too is tried without a pack,
+        because the program of the pack may be at fault. What fails without a pack has failed, and
+        what does not fail is blamed for nothing.
         """
         if failure.kind is FailureKind.INFRASTRUCTURE:
             why, trace = (failure.error, failure.message), failure.traceback
             return self._lost_whole(attempt, *why, trace=trace)
-        kept: list[tuple[Job, Message]] = []
-        several = len(attempt.trials) > 1
-        for index, trial in list(attempt.trials.items()):
-            trial.alone = True
-            own = replace(failure, epoch=trial.epoch)
-            if several:
-                trial.attempts.number += 1
-                self._try_again(self._end(attempt, index), own)
-            else:
-                kept += self._hear(attempt, index, own)
-        return kept
+        trials = [self._end(attempt, index) for index in list(attempt.trials)]
+        for trial in trials:
+            trial.alone, trial.unpacked = True, len(trials) == 1
+            trial.attempts.number += 1
+        self._try_again([(trial, replace(failure, epoch=trial.epoch)) for trial in trials])
+        return []
 
     def _lost_whole(
         self, attempt: _Attempt, error: str, message: str, *, trace: str = "", avoid: bool = False
@@ -404,12 +402,14 @@ class Driver:
         """Handle the loss of a whole attempt. A pack usually runs as a pack again.
 
         If the pack ran out of memory, or was lost twice before the same epoch, each of its trials
-        runs by itself.
+        runs in a pack by itself. Such a pack may need as much memory and time as the full one,
+        because it computes every lane. So if it is lost too, its trial runs without a pack.
         """
         trials = attempt.trials.values()
         too_large = _OF_MEMORY.search(f"{error} {message}") is not None
         stuck = all(trial.epoch <= trial.lost_at for trial in trials)
         for trial in trials:
+            trial.unpacked |= trial.alone and (too_large or stuck)
             trial.alone |= too_large or stuck
             trial.lost_at = trial.epoch
         return self._lost(attempt, list(attempt.trials), error, message, trace=trace, avoid=avoid)
@@ -444,7 +444,7 @@ class Driver:
             never = {*self._health.unfit, *self._health.avoided, *held}
             if attempt.node in held and self._nodes.can_meet(request(attempt.job), without=never):
                 self._call_back_waiting()
-            self._try_again(trial, failure)
+            self._try_again([(trial, failure)])
             return []
         if outcome.kind is FailureKind.SCIENTIFIC:
             for node in {attempt.node, *suspects}:
@@ -478,23 +478,28 @@ class Driver:
             self._health.lost(attempt.node, attempt.job.spec.id)
             self._judge_node(attempt.node, attempt.job, error)
         attempt.blamed = True
+        again: list[tuple[_Trial, Failure]] = []
         given_up: list[tuple[Job, Message]] = []
         for trial in trials:
             failure = Failure(FailureKind.INFRASTRUCTURE, error, message, trial.epoch, trace)
             outcome = trial.attempts.lost(failure, attempt.node, avoid=avoid)
             if outcome is None:
-                self._try_again(trial, failure)
+                again.append((trial, failure))
             else:
                 self._remember_all(trial)
                 given_up.append((trial.job, outcome))
+        self._try_again(again)
         return given_up
 
-    def _try_again(self, trial: _Trial, failure: Failure) -> None:
-        number = trial.attempts.number
-        wait_s = backoff_s(number - 1, self._options.backoff_s)
-        self._again.append((self._clock() + wait_s, trial))
+    def _try_again(self, failed: Sequence[tuple[_Trial, Failure]]) -> None:
+        """Retry trials that failed together. Their waits begin together, so they end together."""
         self._deliver()
-        self._sink.retrying(trial.job, failure, attempt=number, wait_s=wait_s)
+        now_s = self._clock()
+        for trial, failure in failed:
+            number = trial.attempts.number
+            wait_s = backoff_s(number - 1, self._options.backoff_s)
+            self._again.append((now_s + wait_s, trial))
+            self._sink.retrying(trial.job, failure, attempt=number, wait_s=wait_s)
 
     def _remember_all(self, trial: _Trial) -> None:
         """Record the suspected failures of a trial that ends without an outcome of the method."""

@@ -42,6 +42,8 @@ class Attempt:
     resumed_from: int
     together: int = 1
     """How many trials of a pack it runs."""
+    pack: int = 0
+    """The pack's size; 0 for a trial by itself."""
     node: str = ""
     steps: deque[Step] = field(default_factory=deque)
     over: bool = False
@@ -118,7 +120,7 @@ class FakeCluster:
         job, checkpoint = jobs[0], checkpoints[0]
         number = 1 + len(self.of(job.spec.seed))
         resumed_from = checkpoint.epoch if checkpoint else 0
-        attempt = Attempt(job, number, fresh, frozenset(avoided), resumed_from, len(jobs))
+        attempt = Attempt(job, number, fresh, frozenset(avoided), resumed_from, len(jobs), pack)
         self.starts.append(attempt)
         return attempt
 

@@ -1,12 +1,14 @@
 """What the driver does with failures and with nodes, on a cluster in memory."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from harness.engine.interface import Lost, OfTrial, Refused
 from harness.engine.retries import backoff_s
+from harness.plan import Job
 from harness.record import Failure, FailureKind, Finished, Overruled, Started
 from tests.engine.fakes import PROVENANCE, Attempt, FakeCluster, Step, epochs, fails, succeeds
 from tests.toy import job
@@ -52,14 +54,25 @@ def test_the_same_failure_twice_is_the_method_s(epoch: int) -> None:
     assert cluster.history == []
 
 
+def of_pack(attempt: Attempt, steps: Sequence[Step]) -> list[Step]:
+    """The steps of every trial of a pack."""
+    members = range(attempt.together)
+    return [OfTrial(n, step) for step in steps for n in members]  # type: ignore[arg-type]
+
+
+def starts(cluster: FakeCluster) -> list[tuple[int, int]]:
+    """How many trials each attempt ran together, and in a pack of what size."""
+    return [(attempt.together, attempt.pack) for attempt in cluster.starts if attempt.node]
+
+
 def test_of_a_pack_that_fails_only_the_trials_that_fail_alone_are_blamed() -> None:
     def script(attempt: Attempt) -> Sequence[Step]:
-        poison = Failure(FailureKind.SCIENTIFIC, "ValueError", "one seed is poison", 0)
-        if attempt.together > 1:
+        if not attempt.pack:
+            return fails(attempt, 0, "ValueError")
+        if attempt.together > 1 or attempt.job.spec.seed == 1:
+            poison = Failure(FailureKind.SCIENTIFIC, "ValueError", "one seed is poison", 0)
             return [OfTrial(None, poison)]
-        if attempt.job.spec.seed == 1:
-            return [OfTrial(None, poison)]
-        return [OfTrial(0, step) for step in succeeds(attempt)]  # type: ignore[arg-type]
+        return of_pack(attempt, succeeds(attempt))
 
     cluster = FakeCluster(script, packs={job().experiment: 3})
     driver = cluster.run([job(seed) for seed in range(3)], retries=0)
@@ -68,7 +81,60 @@ def test_of_a_pack_that_fails_only_the_trials_that_fail_alone_are_blamed() -> No
     assert (found.kind, found.error, found.epoch) == (FailureKind.SCIENTIFIC, "ValueError", 0)
     assert cluster.history == []
     assert driver.notes == ()
-    assert [attempt.together for attempt in cluster.starts] == [3, 1, 1, 1, 1]
+    assert starts(cluster) == [(3, 3), *[(1, 3)] * 3, *[(1, 0)] * 2]
+
+
+BROKEN = Failure(FailureKind.SCIENTIFIC, "TypingError", "cannot compile the pack", 0)
+TOO_LARGE = Failure(FailureKind.INFRASTRUCTURE, "OutOfMemoryError", "no memory is left", 0)
+
+
+@pytest.mark.parametrize("why", [OfTrial(None, BROKEN), OfTrial(None, TOO_LARGE)])
+def test_trials_whose_packs_always_fail_run_without_a_pack(why: Step) -> None:
+    """No option may decide a trial's outcome. A pack of one trial computes every lane too."""
+
+    def script(attempt: Attempt) -> Sequence[Step]:
+        return [why] if attempt.pack else succeeds(attempt)
+
+    cluster = FakeCluster(script, packs={job().experiment: 3})
+    cluster.run([job(seed) for seed in range(3)])
+    assert [cluster.outcome(seed) for seed in range(3)] == [Finished(5)] * 3
+    assert sorted(starts(cluster), reverse=True) == [(3, 3), *[(1, 3)] * 3, *[(1, 0)] * 3]
+
+
+def test_a_pack_that_never_makes_progress_ends_as_single_trials() -> None:
+    """Its epochs may take longer than the timeout, whoever is in it."""
+
+    def script(attempt: Attempt) -> Sequence[Step]:
+        if attempt.pack:
+            return [*of_pack(attempt, [Started(0, PROVENANCE)]), None]
+        return succeeds(attempt)
+
+    cluster = FakeCluster(script, packs={job().experiment: 2})
+    cluster.run([job(seed) for seed in range(2)], deadline_s=5.0)
+    assert [cluster.outcome(seed) for seed in range(2)] == [Finished(5)] * 2
+    assert sorted(starts(cluster), reverse=True) == [*[(2, 2)] * 2, *[(1, 2)] * 2, *[(1, 0)] * 2]
+
+
+@dataclass
+class SlowSink(FakeCluster):
+    """A cluster on which time passes, and whose sink takes its time."""
+
+    def answers(self) -> bool:
+        self.now_s += 0.03
+        return True
+
+    def retrying(self, job: Job, failure: Failure, *, attempt: int, wait_s: float) -> None:
+        super().retrying(job, failure, attempt=attempt, wait_s=wait_s)
+        self.now_s += 0.01
+
+
+def test_the_trials_of_a_lost_pack_wait_together() -> None:
+    def script(attempt: Attempt) -> Sequence[Step]:
+        return [DIED] if attempt.number == 1 else of_pack(attempt, succeeds(attempt))
+
+    cluster = SlowSink(script, packs={job().experiment: 3})
+    cluster.run([job(seed) for seed in range(3)], backoff_s=0.05)
+    assert [attempt.together for attempt in cluster.starts] == [3, 3]
 
 
 def test_a_pack_that_runs_out_of_memory_is_tried_one_by_one() -> None:
@@ -76,7 +142,7 @@ def test_a_pack_that_runs_out_of_memory_is_tried_one_by_one() -> None:
         full = Failure(FailureKind.INFRASTRUCTURE, "MemoryError", "no memory is left", 0)
         if attempt.together > 1:
             return [OfTrial(None, full)]
-        return [OfTrial(0, step) for step in succeeds(attempt)]  # type: ignore[arg-type]
+        return of_pack(attempt, succeeds(attempt))
 
     cluster = FakeCluster(script, packs={job().experiment: 3})
     cluster.run([job(seed) for seed in range(3)], retries=1)
@@ -89,13 +155,11 @@ def lost_packs(*losses: Step | tuple[int, Step]) -> FakeCluster:
     def script(attempt: Attempt) -> Sequence[Step]:
         packs = [each for each in cluster.starts if each.together > 1 and each.node]
         if attempt.together == 1 or len(packs) > len(losses):
-            steps = succeeds(attempt)
-            members = range(attempt.together)
-            return [OfTrial(n, step) for step in steps for n in members]  # type: ignore[arg-type]
+            return of_pack(attempt, succeeds(attempt))
         found = losses[len(packs) - 1]
         last, loss = found if isinstance(found, tuple) else (0, found)
         steps = [Started(0, PROVENANCE), *epochs(1, last)]
-        return [*(OfTrial(n, step) for step in steps for n in range(3)), loss]  # type: ignore[arg-type]
+        return [*of_pack(attempt, steps), loss]
 
     cluster = FakeCluster(script, packs={job().experiment: 3})
     cluster.run([job(seed) for seed in range(3)], retries=3)

@@ -118,40 +118,34 @@ def test_a_seed_that_fails_ends_alone(fault: str, tmp_path: Path) -> None:
     assert first.provenance.environment.form == second.provenance.environment.form
 
 
-def _count(walk: Run) -> int:
-    assert isinstance(walk, Walk)
-    return walk.count
-
-
 class Poisoned(PackedToy):
-    """A pack of which one seed makes all fail in its epoch `at`."""
+    """A pack that ends with the first error of a seed."""
 
     def start_pack(self, parameters: Any, contexts: Sequence[Context], size: int) -> Walks:
-        poison = [at for at, context in enumerate(contexts) if context.seed == 1]
-        walks = super().start_pack(parameters, contexts, size)
-
         class Failing(Walks):
             def epoch(self, members: Sequence[int]) -> Sequence[Mapping[str, float] | Exception]:
                 results = super().epoch(members)
-                if any(_count(walks.runs[at]) >= parameters.at for at in {*poison} & {*members}):
-                    raise ValueError("one of these seeds is poison")
+                for result in results:
+                    if isinstance(result, Exception):
+                        raise result
                 return results
 
-        return Failing(walks.runs)
+        return Failing(super().start_pack(parameters, contexts, size).runs)
 
 
 def test_a_seed_that_makes_its_pack_fail_is_blamed_alone(tmp_path: Path) -> None:
-    jobs = [job(seed, at=3) for seed in range(3)]
+    jobs = [job(seed, fault="raise", at=3) for seed in range(3)]
     sink = run(tmp_path, jobs, workload=Poisoned())
-    assert_quiet(sink, [jobs[0], jobs[2]])
     for each in (jobs[0], jobs[2]):
         stored = sink.store.read(each.spec.id)
         assert stored is not None
-        assert stored.history == ()
+        assert (stored.done, stored.history) == (5, ())
     poison = sink.store.read(jobs[1].spec.id)
     assert poison is not None
     assert poison.failure is not None
-    assert (poison.failure.kind, poison.failure.error) == (FailureKind.SCIENTIFIC, "ValueError")
+    assert (poison.failure.kind, poison.failure.error) == (FailureKind.SCIENTIFIC, "RuntimeError")
+    forms = [started.provenance.environment.form for started in sink.started(jobs[1])]
+    assert forms == ["pack of 3", "pack of 3", "plain", "plain"]  # the method fails without it too
 
 
 class Talking(PackedToy):
