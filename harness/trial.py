@@ -167,14 +167,18 @@ def attempt_pack(
         yield None, failure(error, 0)
         return
 
-    def told(index: int, messages: Iterator[Message]) -> Iterator[tuple[int, Message]]:
-        for message in _until_failure(messages, live[index].epoch, interruptible=False):
+    def told(
+        index: int, messages: Iterator[Message], resumed: Checkpoint | None = None
+    ) -> Iterator[tuple[int, Message]]:
+        epoch = resumed.epoch if resumed else live[index].epoch
+        for message in _until_failure(messages, epoch, interruptible=False):
             if isinstance(message, Failure | Finished):
                 del live[index]
             yield index, message
 
     for index, checkpoint in enumerate(checkpoints):
-        yield from told(index, live[index].begin(checkpoint, source, workload_code))
+        begun = live[index].begin(checkpoint, source, workload_code)
+        yield from told(index, begun, checkpoint)
     while live:
         for index in [index for index, trial in live.items() if trial.over]:
             yield from told(index, live[index].end())

@@ -14,10 +14,18 @@ import pytest
 
 from harness import engine
 from harness.plan import Job
-from harness.record import EpochRecord, Failure, FailureKind, Message, Printed
+from harness.record import (
+    Checkpoint,
+    EpochRecord,
+    Failure,
+    FailureKind,
+    Finished,
+    Message,
+    Printed,
+)
 from harness.source import source
 from harness.store import Store
-from harness.trial import attempt_pack
+from harness.trial import attempt, attempt_pack
 from harness.workload import Context, Packing, Run
 from tests.engine.sinks import StoreSink, load
 from tests.store.trials import curve, final, quiet
@@ -207,6 +215,36 @@ def test_a_file_as_checkpoint_is_refused_in_a_pack(tmp_path: Path) -> None:
     assert index == 0
     assert isinstance(last, Failure)
     assert "must be bytes in a pack, got a Path" in last.message
+
+
+def test_a_trial_that_cannot_resume_fails_at_the_epoch_of_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does alone, and the other trials of its pack go on."""
+
+    def load_checkpoint(_walk: Walk, _payload: bytes) -> None:
+        raise TypeError("an older state")
+
+    monkeypatch.setattr(Walk, "load", load_checkpoint)
+    alone = attempt(
+        job(), Toy(), data={}, source=source(), checkpoint=Checkpoint(3, "plain", b"state")
+    )
+    packed = attempt_pack(
+        [job(0), job(1)],
+        PackedToy(),
+        size=2,
+        data={},
+        source=source(),
+        checkpoints=[Checkpoint(3, "pack of 2", b"state"), None],
+        folder=tmp_path,
+    )
+    *_, expected = alone
+    ends = dict(packed)
+    assert isinstance(expected, Failure)
+    found = ends[0]
+    assert isinstance(found, Failure)
+    assert (found.error, found.epoch) == (expected.error, expected.epoch) == ("TypeError", 3)
+    assert ends[1] == Finished(5)
 
 
 def test_a_killed_pack_goes_on_from_its_checkpoints(tmp_path: Path) -> None:
