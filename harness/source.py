@@ -231,6 +231,55 @@ def gpu_names(proc: Path = _PROC) -> str | None:
     return ", ".join(found) or None
 
 
+_CGROUPS = Path("/sys/fs/cgroup")
+
+_CGROUP_FILES = {
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+"""Files of a control group's limit and use of memory, and what `memory.stat` calls the use that the
+system can take back. Those of version 2 first, then those of version 1; by controller."""
+
+
+def available_memory_bytes(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
+    """Return how much memory programs can still take on this machine, or in this container."""
+    kilobytes = table_value(proc / "meminfo", "MemAvailable")
+    if kilobytes is None:
+        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:
+        available = int(kilobytes.removesuffix(" kB")) * 1024
+    return max(0, min([available, *_left_in_cgroups(proc, cgroups)]))
+
+
+def _left_in_cgroups(proc: Path, cgroups: Path) -> Iterator[int]:
+    """Yield what each control group of this process, and each group around it, leaves of its limit.
+
+    In a container the path may be the host's. Then only the mounted folder itself exists.
+    """
+    try:
+        groups = (proc / "self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for group in groups:
+        _, controllers, path = group.split(":", 2)
+        for controller in {*controllers.split(",")} & _CGROUP_FILES.keys():
+            limit, use, idle = _CGROUP_FILES[controller]
+            own = cgroups / controller / path.lstrip("/")
+            for folder in (own, *own.parents):
+                try:
+                    most = (folder / limit).read_text().strip()
+                    if most != "max":
+                        stat = dict(
+                            map(str.split, (folder / "memory.stat").read_text().splitlines())
+                        )
+                        used = int((folder / use).read_text()) - int(stat.get(idle, 0))
+                        yield int(most) - used
+                except OSError:
+                    pass  # it has no limit, or is out of sight
+                if folder == cgroups / controller:
+                    break
+
+
 def cpu_seconds() -> float:
     """Return the CPU time of this process and of its children that have ended."""
     return sum(os.times()[:4])
@@ -246,6 +295,18 @@ def peak_gpu_memory_bytes() -> int | None:
     """Return the most GPU memory that tensors have taken since the peak began; None if unknown."""
     counters = _gpu_memory()
     return counters and int(counters.max_memory_allocated())
+
+
+def available_gpu_memory_bytes() -> tuple[int, int] | None:
+    """Return how much of the GPU's memory is free, and all of it; None if no tensor has been there.
+
+    What torch keeps for later tensors does not count as free.
+    """
+    counters = _gpu_memory()
+    if counters is None:
+        return None
+    free, total = counters.mem_get_info()
+    return int(free), int(total)
 
 
 def forget_peak_memory() -> bool:

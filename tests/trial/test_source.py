@@ -207,3 +207,59 @@ def test_a_class_without_a_file_has_no_known_code() -> None:
     assert (
         source.workload_code(type("Typed", (SimpleNamespace,), {"__module__": "nowhere"})()) is None
     )
+
+
+def write(folder: Path, **files: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_text(f"{content}\n")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> tuple[Path, Path]:
+    """A machine with 8000 KiB of memory to take: its /proc, and its control groups."""
+    proc, groups = tmp_path / "proc", tmp_path / "cgroup"
+    write(proc, meminfo="MemTotal:       16000 kB\nMemAvailable:    8000 kB")
+    return proc, groups
+
+
+def test_without_limits_a_program_can_take_what_the_machine_has(machine: tuple[Path, Path]) -> None:
+    assert source.available_memory_bytes(*machine) == 8000 * 1024
+
+
+@pytest.mark.parametrize("path", ["/", "/on/the/host"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_container_s_limit_bounds_its_memory(
+    version: int, path: str, machine: tuple[Path, Path]
+) -> None:
+    """What the system can take back at any time, such as cached files, does not count as used."""
+    proc, groups = machine
+    if version == 2:
+        write(proc / "self", cgroup=f"0::{path}")
+        stat = "anon 2000\ninactive_file 1000"
+        write(groups, memory__max=5000, memory__current=3000, memory__stat=stat)
+    else:
+        write(proc / "self", cgroup=f"9:cpu,cpuacct:/x\n4:memory:{path}\n0::/")
+        stat = "inactive_file 5\ntotal_inactive_file 1000"
+        group = groups / "memory"
+        write(group, memory__limit_in_bytes=5000, memory__usage_in_bytes=3000, memory__stat=stat)
+    assert source.available_memory_bytes(*machine) == 5000 - (3000 - 1000)
+
+
+def test_the_tightest_of_the_groups_around_a_process_counts(machine: tuple[Path, Path]) -> None:
+    proc, groups = machine
+    write(proc / "self", cgroup="0::/slice/service")
+    for folder, most, used in (
+        (groups / "slice/service", "max", 100),
+        (groups / "slice", 4000, 3000),
+        (groups, 100_000, 3500),
+    ):
+        write(folder, memory__max=most, memory__current=used, memory__stat="inactive_file 0")
+    assert source.available_memory_bytes(*machine) == 1000
+
+
+def test_a_group_over_its_limit_leaves_nothing(machine: tuple[Path, Path]) -> None:
+    proc, groups = machine
+    write(proc / "self", cgroup="0::/")
+    write(groups, memory__max=100, memory__current=300, memory__stat="inactive_file 0")
+    assert source.available_memory_bytes(*machine) == 0
