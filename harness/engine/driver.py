@@ -101,10 +101,18 @@ def run(
     nodes = Nodes()
     require(jobs, nodes, wait_s=options.node_wait_s)
     tasks = Tasks(workloads, load_data, options)
-    packs, notes = pack_sizes(jobs, workloads, options, sink=sink, tasks=tasks)
-    driver = Driver(jobs, sink, tasks=tasks, nodes=nodes, options=options, packs=packs)
+    stopped = stop or threading.Event()
     with watching_head(ray.get_runtime_context().gcs_address) as head:
-        driver.run(head, stop or threading.Event())
+
+        def going() -> bool:
+            head.answers()  # raises once the head is gone
+            return not stopped.is_set()
+
+        packs, notes = pack_sizes(
+            jobs, workloads, options, sink=sink, tasks=tasks, nodes=nodes, going=going
+        )
+        driver = Driver(jobs, sink, tasks=tasks, nodes=nodes, options=options, packs=packs)
+        driver.run(head, stopped)
     return (*notes, *driver.notes)
 
 

@@ -137,5 +137,8 @@ class ClusterNodes(Protocol):
     def may_grow(self) -> bool:
         """Return whether the cluster autoscales."""
 
+    def slots(self, request: Request) -> int:
+        """Return how many trials with this request run at once."""
+
     def ahead(self) -> int:
         """Return how many trials with one request may wait, so that no worker is idle."""

@@ -139,6 +139,11 @@ class Nodes:
         """Return whether the cluster autoscales."""
         return self._autoscales
 
+    def slots(self, request: Request) -> int:
+        """Return how many trials with this request run at once."""
+        fit = (node for node in self._alive() if node["NodeID"] not in _unfit)
+        return sum(_holds(node, request) for node in fit)
+
     def ahead(self) -> int:
         """Return how many trials with one request may wait, so that no worker is idle.
 
@@ -239,6 +244,13 @@ def _missing(wanted: Iterable[Request], unfit: Collection[str]) -> list[Request]
 def _meets(node: Mapping[str, Any], request: Request) -> bool:
     cpus, gpus = _size(node)
     return request[0] <= cpus and request[1] <= gpus
+
+
+def _holds(node: Mapping[str, Any], request: Request) -> int:
+    """Return how many trials with this request a node runs at once."""
+    pairs = zip(_size(node), request, strict=True)
+    # Ray counts in ten-thousandths, so a third of a GPU leaves room for three.
+    return min((int(has / wanted + 1e-3) for has, wanted in pairs if wanted), default=1)
 
 
 def _size(node: Mapping[str, Any]) -> Request:

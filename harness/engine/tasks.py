@@ -1,5 +1,6 @@
 """Run attempts at trials as Ray tasks that stream their messages to the driver."""
 
+import math
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from harness.engine.cluster import awake_s
 from harness.engine.interface import Lost, OfTrial, Placed, Refused, Sent, Stream
 from harness.engine.nodes import alive, software
 from harness.engine.packs import Measured, measured
@@ -46,6 +48,8 @@ from harness.workload import Arrays, Workload
 _GATHER_S = 0.006
 """How long the driver lets messages gather once the first has come, in seconds. To ask Ray for each
 message alone, and to store it alone, takes longer when trials are short."""
+
+_MEASURING_POLL_S = 0.2
 
 UNREAD = 16
 """Number of batches by which a worker may be ahead of the driver."""
@@ -180,7 +184,7 @@ class Tasks:
             name=f"{job.experiment} seed{'s' if len(jobs) > 1 else ''} {seeds}",
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
-            label_selector={_NODE_ID: f"!in({','.join(sorted(avoided))})"} if avoided else None,
+            label_selector=_outside(avoided),
             _generator_backpressure_num_objects=UNREAD,
         )
         return task.remote(call, self._home, *self._prepared(job))
@@ -210,28 +214,44 @@ class Tasks:
         except BaseException as error:  # noqa: BLE001 - the workload's own code, which may even exit
             return [Variables(), replace(failure(error, 0), kind=FailureKind.INFRASTRUCTURE)]
 
-    def measure(self, jobs: Sequence[Sequence[Job]]) -> Sequence[Measured]:
+    def measure(
+        self,
+        jobs: Sequence[Sequence[Job]],
+        *,
+        avoided: Collection[str],
+        going: Callable[[], bool],
+    ) -> Sequence[Measured]:
         """Time packs on workers; see `harness.engine.packs.MeasuringTasks`."""
-        found = []
-        for group in jobs:
-            asked = group[0].resources
-            task = _measured.options(
-                num_cpus=asked.cpus,
-                num_gpus=asked.gpus,
-                runtime_env={"env_vars": settings(asked.threads)},
-            )
-            device = "cuda" if asked.gpus else "cpu"
-            arguments = self._options.workload, *self._prepared(group[0])
-            found.append(task.remote(group, device, *arguments))
-        return [self._choice(each) for each in found]
+        streams = {self._measuring(group, avoided): group[0] for group in jobs}
+        found: dict[Stream, Measured] = {}
+        heard_s: dict[Stream, float] = {}
+        while (left := [each for each in streams if each not in found]) and going():
+            ready, _ = ray.wait(left, num_returns=len(left), timeout=_MEASURING_POLL_S)
+            for each in ready:
+                heard_s[each] = awake_s()
+                if choice := _choice(each):
+                    found[each] = choice
+            for each in left:
+                limit_s = streams[each].resources.deadline_s or self._options.deadline_s
+                if each not in found and awake_s() - heard_s.get(each, math.inf) > limit_s:
+                    self.cancel([each])
+                    why = f"nothing was heard for {limit_s:g} s while packs were measured"
+                    found[each] = Measured(1, f"single trials; {why}")
+        self.cancel([each for each in streams if each not in found])
+        stopped = Measured(1, "single trials; packs were not measured to the end")
+        return [found.get(each, stopped) for each in streams]
 
-    def _choice(self, reference: Any) -> Measured:
-        try:
-            choice: Measured = ray.get(reference)
-        except RayError as error:  # the worker is lost, or the workload raised
-            why = getattr(error, "cause", None) or error
-            return Measured(1, f"single trials; measuring failed with {type(why).__name__}: {why}")
-        return choice
+    def _measuring(self, group: Sequence[Job], avoided: Collection[str]) -> Stream:
+        """Queue the measurement of one experiment."""
+        asked = group[0].resources
+        task = _measured.options(
+            num_cpus=asked.cpus,
+            num_gpus=asked.gpus,
+            label_selector=_outside(avoided),
+            runtime_env={"env_vars": settings(asked.threads)},
+        )
+        device = "cuda" if asked.gpus else "cpu"
+        return task.remote(group, device, self._options.workload, *self._prepared(group[0]))
 
     def ready(self, streams: Sequence[Stream], *, timeout_s: float) -> Sequence[Stream]:
         """Wait until a stream can be read, and return all streams that can be read."""
@@ -290,7 +310,22 @@ class Tasks:
         return [self._workload_refs[program], *data]
 
 
-_measured = ray.remote(max_calls=1, max_retries=0)(measured)
+def _choice(stream: Stream) -> Measured | None:
+    """Read the next message of a measurement that can be read. Return its choice if it is over."""
+    try:
+        said: Measured | None = ray.get(next(stream))
+    except (StopIteration, RayError) as error:  # the worker is lost, or the workload raised
+        why = getattr(error, "cause", None) or error
+        return Measured(1, f"single trials; measuring failed with {type(why).__name__}: {why}")
+    return said
+
+
+def _outside(avoided: Collection[str]) -> dict[str, str] | None:
+    """Return the label selector of a task that must not run on these nodes."""
+    return {_NODE_ID: f"!in({','.join(sorted(avoided))})"} if avoided else None
+
+
+_measured: Any = ray.remote(max_calls=1, max_retries=0, num_returns="streaming")(measured)
 
 # Its process ends with it: it has the environment of the trial that asks, and a trial that needs a
 # fresh process must not get a used one.

@@ -166,6 +166,9 @@ class FakeCluster:
     def may_grow(self) -> bool:
         return False
 
+    def slots(self, request: Request) -> int:
+        return len(self.names)
+
     def ahead(self) -> int:
         return 4
 

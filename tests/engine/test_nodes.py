@@ -67,3 +67,20 @@ def test_an_error_of_the_query_reaches_the_driver(
     monkeypatch.setattr(nodes, "_table", broken)
     with pytest.raises(RuntimeError, match="not connected"):
         seen.has("a")
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "asked", "count"),
+    [
+        (16, 0, (1.0, 0.0), 16),
+        (2, 0, (1.5, 0.0), 1),
+        (2, 0, (4.0, 0.0), 0),
+        (16, 2, (1.0, 0.3333), 6),
+        (4, 8, (1.0, 1.0), 4),
+        (0.3, 0, (0.1, 0.0), 3),
+    ],
+)
+def test_a_node_holds_as_many_trials_as_its_scarcest_resource(
+    cpus: float, gpus: float, asked: tuple[float, float], count: int
+) -> None:
+    assert nodes._holds({"Resources": {"CPU": cpus, "GPU": gpus}}, asked) == count

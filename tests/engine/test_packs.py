@@ -30,6 +30,7 @@ from harness.workload import Context, Packing, Run
 from tests.engine.sinks import StoreSink, load
 from tests.store.trials import curve, final, quiet
 from tests.toy import Toy, Walk, job
+from tests.waiting import HANG_S, eventually
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -333,7 +334,7 @@ class Unshared(Slow):
 def test_auto_chooses_packs_where_they_help_and_only_there(
     workload: Toy, form: str, tmp_path: Path
 ) -> None:
-    jobs = [job(seed, epochs=2, sleep_s=0.2) for seed in range(4)]
+    jobs = [job(seed, epochs=2, sleep_s=0.2) for seed in range(8)]  # for two CPUs
     sink = StoreSink(Store(tmp_path / "results"))
     chosen = engine.Options(backoff_s=0.01, pack="auto")
     with sink.store.lock():
@@ -343,6 +344,43 @@ def test_auto_chooses_packs_where_they_help_and_only_there(
     assert_quiet(sink, jobs)
     assert {sink.started(each)[0].provenance.environment.form for each in jobs} == {form}
     assert ("packs of 4" in note) == (form == "pack of 4")
+
+
+class Hanging(PackedToy):
+    """A pack that writes a marker and never ends an epoch."""
+
+    def start_pack(self, parameters: Any, contexts: Sequence[Context], size: int) -> Walks:
+        class Sleeping(Walks):
+            def epoch(self, members: Sequence[int]) -> Sequence[Mapping[str, float] | Exception]:
+                Path(parameters.marker).touch()
+                time.sleep(3600)
+                raise AssertionError
+
+        return Sleeping(super().start_pack(parameters, contexts, size).runs)
+
+
+def test_packs_that_hang_while_they_are_measured_are_not_chosen(tmp_path: Path) -> None:
+    jobs = [job(seed, marker=str(tmp_path / "hangs")) for seed in range(4)]
+    sink = StoreSink(Store(tmp_path / "results"))
+    chosen = engine.Options(backoff_s=0.01, pack="auto", deadline_s=8.0)
+    with sink.store.lock():
+        (note,) = engine.run(
+            jobs, sink, workloads={"toy": Hanging()}, load_data=load, options=chosen
+        )
+    assert "nothing was heard for 8 s" in note
+    assert_quiet(sink, jobs)
+
+
+def test_a_run_stops_while_packs_are_measured(tmp_path: Path) -> None:
+    marker = tmp_path / "hangs"
+    jobs = [job(seed, marker=str(marker)) for seed in range(4)]
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: (eventually(marker.exists, HANG_S), stop.set()))
+    thread.start()
+    sink = run(tmp_path, jobs, workload=Hanging(), pack="auto", stop=stop)
+    thread.join()
+    assert marker.exists()
+    assert sink.seen == []
 
 
 def test_auto_keeps_the_size_that_checkpoints_have(tmp_path: Path) -> None:
