@@ -167,6 +167,22 @@ def test_a_seed_whose_estimate_is_not_a_number_fails_alone(name: str, form: str)
     assert pack.epoch([0, 2]) == whole.epoch([0, 2])
 
 
+@each_form
+def test_a_network_that_its_last_step_breaks_fails_in_a_pack_as_alone(name: str, form: str) -> None:
+    """The estimate of the only minibatch is finite, since it comes before the step."""
+    pairs, _ = exact_run(name, form, 0).draw()
+    told = {"batch_size": len(pairs.a), "learning_rate": 1e308}
+    if "test_pairs" in SMALL[name]:
+        told["test_pairs"] = len(pairs.a)
+    pack = MinePack([exact_run(name, form, seed, pack=2, **told) for seed in range(2)], 2)
+    for seed, found in enumerate(pack.epoch([0, 1])):
+        run = exact_run(name, form, seed, **told)
+        with pytest.raises(NonFiniteEstimate, match=r"(weight|bias) is NaN or infinite at epoch 1"):
+            run.epoch()
+        assert isinstance(found, NonFiniteEstimate)
+        assert "is NaN or infinite at epoch 1" in str(found)
+
+
 @each_workload
 def test_the_form_names_the_size(name: str) -> None:
     forms = [started(name, [0], size).runs[0].environment.form for size in (1, 2)]
