@@ -176,9 +176,9 @@ _PASSES = "passes if correct"
 """Heading of the chance that a verdict holds if the paper's run is one more run of the method."""
 _CHANCES = (
     f"{_PASSES}: the chance that one more run of the method passes; rejects: the chance that a "
-    f"rival, which must not pass, is found out; ?: no records to tell; {NOT_SEVERE} (red): a rival "
-    "would pass too"
+    "rival, which must not pass, is found out; ?: no records to tell"
 )
+_MARK = f"; {NOT_SEVERE} (red): a rival would pass too"
 
 
 def severities(found: Mapping[str, Severity]) -> RenderableType:
@@ -198,7 +198,8 @@ def severities(found: Mapping[str, Severity]) -> RenderableType:
         )
         size = str(severity.seeds), str(severity.epochs)
         shown.add_row(name, *size, percent(severity.accepted), Text(", ").join(rivals))
-    return Group(shown, Text(_CHANCES, "dim"))
+    marked = any(each.missed or each.weak_claims for each in found.values())
+    return Group(shown, Text(_CHANCES + (_MARK if marked else ""), "dim"))
 
 
 def _last_words(verdict: ExperimentVerdict) -> Iterator[Text]:
